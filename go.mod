@@ -1,0 +1,3 @@
+module github.com/rookery-chat/rookery
+
+go 1.26

@@ -1,0 +1,182 @@
+// Package storage is what is remembered: messages, inboxes, receipts, cursors,
+// devices and the chats of a user. A partition's owner alone writes its rows,
+// in batches that carry the owner's position; every row is a pure function of
+// the log's prefix (law 3), so that applying a batch twice changes nothing.
+//
+// storage/pebble is the embedded implementation, storage/cql the scaled-out
+// one; storage/storagetest is the contract that both pass.
+package storage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+// Store is the contract. Its methods are safe for concurrent use; Apply is
+// called by one goroutine a partition.
+type Store interface {
+	// Apply writes a batch, all of it or (embedded) nothing. When it returns,
+	// reads see it. It need not be durable: what a crash takes away is applied
+	// again from Mark on.
+	Apply(ctx context.Context, b *Batch) error
+
+	// Mark returns the position up to which a partition's batches are stored,
+	// as the newest surviving Apply said, and the identity of the log it is of.
+	// A store that never saw the partition returns the zero Mark.
+	Mark(ctx context.Context, partition int) (Mark, error)
+
+	// Sync makes everything applied so far durable, marks included.
+	Sync(ctx context.Context) error
+
+	// Message returns one message. found is false when there is none, or when
+	// it expired before now (ms since 1970; 0 asks whatever its expiry).
+	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
+
+	// History appends to dst up to limit messages of a chat older than before
+	// (the zero ID is no bound), newest first, without those expired at now.
+	History(ctx context.Context, chatID chat.ChatID, before chat.ID, limit int, now int64, dst []chat.Message) ([]chat.Message, error)
+
+	// Inbox appends to dst up to limit entries of the user's inbox with
+	// after < Pos <= upTo, in order, with their messages, without those
+	// expired at now or erased. Prev of the first is after, of each later one
+	// the entry before it. last is the position up to which the range has been
+	// read: upTo when it is done, else the Pos of the last row looked at.
+	Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error)
+
+	// Waiting counts inbox entries after a position, up to a maximum.
+	Waiting(ctx context.Context, user chat.User, after, upTo chat.Position, maximum int) (int, error)
+
+	// Truncated returns the position up to which the inbox has been swept: a
+	// device that resumes below it has missed entries (law 15).
+	Truncated(ctx context.Context, user chat.User) (chat.Position, error)
+
+	// Receipts appends to dst the receipts of a user that changed at a
+	// position after < p <= upTo.
+	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error)
+
+	// Receipt returns what is known of how far peer has come with what user
+	// sent; the zero marks when nothing is.
+	Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error)
+
+	// ReadTo returns how far user has read the chat with peer.
+	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)
+
+	// Cursors returns the cursors of a user's devices.
+	Cursors(ctx context.Context, user chat.User) ([]Cursor, error)
+
+	// Delivered returns the furthest cursor of all the user's devices.
+	Delivered(ctx context.Context, user chat.User) (chat.Position, error)
+
+	// Chats appends to dst the user's chats, newest message first, up to limit.
+	// Chats whose last message is not older than before are left out (0 is no
+	// bound; ms since 1970, by the id's time).
+	Chats(ctx context.Context, user chat.User, before int64, limit int, now int64, dst []ChatSummary) ([]ChatSummary, error)
+
+	// HasChat reports whether user and peer have ever exchanged a message.
+	HasChat(ctx context.Context, user, peer chat.User) (bool, error)
+
+	// Devices returns the devices of a user, in order of name.
+	Devices(ctx context.Context, user chat.User) ([]Device, error)
+
+	// PutDevice writes a device, durably before it returns (law 14).
+	PutDevice(ctx context.Context, user chat.User, d Device) error
+
+	// LastSeen returns when the user was last connected, ms since 1970, 0 when
+	// never; PutLastSeen writes it, and need not be durable.
+	LastSeen(ctx context.Context, user chat.User) (int64, error)
+	PutLastSeen(ctx context.Context, user chat.User, at int64) error
+
+	// Sweep deletes what has expired at now, and inbox entries taken in before
+	// inboxBefore (both ms since 1970), a bounded amount a call. more says that
+	// it has to be called again.
+	Sweep(ctx context.Context, now, inboxBefore int64) (more bool, err error)
+
+	Close() error
+}
+
+// ErrClosed says that the store was closed.
+var ErrClosed = errors.New("storage: closed")
+
+// Batch is what an owner stores at once. Everything in it lies in slices that
+// the caller reuses after Apply has returned.
+type Batch struct {
+	Partition int
+
+	// Messages to store. They are new: the owner has looked.
+	Messages []chat.Message
+
+	// Inbox rows. Kind is EntryMessage or EntryCopy; of Message only ID, From,
+	// To and At are read, as the row refers to the message.
+	Inbox []chat.Entry
+
+	// Receipts as they are from now on, and the position that changed them.
+	Receipts []ReceiptAt
+
+	// Reads: how far a user has read a chat.
+	Reads []ReadMark
+
+	// Cursors of devices as they are from now on.
+	Cursors []UserCursor
+
+	// Mark to store with it; the zero Mark leaves the stored one alone. It may
+	// lag behind the rows, never lead them.
+	Mark Mark
+}
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() {
+	clear(b.Messages)
+	clear(b.Inbox)
+	*b = Batch{
+		Messages: b.Messages[:0], Inbox: b.Inbox[:0], Receipts: b.Receipts[:0],
+		Reads: b.Reads[:0], Cursors: b.Cursors[:0],
+	}
+}
+
+// Mark is how far a partition of a log is stored.
+type Mark struct {
+	Log      [16]byte // the log's identity
+	Position chat.Position
+}
+
+// ReceiptAt is a receipt and the position of the record that changed it.
+type ReceiptAt struct {
+	chat.Receipt
+	Pos chat.Position
+}
+
+// ReadMark is how far User has read the chat with Peer, a position in User's
+// partition, and the position of the record that said so.
+type ReadMark struct {
+	User, Peer chat.User
+	ReadTo     chat.Position
+	Pos        chat.Position
+}
+
+// Cursor is how far a device has persisted its user's chain.
+type Cursor struct {
+	Device   chat.Device
+	Position chat.Position
+}
+
+// UserCursor is a Cursor with its user.
+type UserCursor struct {
+	User chat.User
+	Cursor
+}
+
+// Device is one installation of a user.
+type Device struct {
+	Name    chat.Device
+	Seq     uint16        // the clock sequence of its ids; a change tells of a clone or a new installation
+	Start   chat.Position // where its chain begins
+	Created int64         // ms since 1970
+}
+
+// ChatSummary is one chat of a user.
+type ChatSummary struct {
+	Peer chat.User
+	Last chat.Message // the newest
+}
