@@ -1,0 +1,124 @@
+// Package cli is the command line: the table of subcommands, help, and what
+// they share. Each command is a function of its own file; cmd/rookery only
+// calls Main.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Env is what a command may touch of the process around it.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+}
+
+// Errorf writes one line to Stderr, "rookery: " before it.
+func (e *Env) Errorf(format string, args ...any) {
+	fmt.Fprintf(e.Stderr, "rookery: "+format+"\n", args...)
+}
+
+// command is one subcommand. run gets the arguments after its name and returns
+// an exit code.
+type command struct {
+	name    string
+	summary string
+	run     func(ctx context.Context, env *Env, args []string) int
+}
+
+// commands returns the table, in the order of help.
+func commands() []command {
+	return []command{
+		{"serve", "run the server", cmdServe},
+		{"send", "send a message and wait for its ticks", cmdSend},
+		{"tail", "print what arrives for a user", cmdTail},
+		{"chat", "a conversation in the terminal", cmdChat},
+		{"history", "print older messages of a chat", cmdHistory},
+		{"chats", "list a user's chats", cmdChats},
+		{"config", "show, check and explain the configuration", cmdConfig},
+		{"doctor", "look at this machine and say what to do", cmdDoctor},
+		{"echo", "serve the same engine with nothing above it", cmdEcho},
+		{"bench", "measure", cmdBench},
+		{"version", "print the version", cmdVersion},
+	}
+}
+
+// Main runs the command that args (without the program's name) ask for and
+// returns the process's exit code. It ends early when ctx does.
+func Main(ctx context.Context, env *Env, args []string) int {
+	if len(args) == 0 {
+		printHelp(env.Stderr)
+		return ExitUsage
+	}
+	name, rest := args[0], args[1:]
+	switch name {
+	case "help", "-h", "--help":
+		return cmdHelp(ctx, env, rest)
+	case "-v", "--version":
+		name = "version"
+	}
+	if c, ok := find(name); ok {
+		return c.run(ctx, env, rest)
+	}
+	env.Errorf("unknown command %q%s", name, didYouMean(name, commandNames()))
+	env.Errorf("'rookery help' lists the commands")
+	return ExitUsage
+}
+
+func find(name string) (command, bool) {
+	for _, c := range commands() {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return command{}, false
+}
+
+func commandNames() []string {
+	names := []string{"help"}
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func cmdHelp(ctx context.Context, env *Env, args []string) int {
+	if len(args) == 0 || args[0] == "help" {
+		printHelp(env.Stdout)
+		return ExitOK
+	}
+	return Main(ctx, env, []string{args[0], "--help"})
+}
+
+func printHelp(w io.Writer) {
+	fmt.Fprint(w, "Rookery carries chat messages over WebSockets and loses none.\n\nUsage: rookery COMMAND [flags]\n\nCommands:\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, "\n'rookery COMMAND --help' lists a command's flags.\n\nExit codes:\n")
+	for _, f := range exitFacts {
+		fmt.Fprintf(w, "  %-4d %s\n", f.code, f.text)
+	}
+}
+
+// didYouMean returns `; did you mean "x"?` for the nearest of the known words,
+// or "" when none is near.
+func didYouMean(word string, known []string) string {
+	best, bestDistance := "", len(word)/2+1
+	for _, k := range known {
+		d := levenshtein.ComputeDistance(strings.ToLower(word), k)
+		if d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
