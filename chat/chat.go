@@ -71,11 +71,9 @@ func checkName(what, s string, maxBytes int, punctuation string) error {
 		return Errorf(CodeBadName, "a %s's name has 1 to %d bytes, this one has %d", what, maxBytes, len(s))
 	}
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte(punctuation, c) >= 0 {
-			continue
+		if c := s[i]; !nameByte(c, punctuation) {
+			return Errorf(CodeBadName, "a %s's name is letters, digits and %s; byte %d is %#02x", what, punctuation, i, c)
 		}
-		return Errorf(CodeBadName, "a %s's name is letters, digits and %s; byte %d is %#02x", what, punctuation, i, c)
 	}
 	return nil
 }
@@ -225,3 +223,32 @@ type Entry struct {
 
 // MillisNow is the wall clock in the unit records and rows use.
 func MillisNow() int64 { return time.Now().UnixMilli() }
+
+// ValidUserName reports whether b is a user's name without tenant, as NewUser
+// demands it. It does not allocate.
+func ValidUserName(b []byte) bool {
+	if len(b) == 0 || len(b) > MaxUserName {
+		return false
+	}
+	for _, c := range b {
+		if !nameByte(c, "._@+-") {
+			return false
+		}
+	}
+	return true
+}
+
+func nameByte(c byte, punctuation string) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte(punctuation, c) >= 0
+}
+
+// Outcome tells a sender of an accepted message: CodeOK and its first place
+// when it had been stored before, another code when it was not stored.
+type Outcome struct {
+	User   User // the sender
+	Device Device
+	ID     ID
+	To     User
+	Code   Code
+	Place  Position
+}
