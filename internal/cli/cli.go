@@ -7,9 +7,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
-	"github.com/agnivade/levenshtein"
+	"github.com/rookery-chat/rookery/internal/nearest"
 )
 
 // Env is what a command may touch of the process around it.
@@ -17,6 +16,7 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
+	Environ        func() []string // nil: what Getenv knows of our variables
 }
 
 // Errorf writes one line to Stderr, "rookery: " before it.
@@ -66,7 +66,7 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	if c, ok := find(name); ok {
 		return c.run(ctx, env, rest)
 	}
-	env.Errorf("unknown command %q%s", name, didYouMean(name, commandNames()))
+	env.Errorf("unknown command %q%s", name, nearest.Hint(name, commandNames()))
 	env.Errorf("'rookery help' lists the commands")
 	return ExitUsage
 }
@@ -105,20 +105,4 @@ func printHelp(w io.Writer) {
 	for _, f := range exitFacts {
 		fmt.Fprintf(w, "  %-4d %s\n", f.code, f.text)
 	}
-}
-
-// didYouMean returns `; did you mean "x"?` for the nearest of the known words,
-// or "" when none is near.
-func didYouMean(word string, known []string) string {
-	best, bestDistance := "", len(word)/2+1
-	for _, k := range known {
-		d := levenshtein.ComputeDistance(strings.ToLower(word), k)
-		if d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
 }

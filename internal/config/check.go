@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+)
+
+// crossChecks are the rules between keys. One is skipped where a key of its
+// has a fault already.
+var crossChecks = []struct {
+	keys  []string
+	fault func(*Config) string // "" when it holds
+}{
+	{[]string{"listen", "admin"}, func(c *Config) string {
+		if _, port, _ := net.SplitHostPort(c.Listen); port != "0" && c.Listen == c.Admin {
+			return "listen and admin are the same address; users never face admin"
+		}
+		return ""
+	}},
+	{[]string{"data"}, func(c *Config) string {
+		if c.Data == "" {
+			return "data is empty; it names the folder everything is kept in"
+		}
+		return ""
+	}},
+	{[]string{"auth.algorithms"}, func(c *Config) string {
+		if len(c.Auth.Algorithms) == 0 {
+			return "auth.algorithms is empty; nobody could connect"
+		}
+		return ""
+	}},
+	{[]string{"listen", "auth.keys", "auth.dev_key"}, func(c *Config) string {
+		if c.Auth.Keys == "" && !c.UseDevKey() {
+			return fmt.Sprintf("nobody could connect to %s: set auth.keys to a key set, or auth.dev_key to true to take the development key beyond loopback too", c.Listen)
+		}
+		return ""
+	}},
+	{[]string{"auth.origins"}, func(c *Config) string {
+		for _, o := range c.Auth.Origins {
+			if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != "") {
+				return fmt.Sprintf("auth.origins: %q is no origin: write https://host or https://host:port, or *", o)
+			}
+		}
+		return ""
+	}},
+	{[]string{"session.heartbeat", "session.idle"}, func(c *Config) string {
+		if c.Session.Idle < 2*c.Session.Heartbeat {
+			return "session.idle has to be at least twice session.heartbeat, or sessions end that only kept silent"
+		}
+		return ""
+	}},
+	{[]string{"session.content_bytes", "session.message_bytes"}, func(c *Config) string {
+		if c.Session.MessageBytes < c.Session.ContentBytes+envelopeBytes {
+			return fmt.Sprintf("session.message_bytes has to be at least session.content_bytes and %d, or the largest content fits in no message", envelopeBytes)
+		}
+		return ""
+	}},
+	{[]string{"session.content_bytes", "shard.batch_bytes"}, func(c *Config) string {
+		if c.Shard.BatchBytes < c.Session.ContentBytes {
+			return "shard.batch_bytes has to be at least session.content_bytes"
+		}
+		return ""
+	}},
+	{[]string{"session.window_bytes", "engine.out_bytes_per_connection"}, func(c *Config) string {
+		if c.Session.WindowBytes > c.Engine.OutBytesPerConnection {
+			return "session.window_bytes has to be at most engine.out_bytes_per_connection, or slow readers are cut off before they fall into catch-up"
+		}
+		return ""
+	}},
+	{[]string{"engine.out_bytes_per_connection", "engine.out_bytes_total"}, func(c *Config) string {
+		if int64(c.Engine.OutBytesPerConnection) > c.Engine.OutBytesTotal {
+			return "engine.out_bytes_total has to be at least engine.out_bytes_per_connection"
+		}
+		return ""
+	}},
+	{[]string{"session.rate_messages", "session.rate_burst"}, func(c *Config) string {
+		if c.Session.RateBurst < c.Session.RateMessages/100 {
+			return "session.rate_burst has to be at least a hundredth of session.rate_messages, or the rate is never reached"
+		}
+		return ""
+	}},
+	{[]string{"retention.inbox", "retention.messages"}, func(c *Config) string {
+		if c.Retention.Messages < c.Retention.Inbox {
+			return "retention.messages has to be at least retention.inbox, or devices are promised what is gone"
+		}
+		return ""
+	}},
+	{[]string{"drain.url"}, func(c *Config) string {
+		u, err := url.Parse(c.Drain.URL)
+		if c.Drain.URL != "" && (err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "") {
+			return fmt.Sprintf("drain.url: %q is no ws:// or wss:// URL", c.Drain.URL)
+		}
+		return ""
+	}},
+}
+
+// envelopeBytes is what a send may need beside its content.
+const envelopeBytes = 512
+
+func (c *Config) crossCheck(l *loader) {
+	faulty := func(key string) bool {
+		return slices.ContainsFunc(l.faults, func(f Fault) bool { return f.Key == key })
+	}
+	var found Faults
+	for _, check := range crossChecks {
+		if slices.ContainsFunc(check.keys, faulty) {
+			continue
+		}
+		if text := check.fault(c); text != "" {
+			found = append(found, Fault{Text: text})
+		}
+	}
+	l.faults = append(l.faults, found...)
+}

@@ -1,0 +1,159 @@
+// Package config is the server's configuration: one struct, one table of keys
+// (keys.go), and four sources of values, of which the first that has a key
+// wins: flag, environment, YAML file, default. Flags, the names of environment
+// variables, the printed default file, the explanations and the table in
+// docs/operations.md all come from the table.
+package config
+
+import (
+	"net"
+	"time"
+)
+
+// Config is the whole configuration. keys.go documents every field.
+type Config struct {
+	Listen      string // host:port of the sockets
+	Admin       string // host:port of the admin server
+	Data        string // a folder
+	File        string // the YAML file, "" for none
+	MemoryLimit string // "auto", "off" or a size
+
+	Log       Log
+	Engine    Engine
+	Auth      Auth
+	Session   Session
+	Pipeline  Pipeline
+	Shard     Shard
+	Store     Store
+	Retention Retention
+	Drain     Drain
+
+	origins map[string]string // key → what set it
+}
+
+// Log is how the server logs.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // text, json
+}
+
+// Engine is the event loops.
+type Engine struct {
+	Loops                 int // 0: one a processor
+	MaxConnections        int // 0: what the descriptor limit allows
+	AcceptPerSecond       int // 0: no limit
+	OutBytesPerConnection int
+	OutBytesTotal         int64
+}
+
+// Auth is who may connect.
+type Auth struct {
+	Keys          string   // the key set's file, "" for none
+	Revoked       string   // the revocation list's file, "" for none
+	Algorithms    []string // of EdDSA, ES256, HS256
+	DevKey        string   // auto, true, false; UseDevKey decides
+	Origins       []string // "*" is any
+	TokenMaxBytes int
+	Leeway        time.Duration
+	ReloadEvery   time.Duration
+}
+
+// Session is what one session may do.
+type Session struct {
+	HandshakeTimeout          time.Duration
+	HelloTimeout              time.Duration
+	Heartbeat                 time.Duration
+	Idle                      time.Duration
+	MessageBytes              int
+	ContentBytes              int
+	RateMessages              int // a second
+	RateBurst                 int
+	RateBytes                 int // a second
+	Inflight                  int
+	Window                    int
+	WindowBytes               int
+	Watches                   int
+	HistoryRows               int
+	IDFuture                  time.Duration
+	RetryAge                  time.Duration
+	TTLMax                    time.Duration
+	UnauthenticatedPerAddress int
+}
+
+// Pipeline is the log of messages.
+type Pipeline struct {
+	Partitions     int
+	SegmentBytes   int64
+	PartitionBytes int64
+}
+
+// Shard is the owners of partitions.
+type Shard struct {
+	BatchRecords int
+	BatchBytes   int
+	SyncEvery    time.Duration
+	Heads        int
+}
+
+// Store is the embedded store.
+type Store struct {
+	CacheBytes    int64
+	MemtableBytes int64
+}
+
+// Retention is how long things are kept.
+type Retention struct {
+	Inbox    time.Duration
+	Messages time.Duration
+}
+
+// Drain is how the server goes away.
+type Drain struct {
+	Grace time.Duration
+	Retry time.Duration
+	URL   string
+}
+
+// Default returns the configuration that no source has touched.
+func Default() *Config {
+	c := &Config{origins: map[string]string{}}
+	for i := range keys {
+		k := &keys[i]
+		if err := k.set(c, []string{k.Default}); err != nil {
+			panic("config: the default of " + k.Name + " is no " + k.Kind.String() + ": " + err.Error())
+		}
+	}
+	return c
+}
+
+// UseDevKey reports whether tokens of the development key are taken: as
+// auth.dev_key says, and on "auto" only when the sockets are on loopback.
+func (c *Config) UseDevKey() bool {
+	if c.Auth.DevKey == "auto" {
+		return Loopback(c.Listen)
+	}
+	return c.Auth.DevKey == "true"
+}
+
+// Origin says where a key's value is from: "default", or the flag, variable or
+// line of the file that set it.
+func (c *Config) Origin(key string) string {
+	if o, ok := c.origins[key]; ok {
+		return o
+	}
+	return "default"
+}
+
+// Loopback reports whether an address (host:port) is reached from this machine
+// alone. Names other than localhost are not looked up and count as reachable.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
