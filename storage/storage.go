@@ -31,7 +31,9 @@ type Store interface {
 	Sync(ctx context.Context) error
 
 	// Message returns one message. found is false when there is none, or when
-	// it expired before now (ms since 1970; 0 asks whatever its expiry).
+	// it has expired at now (ms since 1970): 0 < Expires <= now. A now of 0
+	// asks whatever its expiry, and finds what Sweep deleted too, without
+	// content and media, as long as its id could be sent again.
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
 
 	// History appends to dst up to limit messages of a chat older than before
@@ -89,8 +91,8 @@ type Store interface {
 	PutLastSeen(ctx context.Context, user chat.User, at int64) error
 
 	// Sweep deletes what has expired at now, and inbox entries taken in before
-	// inboxBefore (both ms since 1970), a bounded amount a call. more says that
-	// it has to be called again.
+	// inboxBefore (both ms since 1970; 0 sweeps nothing), a bounded amount a
+	// call. more says that it has to be called again.
 	Sweep(ctx context.Context, now, inboxBefore int64) (more bool, err error)
 
 	Close() error

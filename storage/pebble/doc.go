@@ -1,0 +1,51 @@
+// Package pebble is the embedded store: storage.Store on one Pebble database
+// in a folder of this process.
+//
+// # Tables
+//
+// The first byte of a key names its table. A user inside a key is written as
+// an unsigned varint length and the name, so that no user's keys are a prefix
+// of another's; a name that ends a key stands bare, which keeps rows in its
+// order. Positions and times are 8 bytes, big-endian. A sort id is
+// chat.ID.Sortable with every bit inverted, so that the newest comes first.
+//
+//	table  key                              value
+//	m      chat(16) sortid(16)              message row, see below
+//	s      chat(16) sortid(16)              stub: message row without content and media
+//	x      expires(8) chat(16) sortid(16)   nothing: look at this message or stub then
+//	i      user position(8)                 version(1) kind(1) at(8) id(16) peer
+//	t      user                             position(8): the inbox is swept up to here
+//	c      user peer                        nothing: they have exchanged a message
+//	r      user peer                        delivered(8) read(8) position(8)
+//	e      user peer                        read to(8) position(8)
+//	u      user device                      position(8): the device's cursor
+//	d      user device                      version(1) seq(2) start(8) created(8)
+//	l      user                             last seen(8), ms since 1970
+//	k      partition(4)                     log identity(16) position(8)
+//
+// A message row, version 1; "v" is an unsigned varint, "s" is v length then
+// bytes:
+//
+//	version(1) suite(1) v at, v place, v expires, s from, s to, s media, content to the end
+//
+// The body of a message is stored once: the inbox row names the peer and the
+// id, and with its user they name the message. A chat has a row for each of
+// its two users, written with its messages until this process remembers that it
+// was, and never changed.
+//
+// # Expiry
+//
+// A message has expired at now when 0 < Expires <= now: from then on reads with
+// that now leave it out. Sweep deletes it and leaves a stub in another table,
+// where histories need not step over it, until stubDays after the time in its
+// id. Sends that are older than that are refused, so the id cannot come back.
+// A stub answers Message alone, and only when now is 0.
+//
+// # Durability
+//
+// Apply writes a batch's rows and its mark as one Pebble batch, unsynced.
+// Pebble's log is one sequence, so that what survives a crash is all batches
+// up to some point: a mark never leads its rows. Sync and PutDevice wait for
+// the disk. A write that fails in Pebble's log ends the process, as what is
+// durable is then not known.
+package pebble

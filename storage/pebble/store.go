@@ -1,0 +1,176 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+// Store is a storage.Store in a folder. Its methods are safe for concurrent
+// use. After Close they return storage.ErrClosed.
+type Store struct {
+	// set once
+	db    *pebble.DB
+	watch *watch
+	pairs *pairs
+
+	// guarded by mu: held shared by every call, so that Close waits for them
+	mu     sync.RWMutex
+	closed bool
+
+	// guarded by sweepMu, which makes Sweep one at a time
+	sweepMu   sync.Mutex
+	sweepFrom []byte // inbox key at which the next call goes on; nil is the start
+
+	chatRows      atomic.Uint64
+	sweptMessages atomic.Uint64
+	sweptEntries  atomic.Uint64
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open opens the store in o.Dir, or makes one. The error is of Validate, of the
+// folder (which another process may hold open) or of what is in it.
+func Open(o Options) (*Store, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o.setDefaults()
+	w := &watch{log: o.Logger}
+	db, err := pebble.Open(o.Dir, o.pebbleOptions(w))
+	if err != nil {
+		return nil, fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err)
+	}
+	return &Store{db: db, watch: w, pairs: newPairs(pairSlots)}, nil
+}
+
+// Close makes everything applied durable, waits for calls that are under way,
+// and ends. A second Close returns storage.ErrClosed.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return storage.ErrClosed
+	}
+	s.closed = true
+	return errors.Join(s.sync(), s.db.Close())
+}
+
+// enter begins a call; leave ends it where enter returned nil.
+func (s *Store) enter() error {
+	s.mu.RLock()
+	if s.closed {
+		s.mu.RUnlock()
+		return storage.ErrClosed
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.mu.RUnlock() }
+
+// begin is enter, unless the context has ended.
+func (s *Store) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.enter()
+}
+
+// Sync implements storage.Store.
+func (s *Store) Sync(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.sync()
+}
+
+// sync appends an empty record to Pebble's log and waits for it: the log is one
+// sequence, so everything before it is durable then.
+func (s *Store) sync() error { return s.db.LogData(nil, pebble.Sync) }
+
+// Mark implements storage.Store.
+func (s *Store) Mark(ctx context.Context, partition int) (storage.Mark, error) {
+	var m storage.Mark
+	if err := s.begin(ctx); err != nil {
+		return m, err
+	}
+	defer s.leave()
+	_, err := s.get(appendMarkKey(nil, partition), func(row []byte) error {
+		if len(row) != markRowBytes {
+			return fmt.Errorf("%w: a mark of %d bytes", errCorrupt, len(row))
+		}
+		m.Log = [16]byte(row)
+		m.Position = chat.Position(binary.BigEndian.Uint64(row[16:]))
+		return nil
+	})
+	return m, err
+}
+
+// get calls f with the row of a key, which is lent until f returns. found is
+// false, and f not called, when there is no row.
+func (s *Store) get(key []byte, f func(row []byte) error) (found bool, err error) {
+	row, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = f(row)
+	return true, errors.Join(err, closer.Close())
+}
+
+// getUint64s reads a row of numbers; they stay as they are where there is none.
+func (s *Store) getUint64s(key []byte, vs ...*uint64) (found bool, err error) {
+	return s.get(key, func(row []byte) error { return readUint64s(row, vs...) })
+}
+
+// ctxEvery is after how many rows a scan looks whether its context has ended.
+const ctxEvery = 1024
+
+// scan calls f with every row of lower <= key < upper, in order, until f
+// returns false. What f is given is lent until it returns.
+func (s *Store) scan(ctx context.Context, lower, upper []byte, f func(key, row []byte) (more bool, err error)) error {
+	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
+	}
+	err = scanIter(ctx, it, f)
+	return errors.Join(err, it.Close())
+}
+
+func scanIter(ctx context.Context, it *pebble.Iterator, f func(key, row []byte) (bool, error)) error {
+	rows := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if rows++; rows%ctxEvery == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		row, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if more, err := f(it.Key(), row); err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// scanUser is scan over the rows of a user in a table; f gets the rest of the
+// key after the user.
+func (s *Store) scanUser(ctx context.Context, table byte, user chat.User, f func(rest, row []byte) error) error {
+	prefix := appendUserKey(nil, table, user)
+	return s.scan(ctx, prefix, after(nil, prefix), func(key, row []byte) (bool, error) {
+		err := f(key[len(prefix):], row)
+		return err == nil, err
+	})
+}

@@ -1,0 +1,190 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+// What one call of Sweep does at most.
+const (
+	sweepMessages = 1024 // expired messages and stubs
+	sweepEntries  = 4096 // inbox rows looked at
+)
+
+// stubDays is how long a swept message's id is kept, by the time in it. A send
+// is refused when its id is 30 days old; the day more is for clocks.
+const stubDays = 31
+
+// Sweep implements storage.Store. Inboxes are gone through from where the last
+// call ended; more is false where their end was reached, and the next call
+// begins anew. An inbox is swept up to its first entry that stays.
+func (s *Store) Sweep(ctx context.Context, now, inboxBefore int64) (more bool, err error) {
+	if err := s.begin(ctx); err != nil {
+		return false, err
+	}
+	defer s.leave()
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	moreMessages, err := s.sweepExpired(ctx, now)
+	if err != nil {
+		return false, err
+	}
+	moreEntries, err := s.sweepInboxes(ctx, inboxBefore)
+	return moreMessages || moreEntries, err
+}
+
+// sweepExpired looks at the messages and stubs whose time has come.
+func (s *Store) sweepExpired(ctx context.Context, now int64) (more bool, err error) {
+	if now <= 0 {
+		return false, nil
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	upper := binary.BigEndian.AppendUint64([]byte{tableExpiry}, uint64(now)+1)
+	looked, swept := 0, 0
+	err = s.scan(ctx, []byte{tableExpiry}, upper, func(key, _ []byte) (bool, error) {
+		if len(key) != expiryKeyBytes {
+			return false, fmt.Errorf("%w: an expiry key of %d bytes", errCorrupt, len(key))
+		}
+		looked++
+		n, err := s.expire(b, chat.ChatID(key[9:25]), idOfSortID(key), now)
+		swept += n
+		return looked < sweepMessages, errors.Join(err, b.Delete(key, nil))
+	})
+	if err != nil || looked == 0 {
+		return false, err
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return false, err
+	}
+	s.sweptMessages.Add(uint64(swept))
+	return looked == sweepMessages, nil
+}
+
+// expire puts into b what follows for a message whose time has come: a stub in
+// its place where its id could still be sent again, else nothing is left. It
+// returns how many messages (not stubs) went.
+func (s *Store) expire(b *pebble.Batch, c chat.ChatID, id chat.ID, now int64) (swept int, err error) {
+	var m chat.Message
+	found, err := s.message(tableMessage, c, id, 0, &m)
+	if err != nil {
+		return 0, err
+	}
+	stubKey := appendMessageKey(nil, tableStub, c, id)
+	stubUntil := id.Time().Add(stubDays * 24 * time.Hour).UnixMilli()
+	if !found {
+		if stubUntil > now {
+			return 0, nil
+		}
+		return 0, b.Delete(stubKey, nil)
+	}
+	if !expired(m.Expires, now) {
+		return 0, nil
+	}
+	if err := b.Delete(appendMessageKey(nil, tableMessage, c, id), nil); err != nil || stubUntil <= now {
+		return 1, err
+	}
+	m.Content, m.Media = nil, ""
+	return 1, errors.Join(
+		b.Set(stubKey, appendMessage(nil, &m), nil),
+		b.Set(appendExpiryKey(nil, stubUntil, c, id), nil, nil))
+}
+
+// sweepInboxes deletes inbox rows from before a time, and says so in each
+// inbox's truncated row.
+func (s *Store) sweepInboxes(ctx context.Context, before int64) (more bool, err error) {
+	if before <= 0 {
+		return false, nil
+	}
+	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
+		LowerBound: []byte{tableInbox}, UpperBound: []byte{tableInbox + 1},
+	})
+	if err != nil {
+		return false, err
+	}
+	w := inboxSweep{s: s, b: s.db.NewBatch(), before: before}
+	defer w.b.Close()
+	next, err := w.run(it, s.sweepFrom)
+	if err = errors.Join(err, it.Close()); err != nil || ctx.Err() != nil {
+		return false, errors.Join(err, ctx.Err())
+	}
+	if w.b.Count() > 0 {
+		if err := w.b.Commit(pebble.NoSync); err != nil {
+			return false, err
+		}
+	}
+	s.sweepFrom = next
+	s.sweptEntries.Add(uint64(w.swept))
+	return next != nil, nil
+}
+
+// inboxSweep is one call's way through the inboxes.
+type inboxSweep struct {
+	s      *Store
+	b      *pebble.Batch
+	before int64
+	prefix []byte        // of the inbox we are in: table and user
+	upTo   chat.Position // deleted in it so far
+	swept  int
+}
+
+// run looks at sweepEntries rows from a key on, and returns the key to go on
+// from, nil at the end of the table.
+func (w *inboxSweep) run(it *pebble.Iterator, from []byte) (next []byte, err error) {
+	ok := it.SeekGE(from)
+	for looked := 0; ok && looked < sweepEntries; looked++ {
+		key := it.Key()
+		if len(key) < 8 {
+			return nil, fmt.Errorf("%w: an inbox key of %d bytes", errCorrupt, len(key))
+		}
+		if prefix := key[:len(key)-8]; string(prefix) != string(w.prefix) {
+			if err := w.endInbox(); err != nil {
+				return nil, err
+			}
+			w.prefix, w.upTo = append(w.prefix[:0], prefix...), 0
+		}
+		row, err := it.ValueAndErr()
+		if err != nil {
+			return nil, err
+		}
+		in, err := decodeInbox(row)
+		if err != nil {
+			return nil, err
+		}
+		if in.at >= w.before {
+			ok = it.SeekGE(after(nil, w.prefix))
+			continue
+		}
+		if err := w.b.Delete(key, nil); err != nil {
+			return nil, err
+		}
+		w.upTo = chat.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
+		w.swept++
+		ok = it.Next()
+	}
+	if ok {
+		next = append([]byte(nil), it.Key()...)
+	}
+	return next, errors.Join(it.Error(), w.endInbox())
+}
+
+// endInbox writes the truncated row of the inbox we were in, never a lower one
+// than it has.
+func (w *inboxSweep) endInbox() error {
+	if w.upTo == 0 {
+		return nil
+	}
+	key := append([]byte{tableTruncated}, w.prefix[1:]...)
+	var old uint64
+	if _, err := w.s.getUint64s(key, &old); err != nil {
+		return err
+	}
+	return w.b.Set(key, appendUint64s(nil, max(old, uint64(w.upTo))), nil)
+}

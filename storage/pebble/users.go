@@ -1,0 +1,126 @@
+package pebble
+
+import (
+	"context"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+// Receipts implements storage.Store, in order of the peers' names. It looks at
+// all receipts of the user, one a peer.
+func (s *Store) Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error) {
+	if err := s.begin(ctx); err != nil {
+		return dst, err
+	}
+	defer s.leave()
+	err := s.scanUser(ctx, tableReceipt, user, func(peer, row []byte) error {
+		var delivered, read, pos uint64
+		err := readUint64s(row, &delivered, &read, &pos)
+		if err == nil && after < chat.Position(pos) && chat.Position(pos) <= upTo {
+			dst = append(dst, chat.Receipt{
+				User: user, Peer: chat.User(peer),
+				Delivered: chat.Position(delivered), Read: chat.Position(read),
+			})
+		}
+		return err
+	})
+	return dst, err
+}
+
+// Receipt implements storage.Store.
+func (s *Store) Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error) {
+	r := chat.Receipt{User: user, Peer: peer}
+	if err := s.begin(ctx); err != nil {
+		return r, err
+	}
+	defer s.leave()
+	var delivered, read, pos uint64
+	_, err := s.getUint64s(appendPairKey(nil, tableReceipt, user, peer), &delivered, &read, &pos)
+	r.Delivered, r.Read = chat.Position(delivered), chat.Position(read)
+	return r, err
+}
+
+// ReadTo implements storage.Store.
+func (s *Store) ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	var readTo, pos uint64
+	_, err := s.getUint64s(appendPairKey(nil, tableRead, user, peer), &readTo, &pos)
+	return chat.Position(readTo), err
+}
+
+// Cursors implements storage.Store, in order of the devices' names.
+func (s *Store) Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	var cursors []storage.Cursor
+	err := s.scanUser(ctx, tableCursor, user, func(device, row []byte) error {
+		var pos uint64
+		err := readUint64s(row, &pos)
+		cursors = append(cursors, storage.Cursor{Device: chat.Device(device), Position: chat.Position(pos)})
+		return err
+	})
+	return cursors, err
+}
+
+// Delivered implements storage.Store.
+func (s *Store) Delivered(ctx context.Context, user chat.User) (chat.Position, error) {
+	cursors, err := s.Cursors(ctx, user)
+	var furthest chat.Position
+	for _, c := range cursors {
+		furthest = max(furthest, c.Position)
+	}
+	return furthest, err
+}
+
+// Devices implements storage.Store.
+func (s *Store) Devices(ctx context.Context, user chat.User) ([]storage.Device, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	var devices []storage.Device
+	err := s.scanUser(ctx, tableDevice, user, func(name, row []byte) error {
+		d := storage.Device{Name: chat.Device(name)}
+		err := decodeDevice(row, &d)
+		devices = append(devices, d)
+		return err
+	})
+	return devices, err
+}
+
+// PutDevice implements storage.Store.
+func (s *Store) PutDevice(ctx context.Context, user chat.User, d storage.Device) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.db.Set(appendPairKey(nil, tableDevice, user, d.Name), appendDevice(nil, d), pebble.Sync)
+}
+
+// LastSeen implements storage.Store.
+func (s *Store) LastSeen(ctx context.Context, user chat.User) (int64, error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	var at uint64
+	_, err := s.getUint64s(appendUserKey(nil, tableLastSeen, user), &at)
+	return int64(at), err
+}
+
+// PutLastSeen implements storage.Store.
+func (s *Store) PutLastSeen(ctx context.Context, user chat.User, at int64) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.db.Set(appendUserKey(nil, tableLastSeen, user), appendUint64s(nil, uint64(at)), pebble.NoSync)
+}
