@@ -1,42 +1,29 @@
 package frame
 
-import "time"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
 
-// Request is a client's opening handshake, checked.
-type Request struct {
-	Path          string // percent-decoded, without the query
-	Host          string
-	Origin        string   // "" where there is none
-	Authorization string   // "" where there is none
-	ForwardedFor  string   // X-Forwarded-For; several are joined by ", "
-	Protocols     []string // Sec-WebSocket-Protocol, in the client's order
-	Deflate       bool     // permessage-deflate is offered in a form we accept
-}
-
-// Header returns the first value of a header, "" where there is none.
-func (r *Request) Header(name string) string { return "" }
+	"github.com/gobwas/httphead"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
+)
 
 // Decision answers a Request.
 type Decision struct {
-	Status   int    // 101, or the status of a refusal
-	Protocol string // of a 101: one of Request.Protocols, or ""
-	Deflate  bool   // of a 101: accept permessage-deflate if it is offered
-	Reason   string // of a refusal: its body, "code_name: text"
-	// RetryAfter of a refusal, rounded up to seconds. 0: no such header.
-	RetryAfter time.Duration
-}
+	Status int // 101, or the status of a refusal
 
-// HandshakeLimits bounds a handshake; over them the refusal is 431.
-type HandshakeLimits struct {
-	Bytes   int // 0: 4096
-	Headers int // 0: 100
-}
+	// Of a 101.
+	Protocol string // one of Request.Protocols, or ""
+	Deflate  bool   // agree to permessage-deflate, if it is offered
 
-// DeflateParams are the negotiated parameters of permessage-deflate, without
-// context takeover on either side. The zero value is none.
-type DeflateParams struct {
-	ServerWindowBits uint8 // 8 to 15
-	ClientWindowBits uint8 // 8 to 15
+	// Of a refusal.
+	Reason     string        // its body: "code_name: text"
+	RetryAfter time.Duration // rounded up to seconds; 0: no such header
 }
 
 // Handshake is what was agreed.
@@ -48,17 +35,141 @@ type Handshake struct {
 
 // Refusal is the error of a handshake that was refused.
 type Refusal struct {
-	Status int
-	Reason string
+	Status     int
+	Reason     string
+	RetryAfter time.Duration
 }
 
 // Error returns the reason.
-func (r *Refusal) Error() string { return r.Reason }
+func (r *Refusal) Error() string { return "websocket: handshake refused: " + r.Reason }
 
-// Upgrade reads a client's opening handshake from the start of in and asks
-// decide, which must not keep the Request. Not done and no error: more is needed,
-// and the caller keeps in. Done: out is the 101 to write and in[n:] is frames
-// already. An error is a *Refusal: write out, then close.
+// Upgrade reads a client's opening handshake (RFC 6455 section 4.2) from the
+// start of in and asks decide. Not done and no error: more is needed; the caller
+// keeps in and comes back with more behind it. Done: out is the 101 to write,
+// and in[n:] is frames already. An error is a *Refusal: out is to be written, and
+// the connection closed.
 func Upgrade(in []byte, l HandshakeLimits, decide func(*Request) Decision) (n int, out []byte, hs Handshake, done bool, err error) {
-	return 0, nil, Handshake{}, false, nil
+	request, n, bad := readRequest(in, l)
+	if bad == nil && n == 0 {
+		return 0, nil, Handshake{}, false, nil
+	}
+	if bad == nil {
+		out, hs, bad = request.upgrade(in[:n], decide)
+	}
+	if bad != nil {
+		return n, bad.response(), Handshake{}, false, bad
+	}
+	return n, out, hs, true, nil
+}
+
+// exchange is a request to read and a response to write.
+type exchange struct {
+	*bytes.Reader
+	out bytes.Buffer
+}
+
+func (x *exchange) Write(p []byte) (int, error) { return x.out.Write(p) }
+
+// upgrade has the library judge what is WebSocket's of the head, and decide the
+// rest.
+func (r *Request) upgrade(head []byte, decide func(*Request) Decision) ([]byte, Handshake, *Refusal) {
+	var d Decision
+	upgrader := ws.Upgrader{
+		ProtocolCustom: func(value []byte) (string, bool) {
+			return "", httphead.ScanTokens(value, func(protocol []byte) bool {
+				r.Protocols = append(r.Protocols, string(protocol))
+				return true
+			})
+		},
+		Negotiate: func(offer httphead.Option) (none httphead.Option, err error) {
+			if !r.Deflate.enabled() {
+				r.Deflate = deflateOf(offer)
+			}
+			return none, nil
+		},
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			d = decide(r)
+			if d.Status != http.StatusSwitchingProtocols {
+				return nil, errors.New("refused")
+			}
+			return ws.HandshakeHeaderString(r.answer(&d)), nil
+		},
+	}
+	x := exchange{Reader: bytes.NewReader(head)}
+	if _, err := upgrader.Upgrade(&x); err != nil {
+		if d.Status != 0 {
+			return nil, Handshake{}, &Refusal{d.Status, d.Reason, d.RetryAfter}
+		}
+		return nil, Handshake{}, refuse(statusOf(err), err.Error())
+	}
+	hs := Handshake{Path: strings.Clone(r.Path), Protocol: strings.Clone(d.Protocol)}
+	if d.Deflate {
+		hs.Deflate = r.Deflate
+	}
+	return x.out.Bytes(), hs, nil
+}
+
+// statusOf returns the status for an error of the library's. What is no
+// WebSocket request of version 13 is told to upgrade.
+func statusOf(err error) int {
+	switch err {
+	case ws.ErrHandshakeBadUpgrade, ws.ErrHandshakeBadSecVersion, ws.ErrHandshakeUpgradeRequired:
+		return http.StatusUpgradeRequired
+	}
+	return http.StatusBadRequest
+}
+
+// deflateOf returns what an offered extension would be agreed to with; zero if
+// it is none of ours or not as RFC 7692 section 7.1 has it.
+func deflateOf(offer httphead.Option) DeflateParams {
+	var offered wsflate.Parameters
+	if string(offer.Name) != wsflate.ExtensionName || offered.Parse(offer) != nil {
+		return DeflateParams{}
+	}
+	p := DeflateParams{ServerWindowBits: maxWindowBits, ClientWindowBits: maxWindowBits}
+	if offered.ServerMaxWindowBits.Defined() {
+		p.ServerWindowBits = uint8(offered.ServerMaxWindowBits)
+	}
+	if offered.ClientMaxWindowBits >= minWindowBits { // 1: no value was given
+		p.ClientWindowBits = uint8(offered.ClientMaxWindowBits)
+	}
+	return p
+}
+
+// answer returns the headers of a 101 that say what was chosen. Window bits
+// are named where they are not the largest: only then has the client asked for
+// them.
+func (r *Request) answer(d *Decision) string {
+	var b strings.Builder
+	if d.Protocol != "" {
+		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", d.Protocol)
+	}
+	if d.Deflate && r.Deflate.enabled() {
+		b.WriteString("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+		if bits := r.Deflate.ServerWindowBits; bits < maxWindowBits {
+			fmt.Fprintf(&b, "; server_max_window_bits=%d", bits)
+		}
+		if bits := r.Deflate.ClientWindowBits; bits < maxWindowBits {
+			fmt.Fprintf(&b, "; client_max_window_bits=%d", bits)
+		}
+		b.WriteString("\r\n")
+	}
+	return b.String()
+}
+
+// response returns the HTTP response of a refusal.
+func (r *Refusal) response() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nConnection: close\r\n", r.Status, http.StatusText(r.Status))
+	switch r.Status {
+	case http.StatusUpgradeRequired:
+		b.WriteString("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
+	case http.StatusMethodNotAllowed:
+		b.WriteString("Allow: GET\r\n")
+	}
+	if r.RetryAfter > 0 {
+		fmt.Fprintf(&b, "Retry-After: %d\r\n", (r.RetryAfter+time.Second-1)/time.Second)
+	}
+	fmt.Fprintf(&b, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s\n", len(r.Reason)+1, r.Reason)
+	return b.Bytes()
 }
