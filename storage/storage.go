@@ -141,7 +141,15 @@ func (b *Batch) Reset() {
 type Mark struct {
 	Log      [16]byte // the log's identity
 	Position chat.Position
+
+	// Owner is what the owner has to remember as of Position, opaque to the
+	// store, which keeps it with the mark and gives it back as it was. It has
+	// at most MaxMarkOwner bytes.
+	Owner string
 }
+
+// MaxMarkOwner is how many bytes a Mark carries for the owner.
+const MaxMarkOwner = 64 << 10
 
 // ReceiptAt is a receipt and the position of the record that changed it.
 type ReceiptAt struct {
