@@ -1,0 +1,148 @@
+// Package delivery takes stored entries from their owner to the sessions that
+// are here: it asks presence where a user is, encodes each packet once, and
+// posts one mail a loop. What it delivers is a hint; the inbox is the truth
+// (laws 5 and 6), so a mail that finds nobody is nothing lost.
+package delivery
+
+import (
+	"sync/atomic"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// Presence says which sessions of this process a user has.
+type Presence interface {
+	Lookup(user []byte, dst []presence.Ref) []presence.Ref
+}
+
+// Stats counts what was delivered.
+type Stats struct {
+	Posted  atomic.Uint64 // packets given to sessions here
+	Nowhere atomic.Uint64 // entries of users with no session here
+}
+
+// Delivery is safe for concurrent use: each partition's owner has a batch of
+// its own.
+type Delivery struct {
+	Stats Stats
+
+	presence Presence
+	loopOf   func(presence.Ref) int
+	post     func(loop int, m *Mail)
+	batches  []batch
+}
+
+// batch is one owner's work space.
+type batch struct {
+	refs  []presence.Ref
+	mails []*Mail // by loop
+}
+
+// New returns a Delivery for a number of partitions and loops. post hands a
+// mail to a loop and must not block; the loop frees it.
+func New(partitions, loops int, p Presence, loopOf func(presence.Ref) int, post func(loop int, m *Mail)) *Delivery {
+	d := &Delivery{presence: p, loopOf: loopOf, post: post, batches: make([]batch, partitions)}
+	for i := range d.batches {
+		d.batches[i].mails = make([]*Mail, loops)
+	}
+	return d
+}
+
+// Deliver posts entries and outcomes of one partition. It does not block, and
+// keeps nothing of its arguments. One goroutine a partition calls it.
+func (d *Delivery) Deliver(partition int, entries []chat.Entry, outcomes []chat.Outcome) {
+	b := &d.batches[partition]
+	for i := range entries {
+		d.entry(b, &entries[i])
+	}
+	for i := range outcomes {
+		d.outcome(b, &outcomes[i])
+	}
+	for loop, m := range b.mails {
+		if m != nil {
+			b.mails[loop] = nil
+			d.post(loop, m)
+		}
+	}
+}
+
+func (d *Delivery) entry(b *batch, e *chat.Entry) {
+	b.refs = d.presence.Lookup([]byte(e.User), b.refs[:0])
+	if len(b.refs) == 0 {
+		d.Stats.Nowhere.Add(1)
+		return
+	}
+	d.Stats.Posted.Add(uint64(len(b.refs)))
+	done := -1 // the loop whose mail holds the newest encoding
+	var item Item
+	for _, ref := range b.refs {
+		m, loop := d.mail(b, ref)
+		if loop != done {
+			item, done = encodeEntry(m, e), loop
+		}
+		item.Ref = ref
+		m.Items = append(m.Items, item)
+	}
+}
+
+func (d *Delivery) outcome(b *batch, o *chat.Outcome) {
+	b.refs = d.presence.Lookup([]byte(o.User), b.refs[:0])
+	for _, ref := range b.refs {
+		m, _ := d.mail(b, ref)
+		p := packet.Outcome{ID: o.ID, To: o.To.Name(), Code: o.Code, Place: o.Place}
+		item := Item{Ref: ref, Node: o.ID.Node()}
+		item.user = m.put(func(dst []byte) []byte { return append(dst, o.User...) })
+		item.full = m.put(p.AppendTo)
+		m.Items = append(m.Items, item)
+	}
+}
+
+func (d *Delivery) mail(b *batch, ref presence.Ref) (*Mail, int) {
+	loop := d.loopOf(ref)
+	if b.mails[loop] == nil {
+		b.mails[loop] = newMail()
+	}
+	return b.mails[loop], loop
+}
+
+func encodeEntry(m *Mail, e *chat.Entry) Item {
+	item := Item{Kind: e.Kind, Pos: e.Pos, Prev: e.Prev, Node: e.Message.ID.Node()}
+	from := uint32(len(m.buf))
+	m.buf = append(m.buf, e.User...)
+	item.user = span{from, uint32(len(m.buf))}
+	from = uint32(len(m.buf))
+	m.buf = AppendEntry(m.buf, e, false)
+	item.full = span{from, uint32(len(m.buf))}
+	if e.Kind == chat.EntryCopy {
+		m.buf = AppendEntry(m.buf, e, true)
+		item.bare = span{item.full.to, uint32(len(m.buf))}
+	}
+	return item
+}
+
+// AppendEntry appends the packet of an entry with position and gap zero. bare
+// leaves a copy's content out.
+func AppendEntry(dst []byte, e *chat.Entry, bare bool) []byte {
+	m := &e.Message
+	switch e.Kind {
+	case chat.EntryMessage:
+		p := packet.Message{
+			ID: m.ID, From: []byte(m.From.Name()), Late: m.At - m.ID.UnixMilli(), Suite: m.Suite,
+			Content: m.Content, Expires: m.Expires, Media: []byte(m.Media),
+		}
+		return p.AppendTo(dst)
+	case chat.EntryCopy:
+		p := packet.Copy{
+			ID: m.ID, To: []byte(m.To.Name()), Late: m.At - m.ID.UnixMilli(), Suite: m.Suite,
+			Content: m.Content, Place: m.Place, Expires: m.Expires, Media: []byte(m.Media),
+		}
+		if bare {
+			p.Content, p.Media = nil, nil
+		}
+		return p.AppendTo(dst)
+	}
+	p := packet.Receipt{Peer: []byte(e.Receipt.Peer.Name()), Delivered: e.Receipt.Delivered, Read: e.Receipt.Read}
+	return p.AppendTo(dst)
+}

@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/engine"
+	"github.com/rookery-chat/rookery/internal/delivery"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+const (
+	jobTimeout  = 10 * time.Second // for a job's reads of the store
+	pageEntries = 256              // entries a catch-up job reads
+	pageBytes   = 64 << 10         // bytes of packets after which a page ends
+	slowBytes   = 64 << 10         // unsent bytes over which live entries wait
+	linkHead    = 4                // array header, type, position 0 and gap 0 of an encoded link
+)
+
+// page is what one catch-up job read, encoded for its session.
+type page struct {
+	entries []chat.Entry
+	buf     []byte
+	count   int
+	last    chat.Position // the session has everything up to here afterwards
+	applied chat.Position // read before the inbox was
+	done    bool          // last reaches applied
+	err     error
+}
+
+var pages = sync.Pool{New: func() any { return new(page) }}
+
+func (p *page) free() {
+	clear(p.entries)
+	if cap(p.buf) <= 4*pageBytes {
+		*p = page{entries: p.entries[:0], buf: p.buf[:0]}
+		pages.Put(p)
+	}
+}
+
+// readOn queues the next page of a session's catch-up, unless one is at work,
+// the client has to mark first, or its socket is full.
+func (g *Gateway) readOn(s *session) {
+	if s.reading || s.queued || s.window.full() || s.conn.Blocked() {
+		return
+	}
+	ref, user, node, part := s.ref(), s.user, s.node, int(s.part)
+	after, receiptsFrom, limit := s.cur, s.receiptsFrom, min(pageEntries, s.window.room())
+	ok := g.jobs.try(func() {
+		p := pages.Get().(*page)
+		g.readPage(p, user, node, part, after, receiptsFrom, limit)
+		if !g.post(ref, func(s *session) { g.deliverPage(s, p) }) {
+			p.free()
+		}
+	})
+	if ok {
+		s.reading = true
+		return
+	}
+	s.queued = true
+	s.st.retry = append(s.st.retry, s)
+}
+
+// readPage runs on a worker.
+func (g *Gateway) readPage(p *page, user chat.User, node chat.Node, part int, after, receiptsFrom chat.Position, limit int) {
+	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+	defer cancel()
+	p.applied = max(g.owners.Applied(part), after)
+	p.entries, p.last, p.err = g.store.Inbox(ctx, user, after, p.applied, limit, chat.MillisNow(), p.entries)
+	if p.err != nil {
+		return
+	}
+	p.done = p.last >= p.applied
+	prev := after
+	for i := range p.entries {
+		e := &p.entries[i]
+		if len(p.buf) > pageBytes {
+			p.last, p.done = prev, false
+			break
+		}
+		p.buf = appendLink(p.buf, delivery.AppendEntry(nil, e, e.Message.ID.Node() == node), e.Pos, prev)
+		prev = e.Pos
+		p.count++
+	}
+	if !p.done {
+		return
+	}
+	var receipts []chat.Receipt
+	receipts, p.err = g.store.Receipts(ctx, user, receiptsFrom, p.applied, nil)
+	for i := range receipts {
+		p.buf = delivery.AppendEntry(p.buf, &chat.Entry{Kind: chat.EntryReceipt, Receipt: receipts[i]}, false)
+	}
+}
+
+// deliverPage writes a page on the session's loop.
+func (g *Gateway) deliverPage(s *session, p *page) {
+	defer p.free()
+	s.reading = false
+	if s.state != catching {
+		return
+	}
+	if p.err != nil {
+		g.opt.Logger.Error("inbox not read", "err", p.err)
+		s.bye(chat.CodeUnavailable, unavailableRetry.Milliseconds(), "the store does not answer")
+		return
+	}
+	if len(p.buf) > 0 {
+		out := s.out()
+		*out = append(*out, p.buf...)
+		g.Stats.CaughtUpEntries.Add(uint64(p.count))
+	}
+	if p.count > 0 {
+		s.window.add(p.last, p.count, len(p.buf))
+	}
+	s.cur = max(s.cur, p.last)
+	if !p.done {
+		g.readOn(s)
+		return
+	}
+	s.receiptsFrom = s.cur
+	if s.missed > s.cur {
+		g.readOn(s)
+		return
+	}
+	s.missed = 0
+	s.state = live
+	m := packet.CaughtUp{Pos: s.cur}
+	out := s.out()
+	*out = m.AppendTo(*out)
+}
+
+// appendLink appends an encoded entry with its own position and gap.
+func appendLink(dst, encoded []byte, pos, prev chat.Position) []byte {
+	dst = append(dst, encoded[:2]...)
+	dst = packet.AppendUint(dst, uint64(pos))
+	dst = packet.AppendUint(dst, uint64(pos-prev))
+	return append(dst, encoded[linkHead:]...)
+}
+
+// Take gives a mail to the sessions of a loop. It runs on the loop.
+func (g *Gateway) Take(st *loopState, m *delivery.Mail) {
+	for i := range m.Items {
+		item := &m.Items[i]
+		if s := sessionOf(st.loop, engine.ID(item.Ref)); s != nil && string(s.user) == string(m.User(item)) {
+			g.entry(s, m, item)
+		}
+	}
+	m.Free()
+}
+
+// entry gives a session a link of its chain: it is written if the session
+// stands right before it, ignored if it is behind, and otherwise the session
+// falls into catch-up, as does one whose client or socket is slow (laws 6, 7).
+func (g *Gateway) entry(s *session, m *delivery.Mail, item *delivery.Item) {
+	if item.Kind == 0 {
+		if item.Node == s.node && s.state >= catching && s.state < closing {
+			out := s.out()
+			*out = append(*out, m.Packet(item)...)
+		}
+		return
+	}
+	switch {
+	case s.state < live:
+		s.missed = max(s.missed, item.Pos)
+		return
+	case s.state == closing || item.Pos <= s.cur:
+		return
+	case item.Prev > s.cur, s.window.full(), s.conn.Blocked() && s.conn.OutBytes() > slowBytes:
+		s.missed, s.receiptsFrom = item.Pos, s.cur
+		s.state = catching
+		g.Stats.FellBehind.Add(1)
+		g.readOn(s)
+		return
+	}
+	encoded := m.Packet(item)
+	if item.Kind == chat.EntryCopy && item.Node == s.node {
+		encoded = m.Bare(item)
+	}
+	out := s.out()
+	*out = appendLink(*out, encoded, item.Pos, s.cur)
+	s.cur = item.Pos
+	if item.Kind != chat.EntryReceipt {
+		s.window.add(item.Pos, 1, len(encoded))
+	}
+	g.Stats.Delivered.Add(1)
+}

@@ -1,0 +1,245 @@
+package gateway
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/packet"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+// joined is what the hello job found out.
+type joined struct {
+	node      chat.Node
+	resume    chat.Position
+	truncated chat.Position
+	waiting   int
+	copies    bool
+	first     bool
+	err       error
+}
+
+// onHello takes the first packet and queues the job that answers it.
+func (g *Gateway) onHello(s *session, p packet.Raw) {
+	var m packet.Hello
+	if err := m.Decode(p); err != nil {
+		s.bye(chat.CodeBadPacket, 0, err.Error())
+		return
+	}
+	if m.Version != packet.Version {
+		s.bye(chat.CodeBadVersion, 0, "this server speaks version 1")
+		return
+	}
+	device, err := chat.NewDevice(m.Device)
+	if err != nil {
+		s.bye(chat.CodeBadName, 0, err.Error())
+		return
+	}
+	if s.device != "" && s.device != device {
+		s.bye(chat.CodeUnauthorized, 0, "the token is bound to another device")
+		return
+	}
+	if m.Resume < packet.ResumeCursor {
+		s.bye(chat.CodeBadPosition, 0, "resume is a position, -1 or nil")
+		return
+	}
+	s.device = device
+	s.state = joining
+	s.node = g.owners.Node(s.user, device)
+	ref, user, part, node := s.ref(), s.user, int(s.part), s.node
+	ok := g.jobs.try(func() {
+		g.join(ref, user, device, m.Seq, m.Resume, part, node)
+	})
+	if !ok {
+		s.bye(chat.CodeBusy, jitterMs(g.opt.DrainJitter), "too many sessions are starting")
+	}
+}
+
+// join is the hello job: it knows the device, registers the session, and only
+// then reads where its chain stands (law 6: register, then read, then splice).
+func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node) {
+	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+	defer cancel()
+	j := &joined{node: node}
+	answer := func() {
+		g.postAlways(ref, func(s *session) { g.welcome(s, user, ref, j) })
+	}
+	devices, dev, err := g.device(ctx, user, device, seq, part)
+	if err != nil {
+		j.err = err
+		answer()
+		return
+	}
+	old, replaced, first := g.presence.Register(user, node, ref)
+	j.first = first
+	if replaced {
+		g.Stats.Replaced.Add(1)
+		g.post(old, func(s *session) {
+			s.bye(chat.CodeReplaced, 0, "a newer session of this device took over")
+		})
+	}
+	j.err = g.place(ctx, j, user, dev, resume, part)
+	j.copies = devices > 1
+	if j.err != nil || !j.copies {
+		answer()
+		return
+	}
+	g.tellSiblings(ref, user, answer)
+}
+
+// device returns the user's number of devices and this one, which it writes
+// when it is new, or when its clock sequence changed.
+func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, seq uint16, part int) (int, storage.Device, error) {
+	known, err := g.store.Devices(ctx, user)
+	if err != nil {
+		return 0, storage.Device{}, err
+	}
+	for _, d := range known {
+		if d.Name != name {
+			continue
+		}
+		if d.Seq == seq {
+			return len(known), d, nil
+		}
+		// Another installation under this name, or a clone of it.
+		g.Stats.DeviceChanged.Add(1)
+		d.Seq = seq
+		return len(known), d, g.store.PutDevice(ctx, user, d)
+	}
+	d := storage.Device{Name: name, Seq: seq, Created: chat.MillisNow()}
+	if len(known) > 0 {
+		d.Start = g.owners.Applied(part) // a linked device starts now
+	}
+	return len(known) + 1, d, g.store.PutDevice(ctx, user, d)
+}
+
+// place finds where the session's chain begins and what waits there.
+func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev storage.Device, resume int64, part int) (err error) {
+	applied := g.owners.Applied(part)
+	switch {
+	case resume >= 0:
+		j.resume = chat.Position(resume)
+	case resume == packet.ResumeNow:
+		j.resume = applied
+	default:
+		j.resume = dev.Start
+		cursors, err := g.store.Cursors(ctx, user)
+		if err != nil {
+			return err
+		}
+		for _, c := range cursors {
+			if c.Device == dev.Name {
+				j.resume = max(j.resume, c.Position)
+			}
+		}
+	}
+	if j.truncated, err = g.store.Truncated(ctx, user); err != nil {
+		return err
+	}
+	j.waiting, err = g.store.Waiting(ctx, user, j.resume, applied, g.opt.Waiting)
+	return err
+}
+
+// tellSiblings makes the user's other sessions here send copies from now on,
+// and calls then when all have been told.
+func (g *Gateway) tellSiblings(ref presence.Ref, user chat.User, then func()) {
+	refs := g.presence.Lookup(bytesOf(user), nil)
+	var left atomic.Int32
+	left.Store(int32(len(refs)))
+	told := func() {
+		if left.Add(-1) == 0 {
+			then()
+		}
+	}
+	if len(refs) == 0 {
+		then()
+		return
+	}
+	for _, other := range refs {
+		if other == ref || !g.postAlways(other, func(s *session) {
+			if s != nil && s.user == user {
+				s.copies = true
+			}
+			told()
+		}) {
+			told()
+		}
+	}
+}
+
+// welcome answers hello on the loop and starts catch-up. s is nil when the
+// connection ended meanwhile: what the job registered has to go too.
+func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joined) {
+	if s == nil || s.state != joining || j.err != nil {
+		g.presence.Unregister(user, ref)
+	}
+	if s == nil || s.state != joining {
+		return
+	}
+	if j.err != nil {
+		g.opt.Logger.Error("hello failed", "err", j.err)
+		s.bye(chat.CodeUnavailable, unavailableRetry.Milliseconds(), "the store does not answer")
+		return
+	}
+	s.joined = true
+	s.node, s.copies = j.node, s.copies || j.copies
+	s.cur, s.marked, s.markSent, s.receiptsFrom = j.resume, j.resume, j.resume, j.resume
+	g.leavePending(s)
+	g.Stats.Sessions.Add(1)
+	s.write(g.welcomePacket(s, j))
+	if j.truncated > s.cur {
+		s.write(&packet.Truncated{Pos: j.truncated})
+		s.cur = j.truncated
+	}
+	if j.first {
+		g.announce(s.user, true, 0)
+	}
+	s.state = catching
+	s.arm()
+	g.readOn(s)
+}
+
+func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
+	o := &g.opt
+	return &packet.Welcome{
+		Version: packet.Version, Now: s.st.loop.NowMs(), Node: j.node, User: s.user.Name(),
+		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(o.Heartbeat.Milliseconds()), Expires: s.expires,
+		Limits: map[string]uint64{
+			"message_bytes": uint64(o.MessageBytes), "content": uint64(o.ContentBytes), "media": uint64(o.MediaBytes),
+			"inflight": uint64(o.Inflight), "window": uint64(o.Window), "window_bytes": uint64(o.WindowBytes),
+			"rate": uint64(o.Rate), "burst": uint64(o.RateBurst), "rate_bytes": uint64(o.RateBytes),
+			"history": uint64(o.HistoryRows), "chats": uint64(o.ChatRows), "watches": uint64(o.Watches),
+			"requests": uint64(o.Requests), "ttl": uint64(o.MaxTTL / time.Second), "waiting": uint64(o.Waiting),
+		},
+	}
+}
+
+// leave takes a session out of presence and counts. It may be called twice.
+func (g *Gateway) leave(s *session) {
+	if s.rare != nil {
+		for user := range s.rare.watches {
+			g.presence.Unwatch(user, s.ref())
+		}
+		s.rare.watches = nil
+	}
+	if !s.joined {
+		return
+	}
+	s.joined = false
+	g.Stats.Sessions.Add(-1)
+	if !g.presence.Unregister(s.user, s.ref()) {
+		return
+	}
+	user, now := s.user, s.st.loop.NowMs()
+	g.announce(user, false, now)
+	g.jobs.try(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+		defer cancel()
+		if err := g.store.PutLastSeen(ctx, user, now); err != nil {
+			g.opt.Logger.Warn("last seen not written", "err", err)
+		}
+	})
+}

@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/engine"
+	"github.com/rookery-chat/rookery/frame"
+	"github.com/rookery-chat/rookery/internal/delivery"
+	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// LoopOf returns the loop of a session.
+func LoopOf(ref presence.Ref) int { return engine.ID(ref).Loop() }
+
+// Post hands a mail to a loop. It does not block.
+func (g *Gateway) Post(loop int, m *delivery.Mail) {
+	l := g.loops[loop].Load()
+	if l == nil || !l.Post(func(l *engine.Loop) { g.Take(g.state(l), m) }) {
+		m.Free()
+	}
+}
+
+// postAlways is post that calls f with nil when the session is gone, so that
+// something can be counted on.
+func (g *Gateway) postAlways(ref presence.Ref, f func(s *session)) bool {
+	id := engine.ID(ref)
+	l := g.loops[id.Loop()].Load()
+	return l != nil && l.Post(func(l *engine.Loop) { f(sessionOf(l, id)) })
+}
+
+// announce tells the watchers of a user that it came or went.
+func (g *Gateway) announce(user chat.User, online bool, seen int64) {
+	for _, ref := range g.presence.Watchers(user, nil) {
+		g.post(ref, func(s *session) {
+			if s.rare == nil || s.state >= closing {
+				return
+			}
+			if _, ok := s.rare.watches[user]; ok {
+				s.write(&packet.Presence{Peer: user.Name(), Online: online, Seen: seen})
+			}
+		})
+	}
+}
+
+// arm sets the session's next deadline: heartbeat, idle, or the token's end.
+func (s *session) arm() {
+	o := &s.st.g.opt
+	at := s.heard + o.Heartbeat.Milliseconds()
+	if s.pinged {
+		at = s.heard + o.Idle.Milliseconds()
+	}
+	end := s.expires
+	if !s.warned {
+		end -= o.ExpiryNotice.Milliseconds()
+	}
+	s.conn.SetDeadline(min(at, end))
+}
+
+// Deadline acts on the silence of a client and the age of its token.
+func (g *Gateway) Deadline(c *engine.Conn) {
+	s := c.Data.(*session)
+	now := s.st.loop.NowMs()
+	switch {
+	case s.state == closing:
+		c.Close()
+		return
+	case s.state == handshaking:
+		g.Stats.RefusedHandshake.Add(1)
+		s.state = closing
+		c.Close()
+		return
+	case s.state < catching:
+		s.bye(chat.CodeIdle, 0, "no hello in time")
+		return
+	case now >= s.expires:
+		s.bye(chat.CodeExpired, 0, "the token expired")
+		return
+	case now-s.heard >= g.opt.Idle.Milliseconds():
+		s.bye(chat.CodeIdle, 0, "nothing was heard")
+		return
+	}
+	g.logMark(s)
+	if !s.warned && now >= s.expires-g.opt.ExpiryNotice.Milliseconds() {
+		s.warned = true
+		s.fail(0, chat.CodeExpired, s.expires-now, "the token ends soon: refresh it")
+	}
+	s.pinged = now-s.heard >= g.opt.Heartbeat.Milliseconds()
+	if s.pinged && !c.Blocked() {
+		s.control(frame.OpPing, nil)
+	}
+	s.arm()
+}
+
+// Drain tells every session to go, spread over the given time, and lets each
+// close when its sends are acknowledged. New handshakes are refused from now on.
+func (g *Gateway) Drain(over time.Duration) {
+	g.draining.Store(true)
+	const steps = 20
+	for step := range steps {
+		for i := range g.loops {
+			if l := g.loops[i].Load(); l != nil {
+				l.Post(func(l *engine.Loop) { g.drainPart(l, step, steps) })
+			}
+		}
+		time.Sleep(over / steps)
+	}
+}
+
+// drainPart says bye to a share of a loop's sessions; the last step to all.
+func (g *Gateway) drainPart(l *engine.Loop, step, steps int) {
+	share := (l.Conns() + steps - step - 1) / (steps - step)
+	l.Each(func(c *engine.Conn) {
+		s, _ := c.Data.(*session)
+		if share <= 0 || s == nil || s.state == closing || s.leaving {
+			return
+		}
+		share--
+		s.drain()
+	})
+}
+
+func (s *session) drain() {
+	code := chat.CodeDraining
+	if s.state < catching || s.inflight == 0 {
+		s.bye(code, jitterMs(s.st.g.opt.DrainJitter), "this server is going away")
+		return
+	}
+	s.st.g.Stats.bye(code)
+	s.write(&packet.Bye{Code: code, Retry: uint64(jitterMs(s.st.g.opt.DrainJitter)), URL: s.byeURL(code), Text: "this server is going away"})
+	s.leaving = true
+	s.state = closing
+	s.st.g.leave(s)
+}
+
+func jitterMs(within time.Duration) int64 {
+	return rand.Int64N(max(within.Milliseconds(), 1)) + 1
+}

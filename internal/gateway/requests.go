@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// ask queues a job that reads the store for a request and answers it with the
+// packet the job returns. The answer, or the error, goes to the session.
+func (g *Gateway) ask(s *session, req uint64, job func(ctx context.Context) (encoder, error)) error {
+	if int(s.requests) >= g.opt.Requests {
+		return overloaded("too many requests at work")
+	}
+	ref := s.ref()
+	ok := g.jobs.try(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+		defer cancel()
+		answer, err := job(ctx)
+		g.post(ref, func(s *session) {
+			s.requests--
+			if s.state == closing {
+				return
+			}
+			if err != nil {
+				s.failWith(req, err)
+			} else if answer != nil {
+				s.write(answer)
+			}
+		})
+	})
+	if !ok {
+		return overloaded("too many requests are waiting")
+	}
+	s.requests++
+	return nil
+}
+
+func overloaded(text string) error {
+	e := chat.Errorf(chat.CodeOverloaded, "%s", text)
+	e.RetryAfter = unavailableRetry
+	return e
+}
+
+// peer joins a name of the wire to the session's tenant.
+func (s *session) peer(name string) (chat.User, error) {
+	return chat.NewUser(s.user.Tenant(), name)
+}
+
+func (g *Gateway) onHistory(s *session, p packet.Raw) error {
+	var m packet.History
+	if err := m.Decode(p); err != nil {
+		return err
+	}
+	peer, err := s.peer(m.Peer)
+	if err != nil {
+		s.failWith(m.Req, err)
+		return nil
+	}
+	user, limit := s.user, min(max(m.Limit, 1), g.opt.HistoryRows)
+	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
+		// The chat is that of the session's user and the peer, so nobody
+		// reaches a chat they are no member of.
+		rows, err := g.store.History(ctx, chat.DirectChat(user, peer), m.Before, limit+1, chat.MillisNow(), nil)
+		if err != nil {
+			return nil, err
+		}
+		r, err := g.store.Receipt(ctx, user, peer)
+		if err != nil {
+			return nil, err
+		}
+		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: len(rows) > limit}
+		for i := range rows[:min(len(rows), limit)] {
+			if g.shown(&rows[i]) {
+				page.Rows = append(page.Rows, rowOf(&rows[i]))
+			}
+		}
+		return page, nil
+	})
+}
+
+// askOr is ask with its error answered under the request's number.
+func (g *Gateway) askOr(s *session, req uint64, job func(ctx context.Context) (encoder, error)) error {
+	if err := g.ask(s, req, job); err != nil {
+		s.failWith(req, err)
+	}
+	return nil
+}
+
+// shown reports whether a row is at or below what its partition has applied:
+// after a crash, rows above it wait to be applied again (law 5).
+func (g *Gateway) shown(m *chat.Message) bool {
+	return m.Place <= g.owners.Applied(g.owners.Partition(bytesOf(m.To)))
+}
+
+func rowOf(m *chat.Message) packet.Row {
+	return packet.Row{
+		ID: m.ID, From: m.From.Name(), Place: m.Place, Late: m.At - m.ID.UnixMilli(),
+		Suite: m.Suite, Content: m.Content, Expires: m.Expires, Media: m.Media,
+	}
+}
+
+func (g *Gateway) onChats(s *session, p packet.Raw) error {
+	var m packet.Chats
+	if err := m.Decode(p); err != nil {
+		return err
+	}
+	user, limit := s.user, min(max(m.Limit, 1), g.opt.ChatRows)
+	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
+		list, err := g.store.Chats(ctx, user, m.Before, limit+1, chat.MillisNow(), nil)
+		if err != nil {
+			return nil, err
+		}
+		page := &packet.ChatsPage{Req: m.Req, More: len(list) > limit}
+		for i := range list[:min(len(list), limit)] {
+			c := &list[i]
+			r, err := g.store.Receipt(ctx, user, c.Peer)
+			if err != nil {
+				return nil, err
+			}
+			mine, err := g.store.ReadTo(ctx, user, c.Peer)
+			if err != nil {
+				return nil, err
+			}
+			page.Chats = append(page.Chats, packet.ChatRow{
+				Peer: c.Peer.Name(), Delivered: r.Delivered, Read: r.Read, Mine: mine, Last: rowOf(&c.Last),
+			})
+		}
+		return page, nil
+	})
+}
+
+// onTyping passes typing on to the peer's sessions, if the two have a chat.
+func (g *Gateway) onTyping(s *session, p packet.Raw) error {
+	var m packet.Typing
+	if err := m.Decode(p); err != nil {
+		return err
+	}
+	peer, err := s.peer(string(m.Peer))
+	if err != nil {
+		return err
+	}
+	user, on := s.user, m.On
+	return g.ask(s, 0, func(ctx context.Context) (encoder, error) {
+		if ok, err := g.store.HasChat(ctx, user, peer); err != nil || !ok {
+			return nil, err
+		}
+		for _, ref := range g.presence.Lookup(bytesOf(peer), nil) {
+			g.post(ref, func(s *session) {
+				if s.user == peer && s.state == live && !s.conn.Blocked() {
+					s.write(&packet.TypingFrom{Peer: bytesOf(user.Name()), On: on})
+				}
+			})
+		}
+		return nil, nil
+	})
+}
+
+// onWatch answers with the presence of each user the session has a chat with,
+// and tells it of every change from then on.
+func (g *Gateway) onWatch(s *session, p packet.Raw) error {
+	var m packet.Watch
+	if err := m.Decode(p); err != nil {
+		return err
+	}
+	x := s.extra()
+	if len(x.watches)+len(m.Users) > g.opt.Watches {
+		s.fail(m.Req, chat.CodeTooMany, 0, "too many users watched")
+		return nil
+	}
+	peers := make([]chat.User, 0, len(m.Users))
+	for _, name := range m.Users {
+		peer, err := s.peer(name)
+		if err != nil {
+			s.failWith(m.Req, err)
+			return nil
+		}
+		peers = append(peers, peer)
+	}
+	user, ref := s.user, s.ref()
+	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
+		for _, peer := range peers {
+			if err := g.watch(ctx, ref, user, peer); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	})
+}
+
+// watch runs on a worker. Presence is for those who have a chat with a user.
+func (g *Gateway) watch(ctx context.Context, ref presence.Ref, user, peer chat.User) error {
+	ok, err := g.store.HasChat(ctx, user, peer)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return chat.Errorf(chat.CodeForbidden, "presence of %s is for those who have a chat with them", peer.Name())
+	}
+	seen, err := g.store.LastSeen(ctx, peer)
+	if err != nil {
+		return err
+	}
+	g.post(ref, func(s *session) { g.watchNow(s, ref, peer, seen) })
+	return nil
+}
+
+// watchNow enters the watch and tells the state it found.
+func (g *Gateway) watchNow(s *session, ref presence.Ref, peer chat.User, seen int64) {
+	if s.state == closing {
+		return
+	}
+	x := s.extra()
+	if x.watches == nil {
+		x.watches = map[chat.User]struct{}{}
+	}
+	x.watches[peer] = struct{}{}
+	online := g.presence.Watch(peer, ref)
+	if online {
+		seen = 0
+	}
+	s.write(&packet.Presence{Peer: peer.Name(), Online: online, Seen: seen})
+}
+
+func (g *Gateway) onUnwatch(s *session, p packet.Raw) error {
+	var m packet.Unwatch
+	if err := m.Decode(p); err != nil {
+		return err
+	}
+	for _, name := range m.Users {
+		peer, err := s.peer(name)
+		if err != nil {
+			return err
+		}
+		if s.rare != nil {
+			delete(s.rare.watches, peer)
+		}
+		g.presence.Unwatch(peer, s.ref())
+	}
+	return nil
+}
+
+// onRefresh takes a token that lives longer, of the same user and device.
+func (g *Gateway) onRefresh(s *session, p packet.Raw) error {
+	var m packet.Refresh
+	if err := m.Decode(p); err != nil {
+		return err
+	}
+	id, err := g.opt.Verify(m.Token)
+	if err != nil {
+		return err
+	}
+	if id.User != s.user || id.Device != "" && id.Device != s.device {
+		return chat.Errorf(chat.CodeWrongUser, "the new token is another user's or device's")
+	}
+	s.expires, s.warned = id.Expires.UnixMilli(), false
+	s.arm()
+	s.write(&packet.Refreshed{Expires: s.expires})
+	return nil
+}
