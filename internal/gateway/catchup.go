@@ -16,7 +16,6 @@ const (
 	pageEntries = 256              // entries a catch-up job reads
 	pageBytes   = 64 << 10         // bytes of packets after which a page ends
 	slowBytes   = 64 << 10         // unsent bytes over which live entries wait
-	linkHead    = 4                // array header, type, position 0 and gap 0 of an encoded link
 )
 
 // page is what one catch-up job read, encoded for its session.
@@ -80,7 +79,7 @@ func (g *Gateway) readPage(p *page, user chat.User, node chat.Node, part int, af
 			p.last, p.done = prev, false
 			break
 		}
-		p.buf = appendLink(p.buf, delivery.AppendEntry(nil, e, e.Message.ID.Node() == node), e.Pos, prev)
+		p.buf = packet.AppendLink(p.buf, delivery.AppendEntry(nil, e, e.Message.ID.Node() == node), e.Pos, prev)
 		prev = e.Pos
 		p.count++
 	}
@@ -131,14 +130,6 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 	*out = m.AppendTo(*out)
 }
 
-// appendLink appends an encoded entry with its own position and gap.
-func appendLink(dst, encoded []byte, pos, prev chat.Position) []byte {
-	dst = append(dst, encoded[:2]...)
-	dst = packet.AppendUint(dst, uint64(pos))
-	dst = packet.AppendUint(dst, uint64(pos-prev))
-	return append(dst, encoded[linkHead:]...)
-}
-
 // Take gives a mail to the sessions of a loop. It runs on the loop.
 func (g *Gateway) Take(st *loopState, m *delivery.Mail) {
 	for i := range m.Items {
@@ -179,7 +170,7 @@ func (g *Gateway) entry(s *session, m *delivery.Mail, item *delivery.Item) {
 		encoded = m.Bare(item)
 	}
 	out := s.out()
-	*out = appendLink(*out, encoded, item.Pos, s.cur)
+	*out = packet.AppendLink(*out, encoded, item.Pos, s.cur)
 	s.cur = item.Pos
 	if item.Kind != chat.EntryReceipt {
 		s.window.add(item.Pos, 1, len(encoded))

@@ -3,6 +3,7 @@ package gateway
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/frame"
@@ -39,7 +40,7 @@ func (g *Gateway) handshake(s *session, in []byte) (rest []byte) {
 		s.conn.Close()
 		return nil
 	}
-	if hs.Deflate.Enabled() {
+	if hs.Deflate != (frame.DeflateParams{}) {
 		s.extra().deflate = hs.Deflate
 	}
 	s.state = opened
@@ -57,7 +58,7 @@ func (g *Gateway) decide(s *session, r *frame.Request) frame.Decision {
 		return frame.Decision{Status: 404, Reason: "not_found: connect to /ws/<user>"}
 	}
 	if g.draining.Load() {
-		return frame.Decision{Status: 503, Reason: chat.CodeDraining.String(), RetryAfterSeconds: 1}
+		return frame.Decision{Status: 503, Reason: chat.CodeDraining.String(), RetryAfter: time.Second}
 	}
 	if r.Origin != "" && !slices.Contains(g.opt.Origins, "*") && !slices.Contains(g.opt.Origins, r.Origin) {
 		return refuse(chat.CodeBadOrigin, "this origin is not in the allow-list")

@@ -56,7 +56,7 @@ func (s *session) endFrame() {
 		return
 	}
 	p := s.conn.Pending()
-	if s.rare != nil && s.rare.deflate.Enabled() {
+	if s.rare != nil && s.rare.deflate != (frame.DeflateParams{}) {
 		s.st.scratch = append(s.st.scratch[:0], (*p)[at+frameHole:]...)
 		*p = frame.AppendDeflated((*p)[:at], frame.OpBinary, s.st.scratch, s.rare.deflate)
 		return

@@ -22,14 +22,16 @@ type packetSend = packet.Send
 
 // frames takes whole messages and control frames off the bytes.
 func (g *Gateway) frames(s *session, in []byte) {
-	for len(in) > 0 && s.state != closing {
+	// Until the reader has nothing, even when in is used up: that is how it
+	// takes back what it lent.
+	for {
 		n, ev, ok, err := s.reader.Next(in, &g.limits)
 		in = in[n:]
 		if err != nil {
 			g.broken(s, err)
 			return
 		}
-		if !ok {
+		if !ok || s.state == closing {
 			return
 		}
 		g.event(s, ev)
