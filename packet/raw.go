@@ -9,7 +9,7 @@ import (
 // Bounds of a packet that do not depend on its type. They keep one packet from
 // costing more than its bytes; neither is configurable.
 const (
-	MaxDepth    = 8       // arrays and maps inside one another, the packet itself is the first
+	MaxDepth    = 8       // arrays and maps, not empty, inside one another; the packet itself is the first
 	MaxElements = 1 << 16 // elements of a packet, those of nested arrays and maps included
 )
 

@@ -1,0 +1,221 @@
+package packet
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+var testID = chat.NewID(0x1f0_1234_5678_9abc, 0x1234, chat.Node{0x83, 1, 2, 3, 4, 5})
+
+// samples are packets of every type, with fields at zero and at their bounds.
+func samples() []codec {
+	long := []byte(strings.Repeat("x", 70_000))
+	row := Row{ID: testID, From: "bob", Place: 9, Late: 41, Content: []byte("hi"), Expires: 5, Media: "https://m.example/1"}
+	return []codec{
+		&Hello{Version: 1, Device: "phone", Seq: chat.MaxClockSeq, Resume: 77},
+		&Hello{Resume: ResumeCursor}, &Hello{Resume: ResumeNow}, &Hello{},
+		&Send{}, &Send{N: 1, ID: testID, To: []byte("bob"), Content: []byte("hi")},
+		&Send{N: math.MaxUint64, ID: testID, To: []byte("bob"), Suite: 255, Content: long, Flags: SendRetry},
+		&Send{N: 300, ID: testID, To: []byte("bob"), Content: []byte{}, TTL: math.MaxUint32},
+		&Send{N: 70_000, ID: testID, To: long[:40], Content: long[:300], Media: long[:300]},
+		&Mark{}, &Mark{Pos: chat.NewPosition(3, 9)}, &Read{Peer: []byte("bob"), Pos: math.MaxUint64},
+		&Typing{Peer: []byte("bob"), On: true}, &Typing{Peer: []byte("bob")},
+		&Watch{Req: 1, Users: []string{"a", "b"}}, &Unwatch{Users: []string{}},
+		&History{Req: 3, Peer: "bob", Before: testID, Limit: 50}, &History{Req: 1 << 40, Peer: "bob"},
+		&Chats{Req: 4, Before: 1_700_000_000_000, Limit: 10}, &Refresh{Token: "a.b.c"}, &Ping{Data: 7},
+		&Welcome{Version: 1, Now: 1_700_000_000_000, Node: chat.Node{1, 2, 3, 4, 5, 6}, User: "alice", Resume: 5,
+			Waiting: 3, Heartbeat: 60_000, Expires: 1_700_000_100_000, Limits: map[string]uint64{"content": 65536, "rate": 10}},
+		&Accepted{N: 9, Count: 4, Pos: 1 << 33}, &Refused{N: 5, Code: chat.CodeRateLimited, Retry: 250, Text: "slower"},
+		&Message{}, &Message{Pos: 300, Gap: 2, ID: testID, From: []byte("alice"), Late: -40, Content: []byte("hi")},
+		&Message{Pos: 300, Gap: 2, ID: testID, From: []byte("alice"), Late: math.MinInt64, Content: []byte("hi"), Expires: 4},
+		&Message{Pos: 300, Gap: 2, ID: testID, From: []byte("alice"), Late: -33, Content: []byte("hi"), Media: []byte("u")},
+		&Copy{}, &Copy{Pos: 1, Gap: 1, ID: testID, To: []byte("bob"), Late: -129, Content: nil, Place: 70_000},
+		&Copy{Pos: 1, Gap: 1, ID: testID, To: []byte("bob"), Late: -40_000, Content: []byte{}, Place: 1, Expires: math.MaxInt64, Media: []byte("u")},
+		&Receipt{Pos: 10, Gap: 1, Peer: []byte("bob"), Delivered: 8, Read: 7}, &CaughtUp{Pos: 10}, &Truncated{Pos: 4},
+		&TypingFrom{Peer: []byte("bob"), On: true}, &Presence{Peer: "bob", Online: true}, &Presence{Peer: "bob", Seen: 1},
+		&HistoryPage{Req: 3, Peer: "bob", Delivered: 9, Read: 8, More: true, Rows: []Row{row, {}, row}}, &HistoryPage{Rows: []Row{}},
+		&ChatsPage{Req: 4, More: true, Chats: []ChatRow{{Peer: "bob", Delivered: 1, Read: 2, Mine: 3, Last: row}, {}}},
+		&Outcome{ID: testID, To: "bob", Code: chat.CodeIDConflict, Place: 6}, &Refreshed{Expires: 1_700_000_100_000},
+		&Pong{Data: 7, Now: 1_700_000_000_000}, &Error{Code: chat.CodeForbidden, Retry: 1, Text: "no", Req: 3},
+		&Bye{Code: chat.CodeDraining, Retry: 5000, URL: "wss://b.example", Text: "restart"},
+	}
+}
+
+func typeOf(x codec) Type { return Type(x.AppendTo(nil)[1]) }
+
+func TestSamplesCoverEveryType(t *testing.T) {
+	seen := map[Type]bool{}
+	for _, x := range samples() {
+		seen[typeOf(x)] = true
+	}
+	for typ := range typeNames {
+		if !seen[typ] || codecs[typ] == nil {
+			t.Errorf("no sample or no codec of %s", typ)
+		}
+	}
+}
+
+// What we encode, the library decodes to the same values; what it encodes, in
+// any width of integers and with elements of later versions, we decode to them.
+func TestAgainstReference(t *testing.T) {
+	for i, x := range samples() {
+		typ := typeOf(x)
+		t.Run(fmt.Sprintf("%d %s", i, typ), func(t *testing.T) {
+			b := x.AppendTo([]byte("before"))
+			if !bytes.HasPrefix(b, []byte("before")) {
+				t.Fatal("AppendTo does not append")
+			}
+			want := wire(x)
+			gotType, got := genericPacket(b[6:])
+			got, ok := conform(reflect.TypeOf(x).Elem(), got)
+			if gotType != int64(typ) || !ok || !reflect.DeepEqual(got, want) {
+				t.Fatalf("the library reads\n%v\nof\n%v", got, want)
+			}
+			if short := encodeReference(typ, want, 0); len(short) < len(b)-6 {
+				t.Errorf("%d bytes, the library needs %d", len(b)-6, len(short))
+			}
+			for width := range 5 {
+				later := append(append([]any{}, want...), "later", []any{int64(1), map[string]any{"a": 1.5}})
+				checkDecode(t, typ, encodeReference(typ, want, width), want)
+				checkDecode(t, typ, encodeReference(typ, later, width), want)
+			}
+		})
+	}
+}
+
+// checkDecode decodes b into a packet that held something before.
+func checkDecode(t *testing.T, typ Type, b []byte, want []any) {
+	t.Helper()
+	x := used(typ)
+	p, rest, err := Next(append(b, 0x91, 0x01))
+	if err != nil || !bytes.Equal(rest, []byte{0x91, 0x01}) {
+		t.Fatalf("Next: %v, rest %x", err, rest)
+	}
+	if err := x.Decode(p); err != nil {
+		t.Fatalf("Decode of %x: %v", b, err)
+	}
+	if got := wire(x); !reflect.DeepEqual(got, want) {
+		t.Fatalf("Decode of %x is\n%v\nnot\n%v", b, got, want)
+	}
+}
+
+// used returns a packet that was decoded into before.
+func used(typ Type) codec {
+	for _, x := range samples() {
+		if typeOf(x) == typ {
+			return x
+		}
+	}
+	panic(typ)
+}
+
+// Absent elements and nil read as the zero value, whichever was there before.
+func TestAbsentIsZero(t *testing.T) {
+	for typ, empty := range codecs {
+		zero := empty()
+		if h, ok := zero.(*Hello); ok {
+			h.Resume = ResumeCursor
+		}
+		n := reflect.TypeOf(zero).Elem().NumField()
+		checkDecode(t, typ, []byte{0x91, byte(typ)}, wire(zero))
+		checkDecode(t, typ, append([]byte{0x90 | byte(1+n), byte(typ)}, bytes.Repeat([]byte{nilCode}, n)...), wire(zero))
+	}
+}
+
+func TestNilAndEmptyContentDiffer(t *testing.T) {
+	for _, content := range [][]byte{nil, {}} {
+		p, _, err := Next((&Copy{Content: content}).AppendTo(nil))
+		var got Copy
+		if err != nil || got.Decode(p) != nil || (got.Content == nil) != (content == nil) {
+			t.Errorf("content %#v came back as %#v (%v)", content, got.Content, err)
+		}
+	}
+}
+
+// Every element in turn is replaced by one of each other kind, and by integers
+// just outside its field's range: our answer is the reference's.
+func TestWrongElements(t *testing.T) {
+	wrong := []any{int64(0), int64(-1), int64(-2), int64(256), int64(1 << 16), int64(1 << 32), int64(math.MinInt64), uint64(1 << 63),
+		true, 1.5, "str", "\xff", []byte("bin"), make([]byte, 16), make([]byte, 17), []any{}, []any{int64(1)}, []any{"a", nil, "b"},
+		[]any{[]any{"x"}}, map[string]any{"k": "v"}, map[string]any{"k": uint64(5)}, map[string]any{}}
+	refused := 0
+	for typ, empty := range codecs {
+		elements := wire(empty())
+		for i := range elements {
+			for _, w := range wrong {
+				changed := append([]any{}, elements...)
+				changed[i] = w
+				if !agree(t, encodeReference(typ, changed, 0)) {
+					refused++
+				}
+			}
+		}
+	}
+	if refused < 500 {
+		t.Errorf("only %d were refused", refused)
+	}
+}
+
+// agree decodes one well-formed packet of a known type and compares with the
+// reference, whether it is taken and as what.
+func agree(t *testing.T, b []byte) (taken bool) {
+	t.Helper()
+	p, _, err := Next(b)
+	if err != nil {
+		t.Fatalf("Next of %x: %v", b, err)
+	}
+	x := codecs[p.Type]()
+	_, elements := genericPacket(b)
+	want, ok := conform(reflect.TypeOf(x).Elem(), elements)
+	err = x.Decode(p)
+	if (err == nil) != ok {
+		t.Fatalf("Decode of %x (%s) says %v, the reference %v", b, p.Type, err, ok)
+	}
+	if err != nil {
+		if chat.CodeOf(err) != chat.CodeBadPacket {
+			t.Fatalf("Decode of %x says %v", b, err)
+		}
+		return false
+	}
+	if got := wire(x); !reflect.DeepEqual(got, want) {
+		t.Fatalf("Decode of %x is\n%v\nnot\n%v", b, got, want)
+	}
+	return true
+}
+
+func TestDecodeOfAnotherType(t *testing.T) {
+	p, _, err := Next((&Mark{Pos: 4}).AppendTo(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typ, empty := range codecs {
+		if err := empty().Decode(p); (err == nil) != (typ == TypeMark) {
+			t.Errorf("a mark was read as %s: %v", typ, err)
+		}
+	}
+}
+
+func TestErrorNamesTheElement(t *testing.T) {
+	for _, b := range [][]byte{{0x93, 0x04, 0xa1, 'b', 0xc3}, {0x93, 0x08, 0x01, 0x05}} {
+		p, _, err := Next(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = codecs[p.Type]().Decode(p)
+		if err == nil || !strings.Contains(err.Error(), "element 2 of a "+p.Type.String()) {
+			t.Errorf("%x: %v", b, err)
+		}
+	}
+}
+
+func TestTypeNames(t *testing.T) {
+	if TypeCaughtUp.String() != "caught_up" || Type(200).String() != "type_200" {
+		t.Error(TypeCaughtUp, Type(200))
+	}
+}
