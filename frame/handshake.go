@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,7 +84,7 @@ func (r *Request) upgrade(head []byte, decide func(*Request) Decision) ([]byte, 
 		},
 		Negotiate: func(offer httphead.Option) (none httphead.Option, err error) {
 			if !r.Deflate.enabled() {
-				r.Deflate = deflateOf(offer)
+				r.offered(offer)
 			}
 			return none, nil
 		},
@@ -119,39 +120,40 @@ func statusOf(err error) int {
 	return http.StatusBadRequest
 }
 
-// deflateOf returns what an offered extension would be agreed to with; zero if
-// it is none of ours or not as RFC 7692 section 7.1 has it.
-func deflateOf(offer httphead.Option) DeflateParams {
-	var offered wsflate.Parameters
-	if string(offer.Name) != wsflate.ExtensionName || offered.Parse(offer) != nil {
-		return DeflateParams{}
+// offered looks at one extension the client offers.
+func (r *Request) offered(offer httphead.Option) {
+	var ok bool
+	if r.agreed, ok = agree(offer); ok {
+		r.Deflate = DeflateParams{
+			ServerWindowBits: cmp.Or(uint8(r.agreed.ServerMaxWindowBits), maxWindowBits),
+			ClientWindowBits: cmp.Or(uint8(r.agreed.ClientMaxWindowBits), maxWindowBits),
+		}
 	}
-	p := DeflateParams{ServerWindowBits: maxWindowBits, ClientWindowBits: maxWindowBits}
-	if offered.ServerMaxWindowBits.Defined() {
-		p.ServerWindowBits = uint8(offered.ServerMaxWindowBits)
-	}
-	if offered.ClientMaxWindowBits >= minWindowBits { // 1: no value was given
-		p.ClientWindowBits = uint8(offered.ClientMaxWindowBits)
-	}
-	return p
 }
 
-// answer returns the headers of a 101 that say what was chosen. Window bits
-// are named where they are not the largest: only then has the client asked for
-// them.
+// agree returns the parameters to answer an offered extension with; false if it
+// is none of ours or not as RFC 7692 section 7.1 has it. A window the client
+// names is taken as it is.
+func agree(offer httphead.Option) (p wsflate.Parameters, ok bool) {
+	if string(offer.Name) != wsflate.ExtensionName || p.Parse(offer) != nil {
+		return wsflate.Parameters{}, false
+	}
+	p.ServerNoContextTakeover, p.ClientNoContextTakeover = true, true
+	if p.ClientMaxWindowBits < minWindowBits {
+		p.ClientMaxWindowBits = 0 // offered without a value: any will do
+	}
+	return p, true
+}
+
+// answer returns the headers of a 101 that say what was chosen.
 func (r *Request) answer(d *Decision) string {
 	var b strings.Builder
 	if d.Protocol != "" {
 		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", d.Protocol)
 	}
 	if d.Deflate && r.Deflate.enabled() {
-		b.WriteString("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover")
-		if bits := r.Deflate.ServerWindowBits; bits < maxWindowBits {
-			fmt.Fprintf(&b, "; server_max_window_bits=%d", bits)
-		}
-		if bits := r.Deflate.ClientWindowBits; bits < maxWindowBits {
-			fmt.Fprintf(&b, "; client_max_window_bits=%d", bits)
-		}
+		b.WriteString("Sec-WebSocket-Extensions: ")
+		httphead.WriteOptions(&b, []httphead.Option{r.agreed.Option()})
 		b.WriteString("\r\n")
 	}
 	return b.String()

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/gobwas/ws"
 )
 
 // partial is what has come of a frame or of a fragmented message. It is pooled,
@@ -60,12 +62,12 @@ func (p *partial) take(in []byte) (used int, bad *Error) {
 	p.left -= uint64(len(in))
 	if p.frame.op.control() {
 		copy(p.control[at:], in)
-		mask(p.control[at:at+len(in)], p.frame.key, at)
+		ws.Cipher(p.control[at:at+len(in)], p.frame.key, at)
 		return len(in), nil
 	}
 	start := p.msg.len()
 	p.msg = p.msg.append(in)
-	mask(p.msg.bytes[start:], p.frame.key, at)
+	ws.Cipher(p.msg.bytes[start:], p.frame.key, at)
 	if p.op == OpText && !p.compressed {
 		bad = p.checkText()
 	}

@@ -3,6 +3,8 @@ package frame
 import (
 	"encoding/binary"
 	"unicode/utf8"
+
+	"github.com/gobwas/ws"
 )
 
 // Reader reads the frames of one connection. Its zero value is ready. It is
@@ -138,7 +140,7 @@ func (r *Reader) admit(h *header, l *Limits) *Error {
 // fragment. Unless compressed, the payload is lent as it lies.
 func (r *Reader) whole(h *header, payload []byte, l *Limits) (Event, *Error) {
 	if !l.Client {
-		mask(payload, h.key, 0)
+		ws.Cipher(payload, h.key, 0)
 	}
 	switch {
 	case h.op.control():

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gobwas/ws/wsflate"
 )
 
 // Defaults of HandshakeLimits.
@@ -37,6 +39,7 @@ type Request struct {
 	// agreed to; zero where there is none.
 	Deflate DeflateParams
 
+	agreed wsflate.Parameters // Deflate, as it goes into the answer
 	fields []field
 }
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/gobwas/ws"
 )
 
 // AppendMessage appends an unmasked frame that is a whole message: a server's.
@@ -49,7 +51,7 @@ func AppendMasked(dst []byte, op Op, payload []byte, key [4]byte) []byte {
 	dst = append(appendHeader(dst, op, false, len(payload), bitMasked), key[:]...)
 	start := len(dst)
 	dst = append(dst, payload...)
-	mask(dst[start:], key, 0)
+	ws.Cipher(dst[start:], key, 0)
 	return dst
 }
 
