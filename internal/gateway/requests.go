@@ -72,9 +72,15 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 			return nil, err
 		}
 		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: len(rows) > limit}
+		bytes := 0
 		for i := range rows[:min(len(rows), limit)] {
+			if bytes > pageBytes {
+				page.More = true
+				break
+			}
 			if g.shown(&rows[i]) {
 				page.Rows = append(page.Rows, rowOf(&rows[i]))
+				bytes += len(rows[i].Content)
 			}
 		}
 		return page, nil
@@ -114,8 +120,14 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 			return nil, err
 		}
 		page := &packet.ChatsPage{Req: m.Req, More: len(list) > limit}
+		bytes := 0
 		for i := range list[:min(len(list), limit)] {
+			if bytes > pageBytes {
+				page.More = true
+				break
+			}
 			c := &list[i]
+			bytes += len(c.Last.Content)
 			r, err := g.store.Receipt(ctx, user, c.Peer)
 			if err != nil {
 				return nil, err
