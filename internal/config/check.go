@@ -31,6 +31,12 @@ var crossChecks = []struct {
 		}
 		return ""
 	}},
+	{[]string{"listen", "auth.algorithms", "auth.dev_key"}, func(c *Config) string {
+		if c.UseDevKey() && len(c.Auth.Algorithms) > 0 && !slices.Contains(c.Auth.Algorithms, "EdDSA") {
+			return "auth.algorithms leaves out EdDSA, with which the development key signs: add it, or set auth.dev_key to false"
+		}
+		return ""
+	}},
 	{[]string{"listen", "auth.keys", "auth.dev_key"}, func(c *Config) string {
 		if c.Auth.Keys == "" && !c.UseDevKey() {
 			return fmt.Sprintf("nobody could connect to %s: set auth.keys to a key set, or auth.dev_key to true to take the development key beyond loopback too", c.Listen)

@@ -64,8 +64,11 @@ type Session struct {
 	HelloTimeout              time.Duration
 	Heartbeat                 time.Duration
 	Idle                      time.Duration
+	ExpiryNotice              time.Duration
 	MessageBytes              int
 	ContentBytes              int
+	MediaBytes                int
+	Deflate                   bool
 	RateMessages              int // a second
 	RateBurst                 int
 	RateBytes                 int // a second
@@ -74,6 +77,8 @@ type Session struct {
 	WindowBytes               int
 	Watches                   int
 	HistoryRows               int
+	Requests                  int
+	Readers                   int
 	IDFuture                  time.Duration
 	RetryAge                  time.Duration
 	TTLMax                    time.Duration

@@ -80,6 +80,8 @@ func TestEveryKeyHasAField(t *testing.T) {
 
 func another(k *Key) string {
 	switch k.Kind {
+	case Bool:
+		return "true"
 	case Choice:
 		return k.Choices[len(k.Choices)-1]
 	case List:
@@ -122,6 +124,14 @@ func TestPrecedence(t *testing.T) {
 		"session.watches": "ROOKERY_SESSION_WATCHES", "session.inflight": "--session-inflight"} {
 		if got := c.Origin(key); !strings.HasSuffix(got, suffix) {
 			t.Errorf("origin of %s: %q", key, got)
+		}
+	}
+}
+
+func TestBoolFlagNeedsNoValue(t *testing.T) {
+	for arg, want := range map[string]bool{"--session-deflate": true, "--session-deflate=true": true, "--session-deflate=false": false} {
+		if c, err := load(t, "session: {deflate: false}\n", nil, arg); err != nil || c.Session.Deflate != want {
+			t.Errorf("%s: %v, %v", arg, c.Session.Deflate, err)
 		}
 	}
 }
@@ -210,6 +220,7 @@ func TestCrossChecks(t *testing.T) {
 		{[]string{"--listen=0.0.0.0:1", "--admin=0.0.0.0:1", "--auth-dev-key=true"}, "the same address"},
 		{[]string{"--data="}, "data is empty"},
 		{[]string{"--auth-algorithms="}, "auth.algorithms is empty"},
+		{[]string{"--auth-algorithms=ES256"}, "auth.algorithms leaves out EdDSA"},
 		{[]string{"--listen=0.0.0.0:8080"}, "nobody could connect to 0.0.0.0:8080"},
 		{[]string{"--auth-dev-key=false"}, "nobody could connect"},
 		{[]string{"--auth-origins=example.org"}, "is no origin"},
@@ -237,6 +248,7 @@ func TestCrossChecks(t *testing.T) {
 		{"--listen=0.0.0.0:8080", "--auth-keys=keys.json"},
 		{"--listen=[::1]:8080"}, {"--listen=localhost:8080"},
 		{"--listen=127.0.0.1:0", "--admin=127.0.0.1:0"},
+		{"--auth-algorithms=ES256,HS256", "--auth-dev-key=false", "--auth-keys=keys.json"},
 		{"--auth-origins=*"}, {"--auth-origins=https://a.example,http://localhost:5173"},
 		{"--drain-url=wss://other.example"},
 	} {

@@ -47,6 +47,9 @@ func AddFlags(fs *pflag.FlagSet) {
 		k := &keys[i]
 		flag := fs.VarPF(&flagValue{key: k}, k.Flag(), "", k.Doc)
 		flag.DefValue = k.Default
+		if k.Kind == Bool {
+			flag.NoOptDefVal = "true"
+		}
 	}
 }
 

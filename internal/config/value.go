@@ -23,11 +23,12 @@ const (
 	Duration             // 150ms, 30s, 5m, 12h, 30d
 	Address              // host:port
 	Memory               // "auto", "off" or a size
+	Bool                 // true or false
 )
 
 // String returns the kind as the documents name it.
 func (k Kind) String() string {
-	return [...]string{"text", "choice", "list", "number", "size", "duration", "address", "auto|off|size"}[k]
+	return [...]string{"text", "choice", "list", "number", "size", "duration", "address", "auto|off|size", "true|false"}[k]
 }
 
 // set parses a value and puts it in its field. values has one element but for
@@ -41,6 +42,11 @@ func (k *Key) set(c *Config, values []string) error {
 	}
 	v := strings.TrimSpace(values[0])
 	switch p := k.field(c).(type) {
+	case *bool:
+		if err := k.checkText(v); err != nil {
+			return err
+		}
+		*p = v == "true"
 	case *string:
 		if err := k.checkText(v); err != nil {
 			return err
@@ -88,7 +94,7 @@ func (k *Key) setList(c *Config, values []string) error {
 
 func (k *Key) checkText(v string) error {
 	switch k.Kind {
-	case Choice:
+	case Choice, Bool:
 		if !slices.Contains(k.Choices, v) {
 			return fmt.Errorf("%q is none of %s", v, strings.Join(k.Choices, ", "))
 		}
@@ -158,6 +164,8 @@ func (k *Key) Value(c *Config) string {
 		return k.format(*p)
 	case *time.Duration:
 		return k.format(int64(*p))
+	case *bool:
+		return strconv.FormatBool(*p)
 	case *[]string:
 		return strings.Join(*p, ",")
 	case *string:
