@@ -1,0 +1,256 @@
+package storagetest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+func receiptAt(user, peer chat.User, delivered, read, pos chat.Position) storage.ReceiptAt {
+	return storage.ReceiptAt{
+		Receipt: chat.Receipt{User: user, Peer: peer, Delivered: delivered, Read: read}, Pos: pos,
+	}
+}
+
+// receipts reads a range, in order of the peers' names.
+func (f *fixture) receipts(user chat.User, after, upTo chat.Position) []chat.Receipt {
+	f.Helper()
+	rs, err := f.Store.Receipts(f.ctx, user, after, upTo, nil)
+	must(f.T, err)
+	slices.SortFunc(rs, func(a, b chat.Receipt) int { return cmp.Compare(a.Peer, b.Peer) })
+	return rs
+}
+
+// testReceipts: one receipt a pair, at the position of its last change.
+func testReceipts(f *fixture) {
+	bob, carol := receiptAt("alice", "bob", 10, 5, 100), receiptAt("alice", "carol", 7, 0, 101)
+	f.apply(storage.Batch{Receipts: []storage.ReceiptAt{bob, carol, receiptAt("bob", "alice", 1, 1, 100)}})
+	equal(f.T, "both", f.receipts("alice", 0, 1000), []chat.Receipt{bob.Receipt, carol.Receipt})
+	equal(f.T, "after is open", f.receipts("alice", 100, 1000), []chat.Receipt{carol.Receipt})
+	equal(f.T, "upTo is closed", f.receipts("alice", 0, 100), []chat.Receipt{bob.Receipt})
+	equal(f.T, "none after", f.receipts("alice", 101, 1000), nil)
+	equal(f.T, "none before", f.receipts("alice", 0, 99), nil)
+
+	bob = receiptAt("alice", "bob", 10, 10, 205)
+	f.apply(storage.Batch{Receipts: []storage.ReceiptAt{bob}})
+	equal(f.T, "changed", f.receipts("alice", 101, 205), []chat.Receipt{bob.Receipt})
+	equal(f.T, "the last change counts", f.receipts("alice", 0, 204), []chat.Receipt{carol.Receipt})
+	for _, c := range []struct{ user, peer chat.User }{{"alice", "bob"}, {"bob", "alice"}, {"bob", "carol"}} {
+		r, err := f.Receipt(f.ctx, c.user, c.peer)
+		must(f.T, err)
+		want := map[chat.User]chat.Receipt{
+			"alice": bob.Receipt, "bob": {User: "bob", Peer: c.peer},
+		}[c.user]
+		if c.peer == "alice" {
+			want.Delivered, want.Read = 1, 1
+		}
+		equal(f.T, "receipt", r, want)
+	}
+}
+
+func (f *fixture) readTo(user, peer chat.User, want chat.Position) {
+	f.Helper()
+	got, err := f.ReadTo(f.ctx, user, peer)
+	must(f.T, err)
+	if got != want {
+		f.Fatalf("%s has read the chat with %s up to %d, not %d", user, peer, got, want)
+	}
+}
+
+func testReadTo(f *fixture) {
+	f.readTo("alice", "bob", 0)
+	f.apply(storage.Batch{Reads: []storage.ReadMark{
+		{User: "alice", Peer: "bob", ReadTo: 5, Pos: 9}, {User: "bob", Peer: "alice", ReadTo: 6, Pos: 9},
+	}})
+	f.readTo("alice", "bob", 5)
+	f.readTo("bob", "alice", 6)
+	f.readTo("alice", "carol", 0)
+	f.apply(storage.Batch{Reads: []storage.ReadMark{{User: "alice", Peer: "bob", ReadTo: chat.NewPosition(2, 1), Pos: 10}}})
+	f.readTo("alice", "bob", chat.NewPosition(2, 1))
+}
+
+func userCursor(user chat.User, device chat.Device, pos chat.Position) storage.UserCursor {
+	return storage.UserCursor{User: user, Cursor: storage.Cursor{Device: device, Position: pos}}
+}
+
+func (f *fixture) cursors(user chat.User) []storage.Cursor {
+	f.Helper()
+	cs, err := f.Store.Cursors(f.ctx, user)
+	must(f.T, err)
+	slices.SortFunc(cs, func(a, b storage.Cursor) int { return cmp.Compare(a.Device, b.Device) })
+	return cs
+}
+
+func (f *fixture) delivered(user chat.User, want chat.Position) {
+	f.Helper()
+	got, err := f.Delivered(f.ctx, user)
+	must(f.T, err)
+	if got != want {
+		f.Fatalf("delivered of %s is %d, not %d", user, got, want)
+	}
+}
+
+// testCursors: delivered is the furthest of all devices, whoever came last.
+func testCursors(f *fixture) {
+	equal(f.T, "of nobody", f.cursors("alice"), nil)
+	f.delivered("alice", 0)
+	f.apply(storage.Batch{Cursors: []storage.UserCursor{
+		userCursor("alice", "phone", 300), userCursor("alice", "laptop", 2), userCursor("bob", "phone", 999),
+	}})
+	f.delivered("alice", 300)
+	f.apply(storage.Batch{Cursors: []storage.UserCursor{userCursor("alice", "laptop", 299)}})
+	f.delivered("alice", 300)
+	equal(f.T, "cursors", f.cursors("alice"), []storage.Cursor{{Device: "laptop", Position: 299}, {Device: "phone", Position: 300}})
+	f.apply(storage.Batch{Cursors: []storage.UserCursor{userCursor("alice", "laptop", 301)}})
+	f.delivered("alice", 301)
+	f.delivered("bob", 999)
+}
+
+func testDevices(f *fixture) {
+	list := func(user chat.User) []storage.Device {
+		f.Helper()
+		ds, err := f.Devices(f.ctx, user)
+		must(f.T, err)
+		return ds
+	}
+	equal(f.T, "of nobody", list("alice"), nil)
+	phone := storage.Device{Name: "phone", Seq: chat.MaxClockSeq, Start: chat.NewPosition(1, 5), Created: day0}
+	laptop := storage.Device{Name: "z", Seq: 1, Created: day0 + 1}
+	long := storage.Device{Name: "a-device-with-quite-a-long-name"}
+	for _, d := range []storage.Device{phone, laptop, long} {
+		must(f.T, f.PutDevice(f.ctx, "alice", d))
+	}
+	must(f.T, f.PutDevice(f.ctx, "bob", storage.Device{Name: "phone", Seq: 8}))
+	equal(f.T, "in order of name", list("alice"), []storage.Device{long, phone, laptop})
+	phone.Seq = 2
+	must(f.T, f.PutDevice(f.ctx, "alice", phone))
+	f.reopen()
+	equal(f.T, "written again", list("alice"), []storage.Device{long, phone, laptop})
+	equal(f.T, "bob's", list("bob"), []storage.Device{{Name: "phone", Seq: 8}})
+}
+
+func testLastSeen(f *fixture) {
+	for i, want := range []int64{0, day0, day0 + 5} {
+		if i > 0 {
+			must(f.T, f.PutLastSeen(f.ctx, "alice", want))
+		}
+		got, err := f.LastSeen(f.ctx, "alice")
+		must(f.T, err)
+		equal(f.T, "last seen", got, want)
+	}
+	got, err := f.LastSeen(f.ctx, "bob")
+	must(f.T, err)
+	equal(f.T, "never seen", got, 0)
+}
+
+func (f *fixture) mark(partition int, want storage.Mark) {
+	f.Helper()
+	got, err := f.Mark(f.ctx, partition)
+	must(f.T, err)
+	equal(f.T, "mark", got, want)
+}
+
+// testMarks: marks are a partition's own; the zero Mark leaves it; rows may be
+// ahead of it.
+func testMarks(f *fixture) {
+	f.mark(0, storage.Mark{})
+	first := storage.Mark{Log: [16]byte{1, 2, 3}, Position: chat.NewPosition(1, 9)}
+	f.apply(storage.Batch{Partition: 0, Mark: first})
+	f.apply(storage.Batch{Partition: 0, Cursors: []storage.UserCursor{userCursor("alice", "phone", 12)}})
+	f.mark(0, first)
+	f.delivered("alice", 12)
+	f.mark(1, storage.Mark{})
+	other := storage.Mark{Log: [16]byte{9}, Position: 1}
+	f.apply(storage.Batch{Partition: 300, Mark: other})
+	f.mark(0, first)
+	f.mark(300, other)
+	next := storage.Mark{Log: first.Log, Position: first.Position + 5}
+	f.apply(storage.Batch{Partition: 0, Mark: next})
+	must(f.T, f.Sync(f.ctx))
+	f.reopen()
+	f.mark(0, next)
+	f.mark(300, other)
+}
+
+// testReopen: what was applied before Sync is there when the store is opened
+// again.
+func testReopen(f *fixture) {
+	m := text("alice", "bob", day0, 7)
+	mark := storage.Mark{Log: [16]byte{4}, Position: 7}
+	f.apply(storage.Batch{
+		Messages: []chat.Message{m}, Inbox: []chat.Entry{inboxEntry(m)},
+		Receipts: []storage.ReceiptAt{receiptAt("alice", "bob", 7, 6, 3)},
+		Reads:    []storage.ReadMark{{User: "bob", Peer: "alice", ReadTo: 6, Pos: 7}},
+		Cursors:  []storage.UserCursor{userCursor("bob", "phone", 7)},
+		Mark:     mark,
+	})
+	must(f.T, f.PutLastSeen(f.ctx, "bob", day0))
+	must(f.T, f.Sync(f.ctx))
+	f.reopen()
+	f.mark(0, mark)
+	equal(f.T, "history", f.history(m.Chat(), chat.ID{}, 9, 0), []chat.Message{m})
+	equal(f.T, "inbox", len(f.inbox("bob", 0, 7, 9, 0)), 1)
+	equal(f.T, "chats", len(f.chats("bob", 0, 9, 0)), 1)
+	equal(f.T, "receipts", len(f.receipts("alice", 0, 9)), 1)
+	f.readTo("bob", "alice", 6)
+	f.delivered("bob", 7)
+	seen, err := f.LastSeen(f.ctx, "bob")
+	must(f.T, err)
+	equal(f.T, "last seen", seen, day0)
+}
+
+// calls are all methods but Close, for what holds of every one.
+func (f *fixture) calls() map[string]func(ctx context.Context) error {
+	s := f.Store
+	return map[string]func(ctx context.Context) error{
+		"Apply":   func(ctx context.Context) error { return s.Apply(ctx, &storage.Batch{}) },
+		"Mark":    func(ctx context.Context) error { _, err := s.Mark(ctx, 0); return err },
+		"Sync":    s.Sync,
+		"Message": func(ctx context.Context) error { _, _, err := s.Message(ctx, chat.ChatID{}, chat.ID{}, 0); return err },
+		"History": func(ctx context.Context) error {
+			_, err := s.History(ctx, chat.ChatID{}, chat.ID{}, 1, 0, nil)
+			return err
+		},
+		"Inbox":       func(ctx context.Context) error { _, _, err := s.Inbox(ctx, "a", 0, 9, 1, 0, nil); return err },
+		"Waiting":     func(ctx context.Context) error { _, err := s.Waiting(ctx, "a", 0, 9, 1); return err },
+		"Truncated":   func(ctx context.Context) error { _, err := s.Truncated(ctx, "a"); return err },
+		"Receipts":    func(ctx context.Context) error { _, err := s.Receipts(ctx, "a", 0, 9, nil); return err },
+		"Receipt":     func(ctx context.Context) error { _, err := s.Receipt(ctx, "a", "b"); return err },
+		"ReadTo":      func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
+		"Cursors":     func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },
+		"Delivered":   func(ctx context.Context) error { _, err := s.Delivered(ctx, "a"); return err },
+		"Chats":       func(ctx context.Context) error { _, err := s.Chats(ctx, "a", 0, 9, 0, nil); return err },
+		"HasChat":     func(ctx context.Context) error { _, err := s.HasChat(ctx, "a", "b"); return err },
+		"Devices":     func(ctx context.Context) error { _, err := s.Devices(ctx, "a"); return err },
+		"PutDevice":   func(ctx context.Context) error { return s.PutDevice(ctx, "a", storage.Device{Name: "d"}) },
+		"LastSeen":    func(ctx context.Context) error { _, err := s.LastSeen(ctx, "a"); return err },
+		"PutLastSeen": func(ctx context.Context) error { return s.PutLastSeen(ctx, "a", 1) },
+		"Sweep":       func(ctx context.Context) error { _, err := s.Sweep(ctx, 1, 1); return err },
+	}
+}
+
+func testClosed(f *fixture) {
+	must(f.T, f.Close())
+	for name, call := range f.calls() {
+		if err := call(f.ctx); !errors.Is(err, storage.ErrClosed) {
+			f.Errorf("%s on a closed store: %v", name, err)
+		}
+	}
+	if err := f.Close(); !errors.Is(err, storage.ErrClosed) {
+		f.Errorf("Close on a closed store: %v", err)
+	}
+}
+
+func testContextEnded(f *fixture) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	cancel()
+	for name, call := range f.calls() {
+		if err := call(ctx); !errors.Is(err, context.Canceled) {
+			f.Errorf("%s with an ended context: %v", name, err)
+		}
+	}
+}
