@@ -1,88 +1,202 @@
-// Package engine runs event loops over TCP sockets. It knows bytes, connections,
-// deadlines and mailboxes, and has no idea what the bytes mean.
+// Package engine runs event loops over TCP sockets. It knows bytes,
+// connections, deadlines and mailboxes, and has no idea what the bytes mean.
+//
+// A loop is one goroutine. It serves the sockets that are ready (Handler.Open
+// and Data), and ends the turn with its mailbox (Post), the deadlines that
+// have passed (Deadline), Handler.Turn and, for every connection that was
+// written to, one system call. Nothing on a loop may block: every connection
+// of the loop would wait.
+//
+// The sockets are gnet's. No other package imports it, and none of its types
+// show here, so that another loop could take its place.
 package engine
 
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
 	"net"
-	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
 )
 
-// Options configures Start.
-type Options struct {
-	Listen           string // host:port; port 0 takes a free one
-	Loops            int    // event loops; 0: GOMAXPROCS
-	ReusePort        bool   // share the port with other processes
-	MaxConns         int
-	MaxOutBytes      int
-	MaxOutTotalBytes int64
-	AcceptPerSecond  int // 0: no limit
-	TickMs           int // 0: 100
-	Logger           *slog.Logger
-}
-
-// Handler is called by the loops, always on the loop that owns the connection.
+// Handler is what is done with the bytes. Its methods are called on the loop
+// that owns the connection, must not block, and may write to any connection of
+// that loop. A panic costs the connection it was called for.
 type Handler interface {
+	// Open is called when a connection was accepted.
 	Open(c *Conn)
+	// Data is called when bytes have come, at most 64 KiB. They are lent until
+	// it returns, and all of them are taken: what is left over is the
+	// handler's to keep.
 	Data(c *Conn, in []byte)
+	// Deadline is called when the time set by SetDeadline has passed.
 	Deadline(c *Conn)
+	// Drained is called when a blocked connection has nothing unsent any more.
 	Drained(c *Conn)
+	// Closed is the last call for c. err is nil after Close, io.EOF when the
+	// peer closed, else ErrSlow, ErrPanic or the socket's error.
 	Closed(c *Conn, err error)
+	// Turn is called at the end of each turn in which the loop did anything,
+	// before the output is written, and at every tick. It is also the first
+	// call of each loop.
 	Turn(l *Loop)
 }
 
-// ErrSlow closes a connection whose peer does not read.
-var ErrSlow = errors.New("engine: the peer reads too slowly")
-
-var errTodo = errors.New("engine: not yet")
-
 // Engine is a set of running loops.
-type Engine struct{}
+type Engine struct {
+	// Set once.
+	opts    Options
+	handler Handler
+	addr    net.Addr
+	loops   []*Loop
+	events  *events
+	accepts *bucket
+	started time.Time
 
-func Start(o Options, h Handler) (*Engine, error) { return nil, errTodo }
-func (*Engine) Addr() net.Addr                    { return nil }
-func (*Engine) Loops() int                        { return 0 }
-func (*Engine) Loop(i int) *Loop                  { return nil }
-func (*Engine) Stats() Stats                      { return Stats{} }
-func (*Engine) StopAccepting()                    {}
-func (*Engine) Stop(ctx context.Context) error    { return errTodo }
+	ready    chan struct{} // closed when the loops are known
+	done     chan struct{} // closed when they have ended
+	idle     chan struct{} // told when the last connection has gone and none is accepted
+	startErr error         // set before done is closed
 
-// Stats is a snapshot of the engine's counters.
-type Stats struct {
-	Accepted, Rejected, Closed, Reads, Writes, BytesIn, BytesOut, Panics, Slow, Turns, Posts uint64
-	Open, Blocked, UnsentBytes                                                               int64
+	attaching   sync.Mutex // guards Loop.gnet as long as it is nil
+	refusing    atomic.Bool
+	open        atomic.Int64
+	blocked     atomic.Int64
+	unsentBytes atomic.Int64
 }
 
-// Loop is one event loop.
-type Loop struct {
-	Data any // the handler's
+// Start listens and runs the loops. Connections may come before it returns.
+func Start(o Options, h Handler) (*Engine, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	listen, addr, err := listenAddress(o.Listen, o.ReusePort)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	now := time.Now()
+	e := &Engine{
+		opts: o, handler: h, addr: addr, started: now, accepts: newBucket(o.AcceptPerSecond, now),
+		ready: make(chan struct{}), done: make(chan struct{}), idle: make(chan struct{}, 1),
+	}
+	e.events = &events{engine: e}
+	for i := range o.Loops {
+		e.loops = append(e.loops, newLoop(e, i))
+	}
+	go e.run(listen)
+	select {
+	case <-e.ready:
+		return e, nil
+	case <-e.done:
+		return nil, fmt.Errorf("engine: %w", e.startErr)
+	}
 }
 
-func (*Loop) Index() int              { return 0 }
-func (*Loop) NowMs() int64            { return 0 }
-func (*Loop) Conn(id ID) *Conn        { return nil }
-func (*Loop) Conns() int              { return 0 }
-func (*Loop) Post(f func(*Loop)) bool { return false }
-func (*Loop) Each(f func(*Conn))      {}
-
-// ID names a connection, safe against reuse.
-type ID uint64
-
-func (ID) Loop() int { return 0 }
-
-// Conn is one connection, touched on its loop only.
-type Conn struct {
-	Data any // the handler's
+// run is the engine's life.
+func (e *Engine) run(listen string) {
+	defer close(e.done)
+	err := gnet.Run(e.events, listen, gnet.WithOptions(e.options()))
+	select {
+	case <-e.ready:
+		if !e.refusing.Load() {
+			e.opts.Logger.Error("engine: ended without being stopped", "error", err)
+		}
+	default:
+		e.startErr = errors.Join(e.startErr, err)
+	}
 }
 
-func (*Conn) ID() ID                 { return 0 }
-func (*Conn) Loop() *Loop            { return nil }
-func (*Conn) Remote() netip.AddrPort { return netip.AddrPort{} }
-func (*Conn) Local() netip.AddrPort  { return netip.AddrPort{} }
-func (*Conn) Pending() *[]byte       { return nil }
-func (*Conn) OutBytes() int          { return 0 }
-func (*Conn) Blocked() bool          { return false }
-func (*Conn) SetDeadline(ms int64)   {}
-func (*Conn) Close()                 {}
+// Addr returns the address listened on, with the port that was taken.
+func (e *Engine) Addr() net.Addr { return e.addr }
+
+// Loops returns the number of loops.
+func (e *Engine) Loops() int { return len(e.loops) }
+
+// Loop returns the loop of this index.
+func (e *Engine) Loop(i int) *Loop { return e.loops[i] }
+
+// Done is closed when the loops have ended: after Stop, or without it when
+// accepting fails for good, as it does when there are no descriptors left.
+func (e *Engine) Done() <-chan struct{} { return e.done }
+
+// loopOf returns our loop for gnet's, and whether this is the first we see of
+// it.
+func (e *Engine) loopOf(g gnet.EventLoop) (l *Loop, fresh bool) {
+	e.attaching.Lock()
+	defer e.attaching.Unlock()
+	for _, l := range e.loops {
+		switch l.gnet {
+		case g:
+			return l, false
+		case nil:
+			l.attach(g)
+			return l, true
+		}
+	}
+	panic("engine: gnet has more loops than were asked for")
+}
+
+// admit decides on one more connection.
+func (e *Engine) admit() bool {
+	if e.open.Add(1) > int64(e.opts.MaxConns) || e.refusing.Load() || !e.accepts.take(time.Now()) {
+		e.leave()
+		return false
+	}
+	return true
+}
+
+func (e *Engine) leave() {
+	if e.open.Add(-1) == 0 && e.refusing.Load() {
+		select {
+		case e.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// StopAccepting closes connections from now on as soon as they come. The
+// port stays open until Stop: gnet cannot close a listener alone.
+func (e *Engine) StopAccepting() { e.refusing.Store(true) }
+
+// Stop ends the engine: no more connections, Close for every one there is,
+// and when they have gone or ctx is done, the end of the mailboxes and the
+// loops. What is pending is flushed as far as the sockets take it in that
+// time. Every connection's Closed has been called when it returns nil, or the
+// context's error if that came first. It must not be called on a loop.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.StopAccepting()
+	for _, l := range e.loops {
+		l.Post(func(l *Loop) { l.Each((*Conn).Close) })
+	}
+	err := e.waitIdle(ctx)
+	for _, l := range e.loops {
+		l.seal()
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = e.events.gnet.Stop(now) // asks and does not wait: gnet would poll twice a second
+	select {
+	case <-e.done:
+		return err
+	case <-time.After(lingerMs * time.Millisecond):
+		return errors.Join(err, errors.New("engine: a loop is stuck in its handler"))
+	}
+}
+
+func (e *Engine) waitIdle(ctx context.Context) error {
+	for e.open.Load() > 0 {
+		select {
+		case <-e.idle:
+		case <-e.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+)
+
+// Why the engine itself closes a connection.
+var (
+	ErrSlow  = errors.New("engine: the peer reads too slowly") // more unsent output than Options allow
+	ErrPanic = errors.New("engine: the handler panicked")
+)
+
+// Conn is one connection. It belongs to its loop: its methods are called there
+// and nowhere else, and not after Handler.Closed has returned, for then the
+// same Conn may serve another peer. What is kept elsewhere is its ID.
+type Conn struct {
+	Data any // the handler's
+
+	gc         gnet.Conn // nil: not in use
+	loop       *Loop     // set once
+	out        *[]byte   // output of this turn, from the loop's buffers; nil: none
+	deadlineMs int64     // by Loop.sinceMs; 0: none
+	slot       uint32    // set once
+	generation uint32
+	prev, next uint32 // in the wheel: slot plus 1
+	blockedAt  uint32 // place in Loop.blocked plus 1; 0: not there
+	wheelSlot  uint16
+	state      uint8
+}
+
+// Bits of Conn.state.
+const (
+	dirty   uint8 = 1 << iota // in Loop.dirty
+	closing                   // Close was called: the handler hears nothing but Closed
+	shut                      // the write side is shut down
+	closed                    // Handler.Closed was called
+)
+
+// ID returns the connection's name, which may be kept and sent anywhere.
+func (c *Conn) ID() ID { return newID(c.loop.index, c.slot, c.generation) }
+
+// Loop returns the loop that owns the connection.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// Remote returns the peer's address, IPv4 as such even on an IPv6 socket.
+func (c *Conn) Remote() netip.AddrPort { return addrPort(c.gc.RemoteAddr()) }
+
+// Local returns the address of the listener.
+func (c *Conn) Local() netip.AddrPort { return addrPort(c.gc.LocalAddr()) }
+
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := tcp.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+func (c *Conn) live() bool { return c.gc != nil && c.state&closed == 0 }
+
+// Pending returns this turn's output, of length 0 at first. Append to it in
+// place; it goes out in one system call at the end of the turn. The pointer
+// is good until then. What is appended after the turn of Close is lost.
+func (c *Conn) Pending() *[]byte {
+	if !c.live() {
+		c.loop.void = nil
+		return &c.loop.void
+	}
+	if c.out == nil {
+		c.out = c.loop.buffers.get()
+	}
+	c.markDirty()
+	return c.out
+}
+
+// OutBytes returns how many bytes are pending or unsent.
+func (c *Conn) OutBytes() int {
+	n := c.unsentBytes()
+	if c.out != nil {
+		n += len(*c.out)
+	}
+	return n
+}
+
+// Blocked reports whether there is output that the full socket has not taken
+// yet. When that has gone out, Handler.Drained is called.
+func (c *Conn) Blocked() bool { return c.unsentBytes() > 0 }
+
+func (c *Conn) unsentBytes() int {
+	if c.blockedAt == 0 || c.gc == nil {
+		return 0
+	}
+	return c.gc.OutboundBuffered()
+}
+
+// SetDeadline makes the loop call Handler.Deadline once, at the first tick
+// after this time (Unix ms, compared with Loop.NowMs); 0 clears it. There is
+// one deadline, the last set; setting it is cheap enough for every message.
+// Steps of the wall clock between now and then do not move it.
+func (c *Conn) SetDeadline(ms int64) {
+	if !c.live() || c.state&closing != 0 {
+		return
+	}
+	l := c.loop
+	if ms != 0 {
+		ms = max(ms-l.nowMs+l.sinceMs, 1)
+	}
+	l.wheel.at(c, ms)
+}
+
+// Close ends the connection when what is pending and unsent was written: it
+// shuts down the write side and waits a second for the peer to close too, so
+// that the peer can read the last bytes. Meanwhile input is thrown away.
+// Handler.Closed follows, with a nil error.
+func (c *Conn) Close() {
+	if !c.live() || c.state&closing != 0 {
+		return
+	}
+	c.state |= closing
+	c.loop.wheel.at(c, c.loop.sinceMs+lingerMs)
+	c.markDirty()
+}
+
+func (c *Conn) markDirty() {
+	if c.state&dirty == 0 {
+		c.state |= dirty
+		c.loop.dirty = append(c.loop.dirty, c)
+	}
+}
+
+// flush is the end of a turn in which c was dirty.
+func (c *Conn) flush() {
+	c.state &^= dirty
+	if out := c.out; out != nil {
+		c.out = nil
+		if c.state&shut == 0 && len(*out) > 0 {
+			c.write(*out)
+		}
+		c.loop.buffers.put(out)
+	}
+	if c.live() && c.state&closing != 0 {
+		c.shutdown()
+	}
+}
+
+// write hands p to the socket in one system call, or queues it behind what is
+// unsent. c may be closed afterwards.
+func (c *Conn) write(p []byte) {
+	l, unsent := c.loop, c.unsentBytes()
+	if unsent > 0 && unsent+len(p) > l.engine.opts.MaxOutBytes {
+		c.abort(ErrSlow)
+		return
+	}
+	if unsent == 0 {
+		l.stats.writes.Add(1)
+	}
+	l.stats.bytesOut.Add(uint64(len(p)))
+	if _, err := c.gc.Write(p); err != nil {
+		return // gnet has closed it and told us
+	}
+	unsent = c.gc.OutboundBuffered()
+	if unsent == 0 {
+		return
+	}
+	total := l.setUnsent(c, unsent)
+	if unsent > l.engine.opts.MaxOutBytes || total > l.engine.opts.MaxOutTotalBytes {
+		c.abort(ErrSlow)
+	}
+}
+
+// shutdown ends the write side of a closing connection once nothing is
+// unsent. A bare close would reset the connection if input is still coming,
+// and the peer might lose the last bytes.
+func (c *Conn) shutdown() {
+	if c.state&shut != 0 || c.Blocked() {
+		return
+	}
+	c.state |= shut
+	if err := unix.Shutdown(c.gc.Fd(), unix.SHUT_WR); err != nil {
+		c.abort(nil)
+	}
+}
+
+// abort closes c now; Handler.Closed is called with err before it returns.
+func (c *Conn) abort(err error) {
+	if !c.live() {
+		return
+	}
+	l := c.loop
+	if err == ErrSlow {
+		l.stats.slow.Add(1)
+		_ = c.gc.SetLinger(0) // let the kernel drop what it holds, too
+	}
+	l.reason = err
+	_ = l.gnet.Close(c.gc)
+	l.reason = nil
+}
+
+// finish is called when gnet closes the connection, for whatever reason.
+func (c *Conn) finish(err error) {
+	l := c.loop
+	switch {
+	case l.reason != nil:
+		err = l.reason
+	case c.state&closing != 0:
+		err = nil
+	case errors.Is(err, io.EOF):
+		err = io.EOF
+		if c.out != nil && len(*c.out) > 0 {
+			_, _ = c.gc.Write(*c.out) // the peer may have closed its write side only
+		}
+	}
+	c.state |= closed
+	l.wheel.remove(c)
+	l.setUnsent(c, 0)
+	if c.out != nil {
+		l.buffers.put(c.out)
+		c.out = nil
+	}
+	l.callClosed(c, err)
+	l.conns.put(c)
+}
