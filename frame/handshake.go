@@ -77,10 +77,7 @@ func (r *Request) upgrade(head []byte, decide func(*Request) Decision) ([]byte, 
 	var d Decision
 	upgrader := ws.Upgrader{
 		ProtocolCustom: func(value []byte) (string, bool) {
-			return "", httphead.ScanTokens(value, func(protocol []byte) bool {
-				r.Protocols = append(r.Protocols, string(protocol))
-				return true
-			})
+			return "", r.addProtocols(string(value))
 		},
 		Negotiate: func(offer httphead.Option) (none httphead.Option, err error) {
 			if !r.Deflate.enabled() {
@@ -118,6 +115,18 @@ func statusOf(err error) int {
 		return http.StatusUpgradeRequired
 	}
 	return http.StatusBadRequest
+}
+
+// addProtocols adds a list of subprotocols; false if it is not one.
+func (r *Request) addProtocols(list string) bool {
+	for protocol := range strings.SplitSeq(list, ",") {
+		protocol = strings.Trim(protocol, " \t")
+		if !isToken(protocol) {
+			return false
+		}
+		r.Protocols = append(r.Protocols, protocol)
+	}
+	return true
 }
 
 // offered looks at one extension the client offers.

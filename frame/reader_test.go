@@ -119,7 +119,7 @@ func goodStreams() []stream {
 			events: []got{{OpText, "Hello", 0}}},
 		{name: "compressed and empty, 7.2.3.6", in: [][]byte{client(0xc1, "\x00")}, limits: zip, events: []got{{OpText, "", 0}}},
 		{name: "compressed in fragments, a plain one, a ping", limits: Limits{Deflate: true, MessageBytes: 1 << 20},
-			in: [][]byte{client(0x42, deflated(long)[:9]), client(0x89, ""), client(0x80, deflated(long)[9:]), client(0x81, "plain")},
+			in:     [][]byte{client(0x42, deflated(long)[:9]), client(0x89, ""), client(0x80, deflated(long)[9:]), client(0x81, "plain")},
 			events: []got{{OpPing, "", 0}, {OpBinary, long, 0}, {OpText, "plain", 0}}},
 		{name: "a server's", in: [][]byte{raw(0x01, []byte("Hel"), false), raw(0x80, []byte("lo"), false), AppendMessage(nil, OpBinary, []byte{1})},
 			limits: Limits{Client: true}, events: []got{{OpText, "Hello", 0}, {OpBinary, "\x01", 0}}},

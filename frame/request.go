@@ -116,7 +116,7 @@ func checkMethod(in []byte) *Refusal {
 	for i := 0; i < len(in) && i < len(get); i++ {
 		switch {
 		case in[i] == get[i]:
-		case isToken(in[i : i+1]):
+		case isToken(string(in[i : i+1])):
 			return refuse(http.StatusMethodNotAllowed, "the method is not GET")
 		default:
 			return refuse(http.StatusBadRequest, "this is not HTTP")
@@ -169,7 +169,7 @@ func isControl(c rune) bool { return c < ' ' || c == 0x7f }
 // name.
 func (r *Request) addField(line string) *Refusal {
 	name, value, found := strings.Cut(line, ":")
-	if !found || !isToken([]byte(name)) {
+	if !found || !isToken(name) {
 		return refuse(http.StatusBadRequest, "a header is malformed")
 	}
 	r.fields = append(r.fields, field{name, strings.Trim(value, " \t")})
@@ -177,8 +177,9 @@ func (r *Request) addField(line string) *Refusal {
 }
 
 // isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s []byte) bool {
-	for _, c := range s {
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
 		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
 			continue
 		}
