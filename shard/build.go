@@ -1,0 +1,144 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/dchest/siphash"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/record"
+)
+
+// build gathers the next cycle from the read batch: its rows, entries, outcomes
+// and derived records.
+func (w *worker) build(ctx context.Context) error {
+	w.batch.Reset()
+	w.entries, w.outcomes = w.entries[:0], w.outcomes[:0]
+	clear(w.receipts)
+	w.receipts = w.receipts[:0]
+	w.merged.clear()
+	w.owing.clear()
+	w.cut, w.scanned, w.newOwner = false, 0, false
+	w.openCycle()
+	n := 0
+	for ; w.left > 0 && n < w.opt.BatchRecords; n++ {
+		raw, rest, err := record.NextFramed(w.rest)
+		if err != nil {
+			w.skipRest(err)
+			break
+		}
+		if err := w.record(ctx, raw, w.last+1); err != nil {
+			return err
+		}
+		if w.cut {
+			break // the next cycle goes on with this record
+		}
+		w.rest, w.last = rest, w.last+1
+		w.left--
+	}
+	w.stageReceipts()
+	w.counts.Records += uint64(n)
+	w.counts.Largest = max(w.counts.Largest, uint64(n))
+	w.counts.Cycles++
+	return nil
+}
+
+// skipRest skips what follows a record whose frame is broken.
+func (w *worker) skipRest(err error) {
+	w.deadLetter(w.last+1, fmt.Errorf("%w; %d records are skipped", err, w.left))
+	w.counts.DeadLetters += uint64(w.left - 1)
+	w.last += chat.Position(w.left)
+	w.left = 0
+}
+
+var (
+	errMisrouted = errors.New("shard: the user is not of this partition")
+	errNoPeer    = errors.New("shard: the peer's name is empty")
+)
+
+// record builds what follows from the record at a position. It sets cut when it
+// has done a part of it only.
+func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) error {
+	r := &w.rec
+	if err := r.Decode(raw); err != nil {
+		w.deadLetter(pos, err)
+		return nil
+	}
+	user := w.ring.hash(r.User)
+	switch {
+	case len(r.User) == 0 || w.ring.partitionOf(user) != w.p:
+		w.deadLetter(pos, errMisrouted)
+		return nil
+	case len(r.Peer) == 0 && r.Kind != record.Mark:
+		w.deadLetter(pos, errNoPeer)
+		return nil
+	}
+	switch r.Kind {
+	case record.Message:
+		return w.message(ctx, user, pos)
+	case record.Copy:
+		w.copied(user, pos)
+	case record.Mark:
+		return w.mark(ctx, pos)
+	case record.Read:
+		return w.readTo(ctx, pos)
+	case record.Receipt:
+		return w.receipt(ctx, user, pos)
+	}
+	return nil
+}
+
+// deadLetter passes over a record. Its bytes stay in the log until that is
+// deleted; nothing of them is written down.
+func (w *worker) deadLetter(pos chat.Position, err error) {
+	if n := w.counts.DeadLetters; n&(n+1) == 0 {
+		w.logger.Error("record skipped", "pos", pos.String(), "err", err, "skipped", n+1)
+	}
+	w.counts.DeadLetters++
+}
+
+// link appends an entry to its user's chain. A head that is not remembered
+// makes sessions catch up, which never hides a gap.
+func (w *worker) link(user uint64, e chat.Entry) {
+	e.Prev = e.Pos - 1
+	if head, ok := w.heads.get(user); ok {
+		e.Prev = chat.Position(head)
+	}
+	w.heads.put(user, uint64(e.Pos))
+	w.entries = append(w.entries, e)
+	if e.Kind != chat.EntryReceipt {
+		w.batch.Inbox = append(w.batch.Inbox, e)
+	}
+}
+
+// What hashKey is asked for.
+const (
+	keySender    = 's' // receiver, sender and node: whose ids these are
+	keyReceipt   = 'r' // user, peer
+	keyOwing     = 'o' // user, peer
+	keyCursor    = 'c' // user, device
+	keyDelivered = 'd' // user
+	keyRead      = 'e' // user, peer
+)
+
+// hashKey is the keyed hash of two names and what it stands for.
+func (w *worker) hashKey(kind byte, a, b, more []byte) uint64 {
+	w.key = append(w.key[:0], kind, byte(len(a)), byte(len(a)>>8))
+	w.key = append(append(append(w.key, a...), b...), more...)
+	return siphash.Hash(w.ring.user.k0, w.ring.user.k1, w.key)
+}
+
+// maxTTLMs keeps absurd times to live from wrapping round: 10,000 years.
+const maxTTLMs = 10_000 * 365 * 24 * 3600 * 1000
+
+// expires is when the message of a record ends: absolute, from the time in the
+// record.
+func expires(r *record.Record) int64 {
+	if r.TTL == 0 {
+		return 0
+	}
+	return min(max(r.At, 0), math.MaxInt64-maxTTLMs) + int64(min(r.TTL, maxTTLMs))
+}

@@ -1,0 +1,201 @@
+package shard
+
+import (
+	"context"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/record"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+const (
+	scanRows  = 256  // inbox rows asked for at once
+	cycleRows = 4096 // inbox rows after which a cycle ends, in the middle of a Mark if need be
+)
+
+// receipt is one that the cycle owes to User: it comes from Peer.
+type receipt struct {
+	chat.Receipt
+	at int64 // of the newest record that caused it
+}
+
+// mark takes a device's word that it has persisted its chain up to a place, and
+// tells the senders of what became delivered by it.
+func (w *worker) mark(ctx context.Context, pos chat.Position) error {
+	r := &w.rec
+	user, device := viewOf[chat.User](r.User), viewOf[chat.Device](r.Device)
+	place := min(r.Place, pos)
+	deliveredKey := w.hashKey(keyDelivered, r.User, nil, nil)
+	delivered, err := w.cell(ctx, deliveredKey, "delivered", func() (chat.Position, error) {
+		return w.store.Delivered(ctx, user)
+	})
+	if err != nil {
+		return err
+	}
+	cursorKey := w.hashKey(keyCursor, r.User, r.Device, nil)
+	if place > delivered {
+		if place, err = w.deliveredBy(ctx, user, delivered, place); err != nil {
+			return err
+		}
+		w.setCell(deliveredKey, place)
+	} else {
+		cursor, err := w.cell(ctx, cursorKey, "cursors", func() (chat.Position, error) {
+			return w.cursorOf(ctx, user, device)
+		})
+		if err != nil || place <= cursor {
+			return err
+		}
+	}
+	w.setCell(cursorKey, place)
+	w.cur.cursors = append(w.cur.cursors, storage.UserCursor{
+		User:   chat.User(w.cur.keep(r.User)),
+		Cursor: storage.Cursor{Device: chat.Device(w.cur.keep(r.Device)), Position: place},
+	})
+	return nil
+}
+
+func (w *worker) cursorOf(ctx context.Context, user chat.User, device chat.Device) (chat.Position, error) {
+	cursors, err := w.store.Cursors(ctx, user)
+	for _, c := range cursors {
+		if c.Device == device {
+			return c.Position, err
+		}
+	}
+	return 0, err
+}
+
+// deliveredBy owes receipts for the messages in the user's inbox with
+// after < position <= upTo. It returns how far it has come: where it has looked
+// at as many rows as a cycle may, it ends the cycle below upTo.
+func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo chat.Position) (reached chat.Position, err error) {
+	reached = after
+	for reached < upTo && !w.cut {
+		var last chat.Position
+		err = w.try(ctx, "inbox", func() (err error) {
+			w.scan, last, err = w.store.Inbox(ctx, user, reached, upTo, scanRows, 0, w.scan[:0])
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+		for i := range w.scan {
+			if e := &w.scan[i]; e.Kind == chat.EntryMessage {
+				w.owe(e.Message.From, user, e.Pos, 0)
+			}
+		}
+		w.scanned += len(w.scan) + 1
+		clear(w.scan)
+		reached = last
+		w.cut = reached < upTo && w.scanned >= cycleRows
+	}
+	for i := range w.batch.Inbox {
+		e := &w.batch.Inbox[i]
+		if e.Pos > reached {
+			break
+		}
+		if e.Pos > after && e.User == user && e.Kind == chat.EntryMessage {
+			w.owe(e.Message.From, user, e.Pos, 0)
+		}
+	}
+	return reached, nil
+}
+
+// readTo takes a device's word that it has shown a chat up to a place.
+func (w *worker) readTo(ctx context.Context, pos chat.Position) error {
+	r := &w.rec
+	user, peer := viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
+	place := min(r.Place, pos)
+	key := w.hashKey(keyRead, r.User, r.Peer, nil)
+	old, err := w.cell(ctx, key, "read to", func() (chat.Position, error) { return w.store.ReadTo(ctx, user, peer) })
+	if err != nil || place <= old {
+		return err
+	}
+	w.setCell(key, place)
+	w.cur.reads = append(w.cur.reads, storage.ReadMark{
+		User: chat.User(w.cur.keep(r.User)), Peer: chat.User(w.cur.keep(r.Peer)), ReadTo: place, Pos: pos,
+	})
+	w.owe(peer, user, place, place)
+	return nil
+}
+
+// owe notes a receipt for what sender has sent to user. A cycle sends one for
+// the two of them. Its places are of messages, not of marks, so that it does
+// not depend on where cycles end.
+func (w *worker) owe(sender, user chat.User, delivered, read chat.Position) {
+	key := w.hashKey(keyOwing, bytesOf(sender), bytesOf(user), nil)
+	i, ok := w.owing.get(key)
+	if !ok || w.receipts[i].User != sender || w.receipts[i].Peer != user {
+		i = len(w.receipts)
+		w.owing.put(key, i)
+		w.receipts = append(w.receipts, receipt{Receipt: chat.Receipt{User: sender, Peer: user}})
+	}
+	o := &w.receipts[i]
+	o.Delivered, o.Read = max(o.Delivered, delivered), max(o.Read, read)
+	o.at = max(o.at, w.rec.At)
+}
+
+// stageReceipts makes records of what the cycle owes.
+func (w *worker) stageReceipts() {
+	for i := range w.receipts {
+		o := &w.receipts[i]
+		w.out.stage(w.ring.PartitionOf(o.User), w.seq, &record.Record{
+			Kind: record.Receipt, At: o.at, User: bytesOf(o.User), Peer: bytesOf(o.Peer),
+			Place: o.Delivered, ReadTo: o.Read,
+		})
+	}
+}
+
+// receipt merges how far a peer has come into what is known of it.
+func (w *worker) receipt(ctx context.Context, user uint64, pos chat.Position) error {
+	r := &w.rec
+	name, peer := viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
+	key := w.hashKey(keyReceipt, r.User, r.Peer, nil)
+	at, here := w.merged.get(key)
+	here = here && w.batch.Receipts[at].User == name && w.batch.Receipts[at].Peer == peer
+	var old chat.Receipt
+	if here {
+		old = w.batch.Receipts[at].Receipt
+	} else if err := w.try(ctx, "receipt", func() (err error) {
+		old, err = w.store.Receipt(ctx, name, peer)
+		return err
+	}); err != nil {
+		return err
+	}
+	now := chat.Receipt{
+		User: name, Peer: peer,
+		Delivered: max(old.Delivered, r.Place, r.ReadTo), Read: max(old.Read, r.ReadTo),
+	}
+	if now.Delivered == old.Delivered && now.Read == old.Read {
+		return w.receiptAgain(ctx, user, pos, now)
+	}
+	w.counts.Receipts++
+	if !here {
+		at = len(w.batch.Receipts)
+		w.merged.put(key, at)
+		w.batch.Receipts = append(w.batch.Receipts, storage.ReceiptAt{})
+	}
+	w.batch.Receipts[at] = storage.ReceiptAt{Receipt: now, Pos: pos}
+	w.link(user, chat.Entry{Kind: chat.EntryReceipt, User: name, Pos: pos, Receipt: now})
+	return nil
+}
+
+// receiptAgain links a receipt that changes nothing because an earlier run has
+// stored it at this very position.
+func (w *worker) receiptAgain(ctx context.Context, user uint64, pos chat.Position, now chat.Receipt) error {
+	if pos > w.replay {
+		return nil
+	}
+	err := w.try(ctx, "receipts", func() (err error) {
+		w.found, err = w.store.Receipts(ctx, now.User, pos-1, pos, w.found[:0])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, f := range w.found {
+		if f.Peer == now.Peer {
+			w.link(user, chat.Entry{Kind: chat.EntryReceipt, User: now.User, Pos: pos, Receipt: now})
+		}
+	}
+	return nil
+}

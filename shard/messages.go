@@ -1,0 +1,146 @@
+package shard
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/record"
+)
+
+// message stores a message unless it has been (law 2).
+func (w *worker) message(ctx context.Context, user uint64, pos chat.Position) error {
+	r := &w.rec
+	m := w.messageOf(pos)
+	m.From, m.To = viewOf[chat.User](r.Peer), viewOf[chat.User](r.User)
+	old, found, err := w.stored(ctx, &m, r.Flags&record.FlagRetry != 0)
+	if err != nil {
+		return err
+	}
+	if found && old.Place != pos { // a row at this very place is this record, built again
+		w.again(&old, &m)
+		return nil
+	}
+	w.counts.Messages++
+	w.batch.Messages = append(w.batch.Messages, m)
+	w.link(user, chat.Entry{Kind: chat.EntryMessage, User: m.To, Pos: pos, Message: m})
+	if r.Flags&record.FlagCopy != 0 && m.From != m.To {
+		w.out.stage(w.ring.Partition(r.Peer), w.seq, &record.Record{
+			Kind: record.Copy, Suite: r.Suite, At: r.At, User: r.Peer, Peer: r.User, Device: r.Device,
+			Place: pos, ID: r.ID, TTL: r.TTL, Media: r.Media, Content: r.Content,
+		})
+	}
+	return nil
+}
+
+// messageOf is the message of the record, without its users.
+func (w *worker) messageOf(place chat.Position) chat.Message {
+	r := &w.rec
+	return chat.Message{
+		ID: r.ID, Place: place, At: r.At, Expires: expires(r),
+		Suite: r.Suite, Content: r.Content, Media: viewOf[string](r.Media),
+	}
+}
+
+// stored finds the message that has been stored under the same id. It asks the
+// store only about ids that are flagged as retries, or are not above all that
+// is known to be stored of their sender.
+func (w *worker) stored(ctx context.Context, m *chat.Message, retry bool) (old chat.Message, found bool, err error) {
+	node := m.ID.Node()
+	sender := w.hashKey(keySender, w.rec.User, w.rec.Peer, node[:])
+	newest, known := w.recent.get(sender)
+	if known && !retry && m.ID.Ticks() > newest {
+		w.recent.put(sender, m.ID.Ticks())
+		return old, false, nil
+	}
+	w.counts.LookUps++
+	if old, found = w.building(m); found {
+		return old, true, nil
+	}
+	chatID := m.Chat()
+	err = w.try(ctx, "message", func() (err error) {
+		old, found, err = w.store.Message(ctx, chatID, m.ID, 0)
+		return err
+	})
+	if err != nil || found {
+		return old, found, err
+	}
+	if !known {
+		if newest, err = w.newest(ctx, chatID, m); err != nil {
+			return old, false, err
+		}
+	}
+	w.recent.put(sender, max(newest, m.ID.Ticks()))
+	return old, false, nil
+}
+
+// building finds a message by its id in the batch being built.
+func (w *worker) building(m *chat.Message) (chat.Message, bool) {
+	for i := range w.batch.Messages {
+		if b := &w.batch.Messages[i]; b.ID == m.ID && b.From == m.From && b.To == m.To {
+			return *b, true
+		}
+	}
+	return chat.Message{}, false
+}
+
+// newest returns a time that no stored id of the message's chat is above, those
+// of the batch being built among them. Its rows include the other direction's,
+// which only makes more look-ups than needed.
+func (w *worker) newest(ctx context.Context, chatID chat.ChatID, m *chat.Message) (ticks uint64, err error) {
+	err = w.try(ctx, "history", func() (err error) {
+		w.messages, err = w.store.History(ctx, chatID, chat.ID{}, 1, 0, w.messages[:0])
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i := range w.messages {
+		ticks = max(ticks, w.messages[i].ID.Ticks())
+	}
+	for i := range w.batch.Messages {
+		if b := &w.batch.Messages[i]; b.From == m.From && b.To == m.To {
+			ticks = max(ticks, b.ID.Ticks())
+		}
+	}
+	return ticks, nil
+}
+
+// again tells the sender what became of a message whose id is taken.
+func (w *worker) again(old, m *chat.Message) {
+	o := Outcome{User: m.From, Device: viewOf[chat.Device](w.rec.Device), ID: m.ID, To: m.To, Place: old.Place}
+	if same(old, m) {
+		w.counts.Duplicates++
+	} else {
+		w.counts.Conflicts++
+		o.Code = chat.CodeIDConflict
+	}
+	w.outcomes = append(w.outcomes, o)
+}
+
+// same reports whether two messages of one id are the same bytes. What has
+// expired may have been swept down to a stub, which is taken for the same.
+func same(old, m *chat.Message) bool {
+	if old.From != m.From || old.To != m.To {
+		return false
+	}
+	if old.Expires > 0 && len(old.Content) == 0 && old.Media == "" {
+		return true
+	}
+	return old.Suite == m.Suite && old.Media == m.Media && bytes.Equal(old.Content, m.Content)
+}
+
+// copied takes a copy of what the user has sent, unless it has been taken.
+func (w *worker) copied(user uint64, pos chat.Position) {
+	r := &w.rec
+	from := w.ring.Partition(r.Peer)
+	if r.Place <= w.copies[from] {
+		w.counts.Repeats++
+		return
+	}
+	w.copies[from], w.newOwner = r.Place, true
+	w.counts.Copies++
+	m := w.messageOf(r.Place)
+	m.From, m.To = viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
+	w.link(user, chat.Entry{Kind: chat.EntryCopy, User: m.From, Pos: pos, Message: m})
+}

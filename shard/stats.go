@@ -1,0 +1,80 @@
+package shard
+
+import (
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+// PartitionStats is what the owner of one partition has done since it started.
+// A hot shard shows in Lag and in its share of Records and ApplyTime.
+type PartitionStats struct {
+	Applied chat.Position // stored and shown
+	Marked  chat.Position // what the store's mark says
+	End     chat.Position // of the log
+	Lag     uint64        // records in the log that are not applied
+	Halted  bool          // stopped for good; the log says why
+
+	Records   uint64 // read from the log
+	Bytes     uint64
+	Cycles    uint64 // batches stored
+	Largest   uint64 // records of the largest
+	Applies   uint64 // calls of the store's Apply that went well
+	ApplyTime time.Duration
+
+	Messages    uint64 // stored
+	Duplicates  uint64 // messages that had been stored before
+	Conflicts   uint64 // messages with the id of another
+	Copies      uint64
+	Repeats     uint64 // copies that had been taken before
+	Receipts    uint64 // records that changed a receipt
+	DeadLetters uint64 // records that cannot be decoded
+	Derived     uint64 // records appended to the log
+	LookUps     uint64 // messages looked up to see whether they are stored
+
+	StoreErrors   uint64 // calls of the store that were tried again
+	DerivedErrors uint64 // appends that were tried again
+	ReadErrors    uint64 // reads of the log that were tried again
+}
+
+// Stats returns the statistics of every partition.
+func (s *Shards) Stats() []PartitionStats {
+	all := make([]PartitionStats, len(s.workers))
+	for p, w := range s.workers {
+		all[p] = w.snapshot(s.log.End(p))
+	}
+	return all
+}
+
+func (w *worker) snapshot(end chat.Position) PartitionStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st := w.stats
+	st.Applied = chat.Position(w.applied.Load())
+	st.Marked = chat.Position(w.marked.Load())
+	st.End = end
+	switch {
+	case end.Epoch() > st.Applied.Epoch():
+		st.Lag = end.Offset() // of the newest epoch: the rest of the older ones is not known
+	case end > st.Applied:
+		st.Lag = uint64(end - st.Applied)
+	}
+	return st
+}
+
+// publish makes the worker's counts visible.
+func (w *worker) publish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	halted, readErrors := w.stats.Halted, w.stats.ReadErrors
+	w.counts.Derived = w.out.derived
+	w.stats = w.counts
+	w.stats.Halted, w.stats.ReadErrors = halted, readErrors
+}
+
+// count changes statistics that are not the worker's own.
+func (w *worker) count(f func(*PartitionStats)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f(&w.stats)
+}

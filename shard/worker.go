@@ -1,0 +1,334 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/failpoint"
+	"github.com/rookery-chat/rookery/internal/record"
+	"github.com/rookery-chat/rookery/pipeline"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+// worker owns one partition.
+type worker struct {
+	// set once
+	opt     *Options
+	p       int
+	log     Log
+	store   Store
+	deliver Deliverer
+	ring    *Ring
+	logger  *slog.Logger
+	replay  chat.Position // records up to here may have been stored by an earlier run
+	batches chan pipeline.Batch
+	taken   chan struct{} // the reader may read on
+
+	// shared
+	applied atomic.Uint64 // chat.Position
+	marked  atomic.Uint64 // chat.Position of the mark in the store
+	mu      sync.Mutex    // guards stats
+	stats   PartitionStats
+
+	// owned by the reader
+	readUpTo chat.Position
+
+	// owned by the worker from here on; what it keeps between cycles:
+	heads   *table // user → position of the chain's newest entry
+	recent  *table // (chat, node) → no stored id of these is newer
+	copies  []chat.Position
+	owner   string // copies, encoded
+	out     outbox
+	cells   map[uint64]cell // cursors and reads that wait to be stored
+	open    []*cycle        // built, not yet marked; in order
+	spare   []*cycle
+	waiting int    // rows of the open cycles
+	seq     uint64 // of the newest cycle
+	counts  PartitionStats
+	last    chat.Position // of the newest record built
+
+	// the read batch: what is left of it
+	rest []byte
+	left int
+
+	// the cycle being built; views into the read batch are valid until it ends
+	cur      *cycle
+	cut      bool // the cycle is to end here
+	scanned  int  // inbox rows looked at
+	rec      record.Record
+	batch    storage.Batch
+	entries  []chat.Entry
+	outcomes []Outcome
+	merged   index // (user, peer) → batch.Receipts
+	receipts []receipt
+	owing    index // (user, peer) → receipts
+	newOwner bool  // copies changed
+
+	// scratch
+	key      []byte
+	scan     []chat.Entry
+	messages []chat.Message
+	found    []chat.Receipt
+}
+
+func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store Store, deliver Deliverer) (*worker, error) {
+	w := &worker{
+		opt: o, p: p, log: log, store: store, deliver: deliver, ring: ring,
+		logger: o.Logger.With("partition", p), replay: log.End(p),
+		batches: make(chan pipeline.Batch), taken: make(chan struct{}, 1),
+		readUpTo: mark.Position,
+		heads:    newTable(o.Heads), recent: newTable(o.Heads),
+		copies: make([]chat.Position, ring.Partitions()), owner: mark.Owner,
+		cells: map[uint64]cell{}, last: mark.Position,
+	}
+	if err := decodeCopies(mark.Owner, w.copies); err != nil {
+		return nil, fmt.Errorf("%w; partition %d", err, p)
+	}
+	w.out.init(log, o.DerivedBytes, ring.Partitions())
+	w.applied.Store(uint64(mark.Position))
+	w.marked.Store(uint64(mark.Position))
+	return w, nil
+}
+
+// read hands the log's batches to the worker, until ctx ends.
+func (w *worker) read(ctx context.Context) {
+	defer close(w.batches)
+	var wait backoff
+	for {
+		b, err := w.log.Read(ctx, w.p, w.readUpTo, w.opt.BatchBytes)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, pipeline.ErrClosed):
+			return
+		case err == nil:
+			err = follows(w.readUpTo, b)
+			if err != nil {
+				w.halt(err)
+				return
+			}
+			wait = backoff{}
+		default:
+			w.count(func(s *PartitionStats) { s.ReadErrors++ })
+			if wait.loud() {
+				w.logger.Error("log not read, trying again", "err", err, "tries", wait.tries)
+			}
+			if wait.sleep(ctx) != nil {
+				return
+			}
+			continue
+		}
+		if !w.hand(ctx, b) {
+			return
+		}
+		w.readUpTo = b.First + chat.Position(b.Count-1)
+	}
+}
+
+// hand gives a batch to the worker and waits until it needs it no more.
+func (w *worker) hand(ctx context.Context, b pipeline.Batch) bool {
+	select {
+	case w.batches <- b:
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-w.taken:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// follows checks that a batch goes on where the last one ended, in its epoch or
+// at the start of a later one.
+func follows(after chat.Position, b pipeline.Batch) error {
+	if b.Count < 1 {
+		return fmt.Errorf("shard: a batch of %d records", b.Count)
+	}
+	if b.First == after+1 || b.First.Epoch() > after.Epoch() && b.First.Offset() == 1 {
+		return nil
+	}
+	return fmt.Errorf("%w: it goes on at %v after %v", ErrGap, b.First, after)
+}
+
+// halt tells that the partition stops for good.
+func (w *worker) halt(err error) {
+	w.count(func(s *PartitionStats) { s.Halted = true })
+	w.logger.Error("partition stops", "err", err, "applied", chat.Position(w.applied.Load()).String())
+}
+
+// run works until the reader has ended and what it read is settled, or ctx ends.
+func (w *worker) run(ctx context.Context) {
+	err := w.work(ctx)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, pipeline.ErrClosed) {
+		w.halt(err)
+	}
+}
+
+func (w *worker) work(ctx context.Context) error {
+	for {
+		over := w.out.over() || w.waiting > maxWaiting
+		if w.left > 0 && !over {
+			if err := w.cycle(ctx); err != nil {
+				return err
+			}
+			if w.left == 0 {
+				w.taken <- struct{}{}
+			}
+			continue
+		}
+		in := w.batches
+		if w.left > 0 || over {
+			in = nil
+		}
+		select {
+		case b, ok := <-in:
+			if !ok {
+				return w.finish(ctx)
+			}
+			w.begin(b)
+		case <-w.out.wake:
+			if err := w.settle(ctx); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// begin takes a read batch.
+func (w *worker) begin(b pipeline.Batch) {
+	w.rest, w.left, w.last = b.Records, b.Count, b.First-1
+	w.counts.Bytes += uint64(len(b.Records))
+}
+
+// cycle builds as much of the read batch as a cycle takes, and stores it.
+func (w *worker) cycle(ctx context.Context) error {
+	if err := w.collect(ctx); err != nil {
+		return err
+	}
+	if err := w.build(ctx); err != nil {
+		return err
+	}
+	failpoint.Hit("shard/built")
+	w.closeCycle()
+	if err := w.apply(ctx); err != nil {
+		return err
+	}
+	failpoint.Hit("shard/stored")
+	w.applied.Store(uint64(w.last))
+	w.publish()
+	w.deliver.Deliver(w.p, w.entries, w.outcomes)
+	failpoint.Hit("shard/delivered")
+	w.out.queue()
+	err := w.collect(ctx)
+	failpoint.Hit("shard/derived")
+	return err
+}
+
+// settle marks what has become durable meanwhile, when there is nothing to
+// store with it.
+func (w *worker) settle(ctx context.Context) error {
+	if err := w.collect(ctx); err != nil || w.ready() == 0 {
+		return err
+	}
+	w.batch.Reset()
+	if err := w.apply(ctx); err != nil {
+		return err
+	}
+	w.publish()
+	return nil
+}
+
+// collect takes what became of derived records and appends those that wait.
+func (w *worker) collect(ctx context.Context) error {
+	return w.out.collect(func(err error, wait *backoff) error {
+		w.counts.DerivedErrors++
+		if wait.loud() {
+			w.logger.Error("derived records not durable, trying again", "err", err, "tries", wait.tries)
+		}
+		w.publish()
+		return wait.sleep(ctx)
+	})
+}
+
+// apply stores the batch, with what may be marked.
+func (w *worker) apply(ctx context.Context) error {
+	w.batch.Partition = w.p
+	ready := w.ready()
+	w.addReady(ready)
+	start := time.Now()
+	if err := w.try(ctx, "apply", func() error { return w.store.Apply(ctx, &w.batch) }); err != nil {
+		return err
+	}
+	w.counts.ApplyTime += time.Since(start)
+	w.counts.Applies++
+	if ready > 0 {
+		failpoint.Hit("shard/marked")
+		w.marked.Store(uint64(w.batch.Mark.Position))
+		w.retire(ready)
+		w.log.Release(w.p, w.batch.Mark.Position, false)
+	}
+	return nil
+}
+
+// finish waits until the derived records are durable, and marks them.
+func (w *worker) finish(ctx context.Context) error {
+	for {
+		if err := w.settle(ctx); err != nil {
+			return err
+		}
+		if w.out.idle() {
+			return nil
+		}
+		select {
+		case <-w.out.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// try calls the store until it answers, or ctx ends. Meanwhile the partition
+// stands still, and the log's bound tells the senders.
+func (w *worker) try(ctx context.Context, what string, f func() error) error {
+	var wait backoff
+	for {
+		err := f()
+		if err == nil || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil {
+			return err
+		}
+		w.counts.StoreErrors++
+		w.publish()
+		if wait.loud() {
+			w.logger.Error("store does not answer, trying again", "call", what, "err", err, "tries", wait.tries)
+		}
+		if err := wait.sleep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// backoff spaces tries: 5 ms at first, doubling up to a second.
+type backoff struct{ tries int }
+
+// loud reports whether to log this failure: the 1st, 2nd, 4th, 8th and so on.
+func (b *backoff) loud() bool { return b.tries&(b.tries+1) == 0 }
+
+func (b *backoff) sleep(ctx context.Context) error {
+	t := time.NewTimer(min(5*time.Millisecond<<min(b.tries, 10), time.Second))
+	defer t.Stop()
+	b.tries++
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
