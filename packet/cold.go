@@ -111,7 +111,7 @@ func encodeLimits(e *msgpack.Encoder, m map[string]uint64) error {
 // error is CodeBadPacket.
 func decodeCold(p Raw, t Type, x row) error {
 	if p.Type != t {
-		return chat.Errorf(chat.CodeBadPacket, "a packet of type %d was read as %s", p.Type, t)
+		return p.fault(t)
 	}
 	d := msgpack.GetDecoder()
 	defer msgpack.PutDecoder(d)

@@ -12,16 +12,17 @@ import (
 
 // Decode reads a Send. The error is CodeBadPacket.
 func (x *Send) Decode(p Raw) error {
-	r := newReader(p, TypeSend)
-	x.N = r.uint(math.MaxUint64)
-	x.ID = r.id()
-	x.To = r.str()
-	x.Suite = uint8(r.uint(math.MaxUint8))
-	x.Content = r.bin()
-	x.Flags = uint8(r.uint(math.MaxUint8))
-	x.TTL = uint32(r.uint(math.MaxUint32))
-	x.Media = r.str()
-	return r.done(p, TypeSend)
+	b := p.elements(TypeSend)
+	x.N, b = takeUint(b, math.MaxUint64)
+	b = takeID(b, &x.ID)
+	x.To, b = takeStr(b)
+	x.Suite, b = takeByte(b)
+	x.Content, b = takeBin(b)
+	x.Flags, b = takeByte(b)
+	ttl, b := takeUint(b, math.MaxUint32)
+	x.TTL = uint32(ttl)
+	x.Media, b = takeStr(b)
+	return p.end(b, TypeSend)
 }
 
 // AppendTo appends the encoded Send.
@@ -52,9 +53,9 @@ func (x *Send) AppendTo(dst []byte) []byte {
 
 // Decode reads a Mark. The error is CodeBadPacket.
 func (x *Mark) Decode(p Raw) error {
-	r := newReader(p, TypeMark)
-	x.Pos = r.position()
-	return r.done(p, TypeMark)
+	b := p.elements(TypeMark)
+	x.Pos, b = takePosition(b)
+	return p.end(b, TypeMark)
 }
 
 // AppendTo appends the encoded Mark.
@@ -64,9 +65,10 @@ func (x *Mark) AppendTo(dst []byte) []byte {
 
 // Decode reads a Read. The error is CodeBadPacket.
 func (x *Read) Decode(p Raw) error {
-	r := newReader(p, TypeRead)
-	x.Peer, x.Pos = r.str(), r.position()
-	return r.done(p, TypeRead)
+	b := p.elements(TypeRead)
+	x.Peer, b = takeStr(b)
+	x.Pos, b = takePosition(b)
+	return p.end(b, TypeRead)
 }
 
 // AppendTo appends the encoded Read.
@@ -76,9 +78,10 @@ func (x *Read) AppendTo(dst []byte) []byte {
 
 // Decode reads a Typing. The error is CodeBadPacket.
 func (x *Typing) Decode(p Raw) error {
-	r := newReader(p, TypeTyping)
-	x.Peer, x.On = r.str(), r.bool()
-	return r.done(p, TypeTyping)
+	b := p.elements(TypeTyping)
+	x.Peer, b = takeStr(b)
+	x.On, b = takeBool(b)
+	return p.end(b, TypeTyping)
 }
 
 // AppendTo appends the encoded Typing.
@@ -88,9 +91,10 @@ func (x *Typing) AppendTo(dst []byte) []byte {
 
 // Decode reads a TypingFrom. The error is CodeBadPacket.
 func (x *TypingFrom) Decode(p Raw) error {
-	r := newReader(p, TypeTypingFrom)
-	x.Peer, x.On = r.str(), r.bool()
-	return r.done(p, TypeTypingFrom)
+	b := p.elements(TypeTypingFrom)
+	x.Peer, b = takeStr(b)
+	x.On, b = takeBool(b)
+	return p.end(b, TypeTypingFrom)
 }
 
 // AppendTo appends the encoded TypingFrom.
@@ -100,10 +104,11 @@ func (x *TypingFrom) AppendTo(dst []byte) []byte {
 
 // Decode reads an Accepted. The error is CodeBadPacket.
 func (x *Accepted) Decode(p Raw) error {
-	r := newReader(p, TypeAccepted)
-	x.N, x.Count = r.uint(math.MaxUint64), r.uint(math.MaxUint64)
-	x.Pos = r.position()
-	return r.done(p, TypeAccepted)
+	b := p.elements(TypeAccepted)
+	x.N, b = takeUint(b, math.MaxUint64)
+	x.Count, b = takeUint(b, math.MaxUint64)
+	x.Pos, b = takePosition(b)
+	return p.end(b, TypeAccepted)
 }
 
 // AppendTo appends the encoded Accepted.
@@ -114,16 +119,17 @@ func (x *Accepted) AppendTo(dst []byte) []byte {
 
 // Decode reads a Message. The error is CodeBadPacket.
 func (x *Message) Decode(p Raw) error {
-	r := newReader(p, TypeMessage)
-	x.Pos, x.Gap = r.position(), r.uint(math.MaxUint64)
-	x.ID = r.id()
-	x.From = r.str()
-	x.Late = r.int()
-	x.Suite = uint8(r.uint(math.MaxUint8))
-	x.Content = r.bin()
-	x.Expires = r.int()
-	x.Media = r.str()
-	return r.done(p, TypeMessage)
+	b := p.elements(TypeMessage)
+	x.Pos, b = takePosition(b)
+	x.Gap, b = takeUint(b, math.MaxUint64)
+	b = takeID(b, &x.ID)
+	x.From, b = takeStr(b)
+	x.Late, b = takeInt(b)
+	x.Suite, b = takeByte(b)
+	x.Content, b = takeBin(b)
+	x.Expires, b = takeInt(b)
+	x.Media, b = takeStr(b)
+	return p.end(b, TypeMessage)
 }
 
 // AppendTo appends the encoded Message.
@@ -137,17 +143,18 @@ func (x *Message) AppendTo(dst []byte) []byte {
 
 // Decode reads a Copy. The error is CodeBadPacket.
 func (x *Copy) Decode(p Raw) error {
-	r := newReader(p, TypeCopy)
-	x.Pos, x.Gap = r.position(), r.uint(math.MaxUint64)
-	x.ID = r.id()
-	x.To = r.str()
-	x.Late = r.int()
-	x.Suite = uint8(r.uint(math.MaxUint8))
-	x.Content = r.bin()
-	x.Place = r.position()
-	x.Expires = r.int()
-	x.Media = r.str()
-	return r.done(p, TypeCopy)
+	b := p.elements(TypeCopy)
+	x.Pos, b = takePosition(b)
+	x.Gap, b = takeUint(b, math.MaxUint64)
+	b = takeID(b, &x.ID)
+	x.To, b = takeStr(b)
+	x.Late, b = takeInt(b)
+	x.Suite, b = takeByte(b)
+	x.Content, b = takeBin(b)
+	x.Place, b = takePosition(b)
+	x.Expires, b = takeInt(b)
+	x.Media, b = takeStr(b)
+	return p.end(b, TypeCopy)
 }
 
 // AppendTo appends the encoded Copy.
@@ -162,11 +169,13 @@ func (x *Copy) AppendTo(dst []byte) []byte {
 
 // Decode reads a Receipt. The error is CodeBadPacket.
 func (x *Receipt) Decode(p Raw) error {
-	r := newReader(p, TypeReceipt)
-	x.Pos, x.Gap = r.position(), r.uint(math.MaxUint64)
-	x.Peer = r.str()
-	x.Delivered, x.Read = r.position(), r.position()
-	return r.done(p, TypeReceipt)
+	b := p.elements(TypeReceipt)
+	x.Pos, b = takePosition(b)
+	x.Gap, b = takeUint(b, math.MaxUint64)
+	x.Peer, b = takeStr(b)
+	x.Delivered, b = takePosition(b)
+	x.Read, b = takePosition(b)
+	return p.end(b, TypeReceipt)
 }
 
 // AppendTo appends the encoded Receipt.
@@ -178,9 +187,9 @@ func (x *Receipt) AppendTo(dst []byte) []byte {
 
 // Decode reads a CaughtUp. The error is CodeBadPacket.
 func (x *CaughtUp) Decode(p Raw) error {
-	r := newReader(p, TypeCaughtUp)
-	x.Pos = r.position()
-	return r.done(p, TypeCaughtUp)
+	b := p.elements(TypeCaughtUp)
+	x.Pos, b = takePosition(b)
+	return p.end(b, TypeCaughtUp)
 }
 
 // AppendTo appends the encoded CaughtUp.

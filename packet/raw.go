@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/rookery-chat/rookery/chat"
 )
@@ -25,24 +26,19 @@ type Raw struct {
 // message is lost. A message has to hold one packet at least.
 func Next(msg []byte) (p Raw, rest []byte, err error) {
 	count, body, ok := arrayHeader(msg)
-	if !ok {
-		return Raw{}, nil, chat.Errorf(chat.CodeBadPacket, "a packet is an array")
+	if !ok || count == 0 || count > MaxElements {
+		return Raw{}, nil, chat.Errorf(chat.CodeBadPacket, "a packet is an array of 1 to %d elements", MaxElements)
 	}
-	if count == 0 || count > MaxElements {
-		return Raw{}, nil, chat.Errorf(chat.CodeBadPacket, "a packet has 1 to %d elements, this one says %d", MaxElements, count)
-	}
-	r := reader{rest: body, left: count}
-	typ := r.uint(255)
-	if r.bad {
+	typ, elements := takeUint(body, math.MaxUint8)
+	if elements == nil || len(body) == 0 || body[0] == nilCode {
 		return Raw{}, nil, chat.Errorf(chat.CodeBadPacket, "a packet's first element is its type, 0 to 255")
 	}
 	s := skipper{budget: MaxElements - count}
-	end, ok := s.skip(r.rest, count-1, 1)
-	if !ok {
+	n := s.skip(elements, count-1, 1)
+	if n < 0 {
 		return Raw{}, nil, chat.Errorf(chat.CodeBadPacket, "a packet of type %d is cut off, nested over %d deep or has over %d elements", typ, MaxDepth, MaxElements)
 	}
-	n := len(r.rest) - len(end)
-	return Raw{Type: Type(typ), Count: count - 1, Body: r.rest[:n:n]}, end, nil
+	return Raw{Type: Type(typ), Count: count - 1, Body: elements[:n:n]}, elements[n:], nil
 }
 
 // arrayHeader reads the header of an array and returns its length in elements
@@ -65,59 +61,90 @@ func arrayHeader(b []byte) (count int, rest []byte, ok bool) {
 // many nested elements it may still meet.
 type skipper struct{ budget int }
 
-// skip returns what follows count elements, which stand at a depth.
-func (s *skipper) skip(b []byte, count, depth int) (rest []byte, ok bool) {
+// skip returns how many bytes count elements have, which stand at a depth; -1
+// when they are cut off or over a bound.
+func (s *skipper) skip(b []byte, count, depth int) int {
+	i := 0
 	for ; count > 0; count-- {
-		if len(b) == 0 {
-			return nil, false
+		if i >= len(b) {
+			return -1
 		}
-		if c := b[0]; c < fixMap || c >= negFixInt {
-			b = b[1:]
+		if n := int(sizes[b[i]]); n > 0 { // most elements
+			i += n
 			continue
 		}
-		head, size, nested := elementSize(b)
-		if head == 0 || size > uint64(len(b)-head) {
-			return nil, false
-		}
-		b = b[head+int(size):]
-		if nested == 0 {
+		if b[i] == bin8 && i+1 < len(b) { // ids and most contents
+			i += 2 + int(b[i+1])
 			continue
 		}
-		if depth == MaxDepth || nested > uint64(s.budget) {
-			return nil, false
+		n := s.skipLong(b[i:], depth)
+		if n < 0 {
+			return -1
 		}
-		s.budget -= int(nested)
-		if b, ok = s.skip(b, int(nested), depth+1); !ok {
-			return nil, false
-		}
+		i += n
 	}
-	return b, true
+	if i > len(b) {
+		return -1
+	}
+	return i
 }
 
-// elementSize reads the header of an element: the header's own bytes, the
-// payload's, and how many elements follow that belong to it. head is 0 when the
-// header is cut off or stands for nothing.
+// skipLong is skip for one element that has a length or elements of its own.
+func (s *skipper) skipLong(b []byte, depth int) int {
+	head, size, nested := elementSize(b)
+	if head == 0 || size > uint64(len(b)-head) {
+		return -1
+	}
+	if nested == 0 {
+		return head + int(size)
+	}
+	if depth == MaxDepth || nested > uint64(s.budget) {
+		return -1
+	}
+	s.budget -= int(nested)
+	n := s.skip(b[head:], int(nested), depth+1)
+	if n < 0 {
+		return -1
+	}
+	return head + n
+}
+
+// elementSize reads the header of an element that sizes does not know: the
+// header's own bytes, the payload's, and how many elements follow that belong
+// to it. head is 0 when the header is cut off or stands for nothing.
 func elementSize(b []byte) (head int, size, nested uint64) {
 	c := b[0]
-	switch {
-	case c < fixArray: // fixMap
+	if c < fixArray { // fixMap: keys and values
 		return 1, 0, 2 * uint64(c&0x0f)
-	case c < fixStr: // fixArray
+	}
+	if c < fixStr {
 		return 1, 0, uint64(c & 0x0f)
-	case c < nilCode: // fixStr
-		return 1, uint64(c & 0x1f), 0
 	}
 	f := forms[c-nilCode]
-	head = 1 + int(f.lengthBytes)
-	if f.lengthBytes > 4 || head > len(b) {
+	if f.lengthBytes == noForm {
 		return 0, 0, 0
 	}
-	var n uint64
-	for _, x := range b[1:head] {
-		n = n<<8 | uint64(x)
+	n, rest := takeBigEndian(b[1:], int(f.lengthBytes))
+	if rest == nil {
+		return 0, 0, 0
 	}
-	return head, uint64(f.fixed) + n*uint64(f.perSize), n * uint64(f.perNested)
+	return 1 + int(f.lengthBytes), uint64(f.fixed) + n*uint64(f.perSize), n * uint64(f.perNested)
 }
+
+// sizes are the bytes of an element by its first byte, where that alone says.
+var sizes = func() (s [256]uint8) {
+	for c := range s {
+		switch {
+		case c < fixMap || c >= negFixInt:
+			s[c] = 1
+		case c >= fixStr && c < nilCode:
+			s[c] = 1 + uint8(c&0x1f)
+		case c >= nilCode && forms[c-nilCode].lengthBytes == 0 && forms[c-nilCode].perNested == 0:
+			s[c] = 1 + forms[c-nilCode].fixed
+		}
+	}
+	return s
+}()
 
 // form is how the bytes of an element with a code from nilCode on are counted:
 // length bytes after the code, then fixed bytes, then as many bytes or elements
