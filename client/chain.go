@@ -1,0 +1,124 @@
+package client
+
+import (
+	"bytes"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// link says what to do with a link of the chain at pos, whose gap is pos minus
+// the position before it (law 6): take it, or pass over it as it is known
+// already. The error is a gap: only a new session from mine on can mend it.
+// c.mu is held.
+func (s *session) link(pos chat.Position, gap uint64) (take bool, err error) {
+	in := &s.c.in
+	before := pos - chat.Position(gap)
+	switch {
+	case in.behind, pos <= in.mine:
+		return false, nil
+	case gap > uint64(pos) || before > in.mine:
+		return false, chat.Errorf(chat.CodeUnavailable, "the chain has a gap from %v to %v; it is asked for again", in.mine, before)
+	}
+	return true, nil
+}
+
+// took counts a link. A client that takes no messages marks nothing, so that the
+// server's window closes in the end: then it comes back with another one.
+func (s *session) took() error {
+	s.links++
+	if s.c.in.sendOnly && s.window > 0 && s.links >= s.window {
+		return errBehind
+	}
+	return nil
+}
+
+func (s *session) onMessage(m packet.Message) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	take, err := s.link(m.Pos, m.Gap)
+	if !take {
+		return err
+	}
+	c.see(m.ID)
+	c.in.take(waiting{pos: m.Pos, durable: true, event: Message{chat.Message{
+		ID: m.ID, From: chat.User(m.From), To: chat.User(c.o.User), Place: m.Pos,
+		At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite,
+		Content: bytes.Clone(m.Content), Media: string(m.Media),
+	}}})
+	return s.took()
+}
+
+func (s *session) onCopy(m packet.Copy) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	take, err := s.link(m.Pos, m.Gap)
+	if !take {
+		return err
+	}
+	c.see(m.ID)
+	w := waiting{pos: m.Pos, durable: true}
+	if m.ID.Node() != c.node { // what this device sent, the app knows
+		w.event = Copy{chat.Message{
+			ID: m.ID, From: chat.User(c.o.User), To: chat.User(m.To), Place: m.Place,
+			At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite,
+			Content: bytes.Clone(m.Content), Media: string(m.Media),
+		}}
+	} else if sent := c.outcome[m.ID]; sent != nil {
+		sent.settle(m.Place, nil)
+	}
+	c.in.take(w)
+	return s.took()
+}
+
+func (s *session) onReceipt(r packet.Receipt) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := Receipt{chat.Receipt{
+		User: chat.User(c.o.User), Peer: chat.User(r.Peer), Delivered: r.Delivered, Read: r.Read,
+	}}
+	if r.Pos == 0 { // of catch-up: no link
+		if c.peer(e.Peer).advance(r.Delivered, r.Read) {
+			c.in.tell(e)
+		}
+		return nil
+	}
+	take, err := s.link(r.Pos, r.Gap)
+	if err != nil {
+		return err
+	}
+	c.peer(e.Peer).advance(r.Delivered, r.Read) // true wherever it stands
+	if !take {
+		return nil
+	}
+	c.in.take(waiting{pos: r.Pos, event: e})
+	return s.took()
+}
+
+func (s *session) onCaughtUp(p packet.CaughtUp) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.jump(p.Pos, CaughtUp{p.Pos})
+	return nil
+}
+
+func (s *session) onTruncated(p packet.Truncated) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.jump(p.Pos, Truncated{p.Pos})
+	return nil
+}
+
+// jump moves the chain on to where the server says that nothing is before any
+// more, which is not back.
+func (s *session) jump(pos chat.Position, e Event) {
+	in := &s.c.in
+	if !in.behind && !in.sendOnly {
+		in.take(waiting{pos: max(pos, in.mine), event: e})
+	} else if in.sendOnly {
+		in.mine = max(in.mine, pos)
+	}
+}

@@ -1,0 +1,224 @@
+package client
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/frame"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// feed takes in bytes of the server.
+func (s *session) feed(in []byte) error {
+	for {
+		n, ev, ok, err := s.reader.Next(in, &serverLimits)
+		if err != nil {
+			return broken(err.Error())
+		}
+		if !ok {
+			return nil
+		}
+		in = in[n:]
+		if err := s.event(ev); err != nil {
+			return err
+		}
+	}
+}
+
+func broken(what string) *chat.Error {
+	return chat.Errorf(chat.CodeProtocol, "the server broke the protocol: %s; the connection is made again", what)
+}
+
+func (s *session) event(ev frame.Event) error {
+	switch ev.Op {
+	case frame.OpBinary:
+		return s.packets(ev.Payload)
+	case frame.OpPing:
+		s.c.mu.Lock()
+		s.ping, s.pinged = bytes.Clone(ev.Payload), true
+		s.c.mu.Unlock()
+		s.c.wakeWriter()
+		return nil
+	case frame.OpPong:
+		return nil
+	case frame.OpClose:
+		return chat.Errorf(chat.CodeUnavailable, "the server closed the connection with code %d %q; it is made again", ev.Code, ev.Payload)
+	}
+	return broken("a text message")
+}
+
+func (s *session) packets(message []byte) error {
+	for len(message) > 0 {
+		p, rest, err := packet.Next(message)
+		if err != nil {
+			return broken(err.Error())
+		}
+		if err := s.packet(p); err != nil {
+			return err
+		}
+		message = rest
+	}
+	return nil
+}
+
+// packet switches. Types that are not known here are passed over: the protocol
+// grows by them.
+func (s *session) packet(p packet.Raw) error {
+	if !s.welcomed && p.Type != packet.TypeWelcome && p.Type != packet.TypeBye && p.Type != packet.TypeError {
+		return broken("something came before the welcome")
+	}
+	switch p.Type {
+	case packet.TypeWelcome:
+		return decoded(p, s.onWelcome)
+	case packet.TypeAccepted:
+		return decoded(p, s.onAccepted)
+	case packet.TypeRefused:
+		return decoded(p, s.onRefused)
+	case packet.TypeOutcome:
+		return decoded(p, s.onOutcome)
+	case packet.TypeMessage:
+		return decoded(p, s.onMessage)
+	case packet.TypeCopy:
+		return decoded(p, s.onCopy)
+	case packet.TypeReceipt:
+		return decoded(p, s.onReceipt)
+	case packet.TypeCaughtUp:
+		return decoded(p, s.onCaughtUp)
+	case packet.TypeTruncated:
+		return decoded(p, s.onTruncated)
+	case packet.TypeTypingFrom:
+		return decoded(p, s.onTyping)
+	case packet.TypePresence:
+		return decoded(p, s.onPresence)
+	case packet.TypeHistoryPage:
+		return decoded(p, s.onHistoryPage)
+	case packet.TypeChatsPage:
+		return decoded(p, s.onChatsPage)
+	case packet.TypeRefreshed:
+		return decoded(p, s.onRefreshed)
+	case packet.TypePong:
+		return decoded(p, s.onPong)
+	case packet.TypeError:
+		return decoded(p, s.onError)
+	case packet.TypeBye:
+		return decoded(p, s.onBye)
+	}
+	return nil
+}
+
+// decoded decodes a packet and hands it on, with the client locked.
+func decoded[T any, P interface {
+	*T
+	Decode(packet.Raw) error
+}](p packet.Raw, then func(T) error) error {
+	var x T
+	if err := P(&x).Decode(p); err != nil {
+		return broken(err.Error())
+	}
+	return then(x)
+}
+
+func (s *session) onWelcome(w packet.Welcome) error {
+	if s.welcomed || w.Version != packet.Version {
+		return broken("an unexpected welcome")
+	}
+	s.begin(w)
+	return nil
+}
+
+func (s *session) onAccepted(a packet.Accepted) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.out.accepted(a, c.durable) {
+		return broken("it accepted sends that were not made")
+	}
+	c.changed.fire()
+	c.wakeWriter()
+	return nil
+}
+
+func (s *session) onRefused(r packet.Refused) error {
+	e := chat.Errorf(r.Code, "%s", r.Text)
+	e.RetryAfter = time.Duration(r.Retry) * time.Millisecond
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch r.Code.Action() {
+	case chat.ActionReconnect, chat.ActionLogin:
+		return e
+	case chat.ActionStop:
+		if it := c.out.refused(r.N, true); it != nil {
+			c.reject(it, e)
+			c.changed.fire()
+		}
+	default:
+		if it := c.out.refused(r.N, false); it != nil {
+			c.out.notBefore = time.Now().Add(refusalWait(r.Retry, c.out.refusals, c.o))
+			c.out.refusals++
+		}
+	}
+	c.wakeWriter()
+	return nil
+}
+
+func (s *session) onOutcome(o packet.Outcome) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sent := c.outcome[o.ID]
+	switch {
+	case o.Code == chat.CodeOK && sent != nil:
+		sent.settle(o.Place, nil)
+	case o.Code != chat.CodeOK:
+		e := chat.Errorf(o.Code, "the server had taken message %s, and could not store it", o.ID)
+		if sent != nil {
+			sent.settle(0, e)
+		}
+		c.in.tell(Problem{ID: o.ID, Err: e})
+	}
+	return nil
+}
+
+func (s *session) onTyping(t packet.TypingFrom) error {
+	return s.tell(Typing{Peer: chat.User(t.Peer), On: t.On})
+}
+
+func (s *session) onPresence(p packet.Presence) error {
+	e := Presence{Peer: chat.User(p.Peer), Online: p.Online}
+	if p.Seen > 0 {
+		e.Seen = time.UnixMilli(p.Seen)
+	}
+	return s.tell(e)
+}
+
+func (s *session) tell(e Event) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.in.tell(e)
+	return nil
+}
+
+func (s *session) onRefreshed(r packet.Refreshed) error {
+	s.c.mu.Lock()
+	s.expires = s.c.ourTime(r.Expires)
+	s.c.mu.Unlock()
+	poke(s.refreshed)
+	return nil
+}
+
+func (s *session) onPong(p packet.Pong) error {
+	s.c.mu.Lock()
+	s.c.correct(p.Now)
+	s.c.mu.Unlock()
+	return nil
+}
+
+func (s *session) onBye(b packet.Bye) error {
+	s.bye = &b
+	return endOfSession
+}
+
+// endOfSession ends the reader after a bye, which says the rest.
+var endOfSession = chat.Errorf(chat.CodeUnavailable, "the server said bye")

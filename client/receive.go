@@ -1,0 +1,196 @@
+package client
+
+import (
+	"context"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+// inbox is the user's chain as this client knows it, and what waits for the app.
+// Guarded by Client.mu.
+type inbox struct {
+	resume   *int64        // what Options.From asks of the first session
+	limit    int           // events that may wait
+	sendOnly bool          // nothing waits
+	known    bool          // mine is a position of the server's word or ours
+	mine     chat.Position // everything up to here has been received
+	handled  chat.Position // everything up to here has been handled by the app
+	kept     chat.Position // everything up to here is durably known as handled
+	queue    []waiting
+	given    *waiting // what Receive returned last
+	behind   bool     // the queue was full: what comes is not taken until it is empty
+	unmarked int      // links handled that no kept position covers
+	every    int      // links after which the cursor is kept in any case
+	ready    signal   // the queue has grown
+}
+
+// waiting is an event in the queue. A link of the chain has a position; its
+// event is nil when the app is not to see it.
+type waiting struct {
+	event   Event
+	pos     chat.Position
+	durable bool // worth a durable cursor: the app would see it twice otherwise
+}
+
+func (in *inbox) init(s state, o Options) {
+	in.resume, _ = o.resume()
+	in.limit, in.sendOnly, in.every = o.EventQueue, o.SendOnly, markEvery
+	if in.resume == nil && s.hasCursor {
+		in.known = true
+		in.mine, in.handled, in.kept = s.cursor, s.cursor, s.cursor
+	}
+}
+
+// welcome takes in where the server says that the chain goes on, and returns up
+// to where the device has been marked by then.
+func (in *inbox) welcome(resume chat.Position, window uint64) (marked chat.Position) {
+	if window > 0 {
+		in.every = int(min(markEvery, max(window/2, 1)))
+	}
+	if !in.known {
+		in.known, in.resume = true, nil
+		in.mine, in.handled, in.kept = resume, resume, resume
+		return resume
+	}
+	if resume > in.mine {
+		in.take(waiting{pos: resume})
+	}
+	return 0
+}
+
+// take puts a link of the chain into the queue. It reports false when there is
+// no room, or was none: then the link counts as not received.
+func (in *inbox) take(w waiting) bool {
+	if in.sendOnly {
+		in.mine = w.pos
+		return true
+	}
+	if in.behind || len(in.queue) >= in.limit {
+		in.behind = true
+		return false
+	}
+	in.mine = w.pos
+	in.append(w)
+	return true
+}
+
+// tell puts an event that is no link into the queue, or drops it if that is full.
+func (in *inbox) tell(e Event) {
+	if !in.sendOnly && len(in.queue) < in.limit {
+		in.append(waiting{event: e})
+	}
+}
+
+func (in *inbox) append(w waiting) {
+	in.queue = append(in.queue, w)
+	in.ready.fire()
+}
+
+// next takes the next event for the app out of the queue. Links without one are
+// handled by themselves.
+func (in *inbox) next() (w waiting, ok bool) {
+	for len(in.queue) > 0 {
+		w, in.queue = in.queue[0], in.queue[1:]
+		if w.event != nil {
+			return w, true
+		}
+		in.done(w)
+	}
+	return waiting{}, false
+}
+
+// done says that the app has handled a link.
+func (in *inbox) done(w waiting) {
+	if w.pos > 0 {
+		in.handled = max(in.handled, w.pos)
+		in.unmarked++
+	}
+}
+
+// Receive returns the next event: messages of the user's chain in order, each
+// once, and between them what happens else. Calling it again says that the event
+// before has been handled. It returns an error when ctx ends, and, after the last
+// event, when no session will follow.
+func (c *Client) Receive(ctx context.Context) (Event, error) {
+	c.Handled()
+	for {
+		c.mu.Lock()
+		w, ok := c.in.next()
+		if ok {
+			c.in.given = &w
+		}
+		ready, end, drained := c.in.ready.wait(), c.end, c.in.behind && len(c.in.queue) == 0
+		s := c.session
+		c.mu.Unlock()
+		if drained && s != nil {
+			s.quit(errBehind)
+		}
+		if ok {
+			return w.event, nil
+		}
+		if end != nil {
+			return nil, end
+		}
+		select {
+		case <-ready:
+		case <-c.ended:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Handled says that the event which Receive returned last has been handled,
+// without asking for another.
+func (c *Client) Handled() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.in.given
+	if w == nil {
+		return
+	}
+	c.in.given = nil
+	c.in.done(*w)
+	if w.durable || c.in.unmarked >= c.in.every {
+		c.wakeFlush()
+	}
+}
+
+// markEvery is after how many links that need no durable cursor one is made all
+// the same, so that the server's window for this device does not close. It is
+// less where the window is smaller.
+const markEvery = 32
+
+// flush makes the cursor durable whenever it has moved on, as often as the disk
+// allows, and has it marked.
+func (c *Client) flush() {
+	for {
+		select {
+		case <-c.flushMe:
+		case <-c.ctx.Done():
+			return
+		}
+		if err := c.keep(); err != nil {
+			c.finish(err)
+			return
+		}
+		c.wakeWriter()
+	}
+}
+
+func (c *Client) keep() error {
+	c.mu.Lock()
+	pos, ticks, old := c.in.handled, c.ticks, c.in.kept
+	c.in.unmarked = 0
+	c.mu.Unlock()
+	if pos == old {
+		return nil
+	}
+	if err := c.journal.sync(c.journal.setCursor(pos, ticks)); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.in.kept = pos
+	c.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,161 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// outcomesKept is for how many accepted sends an outcome that comes later still
+// finds its Sent; for older ones it is a Problem.
+const outcomesKept = 4096
+
+// SendOptions is what a message may have beside its content.
+type SendOptions struct {
+	Suite uint8         // how the content is encrypted; chat.SuitePlain is not at all
+	TTL   time.Duration // time to live in whole seconds, rounded up; 0 is for ever
+	Media string        // a URL beside the content
+}
+
+// Send puts a message for a user into the outbox and returns when the state file
+// holds it: from then on it arrives, once, and after those sent before it, also
+// if this process ends now. What is returned tells how far it has come. It
+// waits while the outbox is full and, on a device that never was connected, for
+// the first session, from which its ids come. At most one SendOptions.
+func (c *Client) Send(ctx context.Context, to string, content []byte, options ...SendOptions) (*Sent, error) {
+	var o SendOptions
+	if len(options) > 0 {
+		o = options[0]
+	}
+	it, err := newItem(to, content, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.enqueue(ctx, it); err != nil {
+		return nil, err
+	}
+	if err := c.journal.sync(it.seq); err != nil {
+		c.finish(err)
+		return nil, err
+	}
+	c.wakeWriter()
+	return it.handle, nil
+}
+
+func newItem(to string, content []byte, o SendOptions) (*item, error) {
+	if _, err := chat.NewUser("", to); err != nil {
+		return nil, err
+	}
+	seconds := math.Ceil(o.TTL.Seconds())
+	if o.TTL < 0 || seconds > math.MaxUint32 {
+		return nil, chat.Errorf(chat.CodeBadTTL, "a time to live of %v is not between 0 and %d s", o.TTL, uint32(math.MaxUint32))
+	}
+	it := &item{message: packet.Send{
+		To: []byte(to), Suite: o.Suite, Content: bytes.Clone(content), TTL: uint32(seconds), Media: []byte(o.Media),
+	}}
+	if it.message.Content == nil {
+		it.message.Content = []byte{}
+	}
+	it.bytes = len(to) + len(content) + len(o.Media) + 48
+	return it, nil
+}
+
+// enqueue names the message and appends it to the journal and to the outbox, in
+// the same order.
+func (c *Client) enqueue(ctx context.Context, it *item) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if err := c.refuses(it); err != nil {
+			return err
+		}
+		if c.clock != nil && c.hasRoom(it.bytes) {
+			break
+		}
+		changed := c.changed.wait()
+		c.mu.Unlock()
+		var err error
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			err = c.because(ctx, "nothing was sent: "+c.waitsFor())
+		}
+		c.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	it.message.ID = c.clock.Next(c.now())
+	c.ticks = max(c.ticks, it.message.ID.Ticks())
+	it.handle = c.newSent(it.message.ID, chat.User(it.message.To))
+	it.seq = c.journal.put(it.message.ID, it.message.AppendTo(nil))
+	c.out.push(it)
+	return nil
+}
+
+// refuses returns why the message cannot be sent by this client at all.
+func (c *Client) refuses(it *item) error {
+	switch {
+	case c.end != nil:
+		return c.end
+	case c.closing:
+		return ErrClosed
+	case c.maxBytes > 0 && uint64(len(it.message.Content)) > c.maxBytes:
+		return chat.Errorf(chat.CodeTooLarge, "the content has %d bytes, the server takes %d: send it as media", len(it.message.Content), c.maxBytes)
+	}
+	return nil
+}
+
+func (c *Client) hasRoom(bytes int) bool {
+	n := len(c.out.items)
+	return n == 0 || n < c.o.OutboxMessages && c.out.bytes+bytes <= c.o.OutboxBytes
+}
+
+func (c *Client) waitsFor() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clock == nil {
+		return "this device has not been connected yet"
+	}
+	return "the outbox is full of messages that the server has not accepted"
+}
+
+// newSent makes the handle of a message. c.mu is held, or c is not shared yet.
+func (c *Client) newSent(id chat.ID, to chat.User) *Sent {
+	return &Sent{c: c, id: id, to: to, accepted: make(chan struct{}), peer: c.peer(to)}
+}
+
+// peer returns what is kept of a user: one entry for each that this client has
+// to do with, as long as it lives.
+func (c *Client) peer(u chat.User) *peer {
+	p, ok := c.peers[u]
+	if !ok {
+		p = &peer{}
+		c.peers[u] = p
+	}
+	return p
+}
+
+// durable settles an item as accepted. c.mu is held.
+func (c *Client) durable(it *item, place chat.Position) {
+	id := it.message.ID
+	c.journal.drop(id)
+	it.handle.settle(place, nil)
+	c.outcome[id] = it.handle
+	c.settled = append(c.settled, id)
+	if len(c.settled) > outcomesKept {
+		delete(c.outcome, c.settled[0])
+		c.settled = c.settled[1:]
+	}
+}
+
+// reject settles an item as refused for good. c.mu is held.
+func (c *Client) reject(it *item, err error) {
+	c.journal.drop(it.message.ID)
+	it.handle.settle(0, err)
+	c.in.tell(Problem{ID: it.message.ID, Err: err})
+}
