@@ -155,15 +155,20 @@ func onLoop(t testing.TB, l *Loop, f func(*Loop)) {
 	}
 }
 
-// openOne connects and returns both ends, the handler's Open being fed by
-// opened.
-func openOne(t testing.TB, e *Engine, opened <-chan *Conn) (*net.TCPConn, *Conn) {
+// link is the server's end of a connection; conn is for the loop alone.
+type link struct {
+	conn *Conn
+	id   ID
+}
+
+func into(opened chan<- link) func(*Conn) { return func(c *Conn) { opened <- link{c, c.ID()} } }
+
+// openOne connects and returns both ends, the handler's Open being into(opened).
+func openOne(t testing.TB, e *Engine, opened <-chan link) (*net.TCPConn, link) {
 	t.Helper()
 	client := dial(t, e)
 	return client, take(t, opened)
 }
-
-func into[T any](ch chan T) func(T) { return func(v T) { ch <- v } }
 
 func TestEcho(t *testing.T) {
 	e := start(t, Options{Loops: 2}, hooks{data: echo})
@@ -320,7 +325,7 @@ func TestHalfClosedPeerGetsItsAnswer(t *testing.T) {
 
 func TestStopClosesEveryConnection(t *testing.T) {
 	const conns = 20
-	opened := make(chan *Conn, conns)
+	opened := make(chan link, conns)
 	closed := make(chan error, 2*conns)
 	e := start(t, Options{Loops: 2}, hooks{
 		open:   into(opened),
@@ -366,7 +371,7 @@ func TestStopClosesEveryConnection(t *testing.T) {
 
 // A context that is done closes what is left at once.
 func TestStopHeedsItsContext(t *testing.T) {
-	opened, closed := make(chan *Conn, 1), make(chan error, 1)
+	opened, closed := make(chan link, 1), make(chan error, 1)
 	e := start(t, Options{}, hooks{open: into(opened), closed: func(_ *Conn, err error) { closed <- err }})
 	openOne(t, e, opened)
 	ctx, cancel := context.WithCancel(context.Background())
