@@ -44,7 +44,8 @@ type Log interface {
 	// waiting for some if there are none. A partition has one reader, and it
 	// reads on from where it was; the first Read says where that is. The
 	// batch holds whole framed records, about maxBytes at most but at least
-	// one record, and is valid until the next Read.
+	// one record, and is valid until the next Read. It returns ErrGone when
+	// records after the position are not there any more.
 	Read(ctx context.Context, partition int, after chat.Position, maxBytes int) (Batch, error)
 
 	// Release says that everything up to the position is applied by the owner:
@@ -66,6 +67,10 @@ type Batch struct {
 // ErrFull says that a partition takes no more now: the owner is behind or the
 // disk is slow. Nothing of the batch was taken; try again later.
 var ErrFull = errors.New("pipeline: full")
+
+// ErrGone says that records after a position were deleted, having been released
+// as durable: the reader's store has lost what it had (law 9).
+var ErrGone = errors.New("pipeline: records after the position are gone")
 
 // ErrClosed says that the log was closed.
 var ErrClosed = errors.New("pipeline: closed")

@@ -1,0 +1,465 @@
+// Package pipelinetest is the contract of pipeline.Log as tests. Every
+// implementation runs it.
+package pipelinetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/pipeline"
+)
+
+// Config is what a test asks of a log.
+type Config struct {
+	Partitions     int
+	PartitionBytes int64 // the bound on records not released; 0 is the default
+}
+
+// Factory makes a new, empty log. The function it returns opens it, and opens
+// the same log again after a Close. What it makes it cleans up with t.
+type Factory func(t *testing.T, c Config) (open func() pipeline.Log)
+
+// patience is how long anything may take before a test gives up.
+const patience = 30 * time.Second
+
+// Run runs the contract.
+func Run(t *testing.T, factory Factory) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, Factory)
+	}{
+		{"Identity", testIdentity},
+		{"ReadsWhatWasAppended", testReadsWhatWasAppended},
+		{"OrderOfCalls", testOrderOfCalls},
+		{"BatchIsTheCallersAfterDone", testBatchIsTheCallersAfterDone},
+		{"MaxBytes", testMaxBytes},
+		{"ReadWaits", testReadWaits},
+		{"ReadStopsWithContext", testReadStopsWithContext},
+		{"ReadFromTheMiddle", testReadFromTheMiddle},
+		{"ReadFromTheEnd", testReadFromTheEnd},
+		{"ReopenContinues", testReopenContinues},
+		{"Full", testFull},
+		{"FullIsPerPartition", testFullIsPerPartition},
+		{"ReleasedIsStillReadable", testReleasedIsStillReadable},
+		{"CloseFlushes", testCloseFlushes},
+		{"Closed", testClosed},
+		{"Concurrent", testConcurrent},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, factory) })
+	}
+}
+
+func testIdentity(t *testing.T, factory Factory) {
+	open, other := factory(t, Config{Partitions: 3}), factory(t, Config{Partitions: 3})
+	a, b := open(), other()
+	id := a.Identity()
+	if id == [16]byte{} || id == b.Identity() {
+		t.Errorf("identities %x and %x", id, b.Identity())
+	}
+	closeLog(t, b)
+	if a.Partitions() != 3 {
+		t.Errorf("%d partitions, want 3", a.Partitions())
+	}
+	for p := range 3 {
+		if a.End(p) != 0 {
+			t.Errorf("partition %d of a new log ends at %v", p, a.End(p))
+		}
+	}
+	closeLog(t, a)
+	a = open()
+	if a.Identity() != id {
+		t.Errorf("identity %x after reopening, %x before", a.Identity(), id)
+	}
+	closeLog(t, a)
+}
+
+func testReadsWhatWasAppended(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 2})()
+	first := Append(t, l, 0, "a", "bc", "")
+	if first != 1 {
+		t.Errorf("the first record is at %v", first)
+	}
+	if other := Append(t, l, 1, "x"); other != 1 {
+		t.Errorf("the first record of partition 1 is at %v", other)
+	}
+	if next := Append(t, l, 0, "d"); next != 4 {
+		t.Errorf("the fourth record is at %v", next)
+	}
+	if l.End(0) != 4 || l.End(1) != 1 {
+		t.Errorf("ends %v and %v", l.End(0), l.End(1))
+	}
+	Expect(t, l, 0, 0, "a", "bc", "", "d")
+	Expect(t, l, 1, 0, "x")
+	closeLog(t, l)
+}
+
+func testOrderOfCalls(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 1})()
+	const n = 500
+	var want []string
+	var calls atomic.Int64
+	var wg sync.WaitGroup
+	for i := range n {
+		rec := fmt.Sprint("record ", i)
+		want = append(want, rec)
+		wg.Add(1)
+		err := l.TryAppend(0, Frame(rec), 1, func(first chat.Position, err error) {
+			if calls.Add(1) != int64(first) || err != nil {
+				t.Errorf("call %d of done is for %v, %v", calls.Load(), first, err)
+			}
+			if first != chat.Position(i+1) {
+				t.Errorf("batch %d is at %v", i, first)
+			}
+			if l.End(0) < first {
+				t.Errorf("done for %v, the end is %v", first, l.End(0))
+			}
+			wg.Done()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, &wg)
+	Expect(t, l, 0, 0, want...)
+	closeLog(t, l)
+	if calls.Load() != n {
+		t.Errorf("done was called %d times for %d batches", calls.Load(), n)
+	}
+}
+
+func testBatchIsTheCallersAfterDone(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 1})()
+	batch := Frame("one", "two")
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Add(1)
+		if err := l.TryAppend(0, batch, 2, func(chat.Position, error) { wg.Done() }); err != nil {
+			t.Fatal(err)
+		}
+		await(t, &wg)
+		clear(batch)
+		copy(batch, Frame("one", "two"))
+	}
+	for i := range batch {
+		batch[i] = 0xff
+	}
+	Expect(t, l, 0, 0, "one", "two", "one", "two", "one", "two")
+	closeLog(t, l)
+}
+
+func testMaxBytes(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 1})()
+	big := string(bytes.Repeat([]byte("b"), 1000))
+	Append(t, l, 0, "a1", "a2", big, "a3", "a4")
+	after := chat.Position(0)
+	for _, want := range [][]string{{"a1", "a2"}, {big}, {"a3", "a4"}} {
+		b := read(t, l, 0, after, 14)
+		if got := records(t, b); fmt.Sprint(got) != fmt.Sprint(want) || b.First != after+1 {
+			t.Fatalf("Read after %v with 14 bytes gave %d records at %v, want %d", after, b.Count, b.First, len(want))
+		}
+		after += chat.Position(b.Count)
+	}
+	closeLog(t, l)
+}
+
+func testReadWaits(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 1})()
+	got := make(chan string, 10)
+	go func() {
+		defer close(got)
+		for after := chat.Position(0); after < 10; {
+			b, err := l.Read(context.Background(), 0, after, 1<<20)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, rec := range records(t, b) {
+				got <- rec
+			}
+			after += chat.Position(b.Count)
+		}
+	}()
+	for i := range 10 {
+		Append(t, l, 0, fmt.Sprint(i))
+		if rec := <-got; rec != fmt.Sprint(i) {
+			t.Fatalf("record %q, want %d", rec, i)
+		}
+	}
+	for range got {
+		t.Error("a record too many")
+	}
+	closeLog(t, l)
+}
+
+func testReadStopsWithContext(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 1})()
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error)
+	go func() {
+		_, err := l.Read(ctx, 0, 0, 1<<20)
+		result <- err
+	}()
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Errorf("Read returned %v", err)
+	}
+	Append(t, l, 0, "later")
+	Expect(t, l, 0, 0, "later")
+	closeLog(t, l)
+}
+
+func testReadFromTheMiddle(t *testing.T, factory Factory) {
+	open := factory(t, Config{Partitions: 2})
+	l := open()
+	Append(t, l, 0, "1", "2", "3")
+	Append(t, l, 0, "4", "5")
+	Append(t, l, 1, "other")
+	Expect(t, l, 0, 2, "3", "4", "5")
+	closeLog(t, l)
+	l = open()
+	Expect(t, l, 0, 1, "2", "3", "4", "5")
+	closeLog(t, l)
+	l = open()
+	Expect(t, l, 0, 3, "4", "5")
+	Append(t, l, 0, "6")
+	Expect(t, l, 0, 5, "6")
+	closeLog(t, l)
+}
+
+func testReadFromTheEnd(t *testing.T, factory Factory) {
+	open := factory(t, Config{Partitions: 1})
+	l := open()
+	Append(t, l, 0, "1", "2")
+	closeLog(t, l)
+	l = open()
+	Append(t, l, 0, "3")
+	Expect(t, l, 0, 2, "3")
+	closeLog(t, l)
+}
+
+func testReopenContinues(t *testing.T, factory Factory) {
+	open := factory(t, Config{Partitions: 2})
+	var want []string
+	for round := range 4 {
+		l := open()
+		if l.End(0) != chat.Position(len(want)) || l.End(1) != chat.Position(round) {
+			t.Fatalf("round %d: the ends are %v and %v", round, l.End(0), l.End(1))
+		}
+		for i := range 3 {
+			rec := fmt.Sprintf("round %d record %d", round, i)
+			want = append(want, rec)
+			if first := Append(t, l, 0, rec); first != chat.Position(len(want)) {
+				t.Fatalf("round %d: record %d is at %v", round, len(want), first)
+			}
+		}
+		Append(t, l, 1, "one a round")
+		Expect(t, l, 0, 0, want...)
+		closeLog(t, l)
+	}
+}
+
+func testFull(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 1, PartitionBytes: 1000})()
+	rec := string(bytes.Repeat([]byte("r"), 96))
+	n := 0
+	for ; ; n++ {
+		if n > 10 {
+			t.Fatalf("%d records of 100 bytes in 1,000 bytes", n)
+		}
+		if err := tryAppend(t, l, 0, rec); errors.Is(err, pipeline.ErrFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != 10 {
+		t.Errorf("full with %d records of 100 bytes, want 10", n)
+	}
+	// The owner's own records still go in.
+	var wg sync.WaitGroup
+	wg.Add(1)
+	if err := l.Append(0, Frame("derived"), 1, func(first chat.Position, err error) {
+		if first != 11 || err != nil {
+			t.Errorf("derived record at %v, %v", first, err)
+		}
+		wg.Done()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, &wg)
+	// What was read and released makes room; what was only read does not.
+	for after := chat.Position(0); after < 11; {
+		after += chat.Position(read(t, l, 0, after, 1<<20).Count)
+	}
+	if err := tryAppend(t, l, 0, rec); !errors.Is(err, pipeline.ErrFull) {
+		t.Errorf("an append before Release returned %v", err)
+	}
+	l.Release(0, 11, false)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	l.Read(ctx, 0, 11, 1) // gives the last batch back
+	if err := tryAppend(t, l, 0, rec); err != nil {
+		t.Errorf("an append after Release returned %v", err)
+	}
+	closeLog(t, l)
+}
+
+func testFullIsPerPartition(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 2, PartitionBytes: 100})()
+	rec := string(bytes.Repeat([]byte("r"), 90))
+	if err := tryAppend(t, l, 0, rec); err != nil {
+		t.Fatal(err)
+	}
+	if err := tryAppend(t, l, 0, rec); !errors.Is(err, pipeline.ErrFull) {
+		t.Errorf("the second record of partition 0 got %v", err)
+	}
+	if err := tryAppend(t, l, 1, rec); err != nil {
+		t.Errorf("the first record of partition 1 got %v", err)
+	}
+	closeLog(t, l)
+}
+
+func testReleasedIsStillReadable(t *testing.T, factory Factory) {
+	open := factory(t, Config{Partitions: 1})
+	l := open()
+	Append(t, l, 0, "1", "2", "3")
+	Expect(t, l, 0, 0, "1", "2", "3")
+	l.Release(0, 3, false)
+	l.Release(0, 1, true)
+	closeLog(t, l)
+	l = open()
+	Expect(t, l, 0, 1, "2", "3") // released, but not as durable
+	closeLog(t, l)
+}
+
+func testCloseFlushes(t *testing.T, factory Factory) {
+	open := factory(t, Config{Partitions: 2})
+	l := open()
+	var acked [2]atomic.Int64
+	for i := range 200 {
+		if err := l.TryAppend(i%2, Frame(fmt.Sprint(i/2)), 1, func(_ chat.Position, err error) {
+			if err == nil {
+				acked[i%2].Add(1)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeLog(t, l)
+	if acked[0].Load() != 100 || acked[1].Load() != 100 {
+		t.Fatalf("%d and %d batches done, want 100 each", acked[0].Load(), acked[1].Load())
+	}
+	l = open()
+	for p := range 2 {
+		if l.End(p) != 100 {
+			t.Errorf("partition %d ends at %v", p, l.End(p))
+		}
+	}
+	closeLog(t, l)
+}
+
+func testClosed(t *testing.T, factory Factory) {
+	l := factory(t, Config{Partitions: 1})()
+	result := make(chan error)
+	go func() {
+		_, err := l.Read(context.Background(), 0, 0, 1<<20)
+		result <- err
+	}()
+	closeLog(t, l)
+	if err := <-result; !errors.Is(err, pipeline.ErrClosed) {
+		t.Errorf("Read returned %v", err)
+	}
+	never := func(chat.Position, error) { t.Error("done was called for what was refused") }
+	if err := l.TryAppend(0, Frame("x"), 1, never); !errors.Is(err, pipeline.ErrClosed) {
+		t.Errorf("TryAppend returned %v", err)
+	}
+	if err := l.Append(0, Frame("x"), 1, never); !errors.Is(err, pipeline.ErrClosed) {
+		t.Errorf("Append returned %v", err)
+	}
+	closeLog(t, l) // a second time
+}
+
+// testConcurrent has several producers and one owner a partition, which releases
+// what it has read. Each producer's records arrive once and in order.
+func testConcurrent(t *testing.T, factory Factory) {
+	const partitions, producers, each = 3, 4, 400
+	l := factory(t, Config{Partitions: partitions, PartitionBytes: 8 << 10})()
+	var wg sync.WaitGroup
+	for p := range partitions {
+		wg.Add(1)
+		go func() { defer wg.Done(); own(t, l, p, producers, each) }()
+		for producer := range producers {
+			wg.Add(1)
+			go func() { defer wg.Done(); produce(t, l, p, producer, each) }()
+		}
+	}
+	await(t, &wg)
+	closeLog(t, l)
+}
+
+// produce appends each records, waiting for every one that was refused.
+func produce(t *testing.T, l pipeline.Log, partition, producer, each int) {
+	positions := make(chan chat.Position, each)
+	for i := 0; i < each; {
+		var rec [8]byte
+		binary.LittleEndian.PutUint32(rec[:], uint32(producer))
+		binary.LittleEndian.PutUint32(rec[4:], uint32(i))
+		err := l.TryAppend(partition, Frame(string(rec[:])), 1, func(first chat.Position, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			positions <- first
+		})
+		switch {
+		case err == nil:
+			i++
+		case errors.Is(err, pipeline.ErrFull):
+			runtime.Gosched()
+		default:
+			t.Error(err)
+			return
+		}
+	}
+	for last, i := chat.Position(0), 0; i < each; i++ {
+		p := <-positions
+		if p <= last {
+			t.Errorf("position %v after %v", p, last)
+		}
+		last = p
+	}
+}
+
+func own(t *testing.T, l pipeline.Log, partition, producers, each int) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	next := make([]uint32, producers)
+	for after, want := chat.Position(0), chat.Position(producers*each); after < want; {
+		b, err := l.Read(ctx, partition, after, 1000)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if b.First != after+1 {
+			t.Errorf("a batch at %v after %v", b.First, after)
+		}
+		for _, rec := range records(t, b) {
+			producer, i := binary.LittleEndian.Uint32([]byte(rec)), binary.LittleEndian.Uint32([]byte(rec[4:]))
+			if i != next[producer] {
+				t.Errorf("record %d of producer %d, want %d", i, producer, next[producer])
+			}
+			next[producer] = i + 1
+		}
+		after += chat.Position(b.Count)
+		l.Release(partition, after, after%2 == 0)
+	}
+}
