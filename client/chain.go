@@ -23,8 +23,9 @@ func (s *session) link(pos chat.Position, gap uint64) (take bool, err error) {
 	return true, nil
 }
 
-// took counts a link. A client that takes no messages marks nothing, so that the
-// server's window closes in the end: then it comes back with another one.
+// took counts a message or copy. A client that takes no messages marks nothing,
+// so that the server's window closes in the end: then it comes back with a new
+// one.
 func (s *session) took() error {
 	s.links++
 	if s.c.in.sendOnly && s.window > 0 && s.links >= s.window {
@@ -95,7 +96,7 @@ func (s *session) onReceipt(r packet.Receipt) error {
 		return nil
 	}
 	c.in.take(waiting{pos: r.Pos, event: e})
-	return s.took()
+	return nil
 }
 
 func (s *session) onCaughtUp(p packet.CaughtUp) error {

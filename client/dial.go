@@ -86,9 +86,12 @@ func readRefusal(status int, resp io.Reader) *chat.Error {
 	defer r.Body.Close()
 	e.RetryAfter = parseRetryAfter(r.Header.Get("Retry-After"), time.Now())
 	body, _ := io.ReadAll(io.LimitReader(r.Body, refusalBytes))
-	name, text, found := strings.Cut(strings.TrimSpace(string(body)), ": ")
-	if code, ok := codeNamed(name); ok && found {
+	said := strings.TrimSpace(string(body))
+	name, text, _ := strings.Cut(said, ": ")
+	if code, ok := codeNamed(name); ok {
 		e.Code, e.Text = code, text
+	} else if said != "" {
+		e.Text += ": " + said
 	}
 	return e
 }

@@ -123,6 +123,11 @@ func (s *session) onWelcome(w packet.Welcome) error {
 	if s.welcomed || w.Version != packet.Version {
 		return broken("an unexpected welcome")
 	}
+	if mine := s.received(); w.Resume < mine {
+		s.early = chat.Errorf(chat.CodeBadPosition, "the server is at %v, this device has had %v: it is another server, or one "+
+			"that lost its data; move the state file away to start anew", w.Resume, mine)
+		return s.early
+	}
 	s.begin(w)
 	return nil
 }
@@ -136,6 +141,9 @@ func (s *session) onAccepted(a packet.Accepted) error {
 	}
 	c.changed.fire()
 	c.wakeWriter()
+	if s.leaving && c.out.inflight() == 0 {
+		return endOfSession
+	}
 	return nil
 }
 
@@ -215,9 +223,28 @@ func (s *session) onPong(p packet.Pong) error {
 	return nil
 }
 
+// received returns up to where this client has its chain, 0 when it goes by the
+// server's word.
+func (s *session) received() chat.Position {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if !s.c.in.known {
+		return 0
+	}
+	return s.c.in.mine
+}
+
+// onBye ends the session, once what is on its way has been answered or the
+// server closes: a server that drains still acknowledges.
 func (s *session) onBye(b packet.Bye) error {
 	s.bye = &b
-	return endOfSession
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.leaving = true
+	if s.c.out.inflight() == 0 {
+		return endOfSession
+	}
+	return s.conn.SetReadDeadline(s.deadline())
 }
 
 // endOfSession ends the reader after a bye, which says the rest.

@@ -60,10 +60,26 @@ func (s *session) onError(p packet.Error) error {
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if !s.c.answer(p.Req, error(e)) {
+	switch {
+	case s.c.answer(p.Req, error(e)):
+	case p.Code == chat.CodeExpired:
+		poke(s.expiring) // the token's end comes near
+	case p.Req == 0 && p.Code.Action() == chat.ActionRetry:
+		s.againReads(e.RetryAfter)
+	default:
 		s.c.in.tell(Problem{Err: e})
 	}
 	return nil
+}
+
+// againReads says all read marks again after a while: one of them may be what
+// the server was too busy for, and they are cumulative. c.mu is held.
+func (s *session) againReads(after time.Duration) {
+	for peer := range s.c.reads {
+		s.unsent[peer] = struct{}{}
+	}
+	s.readAfter = time.Now().Add(max(after, s.c.o.BackoffMin))
+	s.c.wakeWriter()
 }
 
 // retryMs returns the retry-after of an error in ms.

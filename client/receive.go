@@ -19,8 +19,6 @@ type inbox struct {
 	queue    []waiting
 	given    *waiting // what Receive returned last
 	behind   bool     // the queue was full: what comes is not taken until it is empty
-	unmarked int      // links handled that no kept position covers
-	every    int      // links after which the cursor is kept in any case
 	ready    signal   // the queue has grown
 }
 
@@ -29,12 +27,12 @@ type inbox struct {
 type waiting struct {
 	event   Event
 	pos     chat.Position
-	durable bool // worth a durable cursor: the app would see it twice otherwise
+	durable bool // a message or copy: worth a durable cursor and a mark
 }
 
 func (in *inbox) init(s state, o Options) {
 	in.resume, _ = o.resume()
-	in.limit, in.sendOnly, in.every = o.EventQueue, o.SendOnly, markEvery
+	in.limit, in.sendOnly = o.EventQueue, o.SendOnly
 	if in.resume == nil && s.hasCursor {
 		in.known = true
 		in.mine, in.handled, in.kept = s.cursor, s.cursor, s.cursor
@@ -42,11 +40,8 @@ func (in *inbox) init(s state, o Options) {
 }
 
 // welcome takes in where the server says that the chain goes on, and returns up
-// to where the device has been marked by then.
-func (in *inbox) welcome(resume chat.Position, window uint64) (marked chat.Position) {
-	if window > 0 {
-		in.every = int(min(markEvery, max(window/2, 1)))
-	}
+// to where there is nothing to mark.
+func (in *inbox) welcome(resume chat.Position) (marked chat.Position) {
 	if !in.known {
 		in.known, in.resume = true, nil
 		in.mine, in.handled, in.kept = resume, resume, resume
@@ -103,7 +98,6 @@ func (in *inbox) next() (w waiting, ok bool) {
 func (in *inbox) done(w waiting) {
 	if w.pos > 0 {
 		in.handled = max(in.handled, w.pos)
-		in.unmarked++
 	}
 }
 
@@ -151,15 +145,10 @@ func (c *Client) Handled() {
 	}
 	c.in.given = nil
 	c.in.done(*w)
-	if w.durable || c.in.unmarked >= c.in.every {
+	if w.durable {
 		c.wakeFlush()
 	}
 }
-
-// markEvery is after how many links that need no durable cursor one is made all
-// the same, so that the server's window for this device does not close. It is
-// less where the window is smaller.
-const markEvery = 32
 
 // flush makes the cursor durable whenever it has moved on, as often as the disk
 // allows, and has it marked.
@@ -181,7 +170,6 @@ func (c *Client) flush() {
 func (c *Client) keep() error {
 	c.mu.Lock()
 	pos, ticks, old := c.in.handled, c.ticks, c.in.kept
-	c.in.unmarked = 0
 	c.mu.Unlock()
 	if pos == old {
 		return nil

@@ -50,15 +50,18 @@ type session struct {
 	welcomed bool
 	bye      *packet.Bye
 	early    error // what the server said before a welcome
-	links    int   // of the chain, in this session
+	links    int   // messages and copies of the chain, in this session
 
 	heard   atomic.Int64 // when the server was last heard, ns since began
 	closing atomic.Bool  // our close is written
 
 	// Guarded by c.mu.
 	token     string
-	expires   time.Time // the token's end, by our clock
-	refreshed chan struct{}
+	expires   time.Time     // the token's end, by our clock
+	refreshed chan struct{} // expires has changed
+	expiring  chan struct{} // the server warns that it comes near
+	leaving   bool          // the server said bye: nothing more is sent
+	readAfter time.Time     // the server was too busy for read marks until then
 	marked    chat.Position
 	ping      []byte // the payload of a ping that waits for its pong
 	pinged    bool
@@ -80,7 +83,8 @@ func (c *Client) hold(base string) (welcomed bool, end ending) {
 	if err != nil {
 		return false, endingOf(err)
 	}
-	s := &session{c: c, conn: conn, began: time.Now(), token: token, refreshed: make(chan struct{}, 1)}
+	s := &session{c: c, conn: conn, began: time.Now(), token: token,
+		refreshed: make(chan struct{}, 1), expiring: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
 	closed := context.AfterFunc(s.ctx, func() { conn.Close() })
 	err = s.live(rest)
@@ -160,7 +164,7 @@ func (s *session) readError(err error) error {
 // deadline is until when the server has to be heard.
 func (s *session) deadline() time.Time {
 	switch {
-	case s.closing.Load():
+	case s.closing.Load(), s.bye != nil:
 		return time.Now().Add(closeWait)
 	case !s.welcomed:
 		return s.began.Add(s.c.o.DialTimeout)
@@ -208,7 +212,7 @@ func (s *session) begin(w packet.Welcome) {
 	c.journal.setNode(c.node, c.offset)
 	c.maxBytes = w.Limits[packet.LimitContent]
 	s.expires = c.ourTime(w.Expires)
-	s.marked = c.in.welcome(w.Resume, uint64(s.window))
+	s.marked = c.in.welcome(w.Resume)
 	s.unsent = map[string]struct{}{}
 	for peer := range c.reads {
 		s.unsent[peer] = struct{}{}

@@ -86,12 +86,15 @@ func (s *session) gather(dst []byte) gathered {
 	g := gathered{pong: s.ping, pinged: s.pinged, closing: c.closing}
 	s.ping, s.pinged = nil, false
 	dst, g.wait = s.gatherPing(dst)
+	if wait := s.readAfter.Sub(now); wait > 0 {
+		g.wait = min(g.wait, wait)
+	}
 	dst = append(dst, c.soon...)
 	c.soon = c.soon[:0]
 	dst = s.gatherMarks(dst)
 	dst = s.gatherRequests(dst)
 	s.pace.bytes.take(len(dst), now)
-	if !c.closing {
+	if !c.closing && !s.leaving {
 		var wait time.Duration
 		dst, wait = s.gatherSends(dst, now)
 		g.wait = min(g.wait, wait)
@@ -120,6 +123,9 @@ func (s *session) gatherMarks(dst []byte) []byte {
 		m := packet.Mark{Pos: s.marked}
 		dst = m.AppendTo(dst)
 		s.pace.packets.take(1, time.Now())
+	}
+	if time.Now().Before(s.readAfter) {
+		return dst
 	}
 	for peer := range s.unsent {
 		r := packet.Read{Peer: []byte(peer), Pos: c.reads[peer]}
@@ -221,6 +227,8 @@ func (s *session) refreshLoop() {
 		t := time.NewTimer(max(left*4/5, refreshMin))
 		select {
 		case <-t.C:
+			s.refresh()
+		case <-s.expiring:
 			s.refresh()
 		case <-s.refreshed:
 			t.Stop()
