@@ -19,7 +19,7 @@ const (
 	MessageBytes = 17 << 20
 	Fragments    = 1 << 17
 
-	handshakeMs   = 10_000
+	handshakeMs   = 10_000   // for a whole handshake
 	maxOutBytes   = 64 << 20 // an echo of several such messages, to a slow reader
 	maxTotalBytes = 1 << 30
 	stopTimeout   = 5 * time.Second
@@ -39,7 +39,7 @@ func Run(ctx context.Context, o Options) error {
 	e, err := engine.Start(engine.Options{
 		Listen: o.Listen, Loops: o.Loops, Logger: o.Logger,
 		MaxOutBytes: maxOutBytes, MaxOutTotalBytes: maxTotalBytes,
-	}, handler{})
+	}, handler{handshakeMs})
 	if err != nil {
 		return err
 	}
@@ -69,11 +69,11 @@ type peer struct {
 	deflate frame.DeflateParams
 }
 
-type handler struct{}
+type handler struct{ handshakeMs int64 }
 
-func (handler) Open(c *engine.Conn) {
+func (h handler) Open(c *engine.Conn) {
 	c.Data = new(peer)
-	c.SetDeadline(c.Loop().NowMs() + handshakeMs)
+	c.SetDeadline(c.Loop().NowMs() + h.handshakeMs)
 }
 
 func (handler) Data(c *engine.Conn, in []byte) {
