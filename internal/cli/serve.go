@@ -1,9 +1,81 @@
 package cli
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
-// cmdServe is a place-holder until the command lands.
-func cmdServe(_ context.Context, env *Env, _ []string) int {
-	env.Errorf("serve is not in this build")
-	return ExitFailed
+	"github.com/rookery-chat/rookery/internal/admin"
+	"github.com/rookery-chat/rookery/internal/config"
+	"github.com/rookery-chat/rookery/internal/server"
+)
+
+// cmdServe runs the server until SIGTERM or SIGINT, then drains. A second
+// signal cuts the drain short. SIGHUP reads the key set again.
+func cmdServe(ctx context.Context, env *Env, args []string) int {
+	c, code, ok := loadConfig(env, "serve", args, nil)
+	if !ok {
+		return code
+	}
+	logger, level, err := admin.NewLogger(env.Stderr, c.Log.Format, c.Log.Level)
+	if err != nil {
+		env.Errorf("%v", err)
+		return ExitConfig
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	s, err := server.Start(c, server.Options{Version: Version(), Logger: logger, Level: level})
+	if err != nil {
+		env.Errorf("%v", err)
+		if errors.Is(err, server.ErrData) {
+			return ExitData
+		}
+		return ExitFailed
+	}
+	printReady(env, c, s)
+	for {
+		select {
+		case <-ctx.Done():
+			return stopServer(env, s, signals)
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return stopServer(env, s, signals)
+			}
+			if err := s.Reload(); err != nil {
+				logger.Error("keys not reloaded", "err", err)
+			}
+		}
+	}
+}
+
+func printReady(env *Env, c *config.Config, s *server.Server) {
+	fmt.Fprintf(env.Stdout, "sockets  ws://%s/ws/<user>\nadmin    http://%s/\ndata     %s\n", s.Addr(), s.AdminAddr(), c.Data)
+	if s.DevKey() != nil {
+		fmt.Fprintf(env.Stdout, "tokens of the development key in %s are taken: whoever reads that folder can be anybody\n", c.Data)
+	}
+	fmt.Fprintln(env.Stdout, "ready")
+}
+
+// stopServer drains; another signal meanwhile ends the grace.
+func stopServer(env *Env, s *server.Server, signals <-chan os.Signal) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-signals:
+			cancel()
+		}
+	}()
+	if err := s.Stop(ctx); err != nil {
+		env.Errorf("stopped with faults: %v", err)
+		return ExitFailed
+	}
+	fmt.Fprintln(env.Stdout, "stopped")
+	return ExitOK
 }

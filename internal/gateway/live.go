@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 
@@ -96,7 +97,8 @@ func (g *Gateway) Deadline(c *engine.Conn) {
 
 // Drain tells every session to go, spread over the given time, and lets each
 // close when its sends are acknowledged. New handshakes are refused from now on.
-func (g *Gateway) Drain(over time.Duration) {
+// When ctx ends, those that are left are told at once.
+func (g *Gateway) Drain(ctx context.Context, over time.Duration) {
 	g.draining.Store(true)
 	const steps = 20
 	for step := range steps {
@@ -105,7 +107,21 @@ func (g *Gateway) Drain(over time.Duration) {
 				l.Post(func(l *engine.Loop) { g.drainPart(l, step, steps) })
 			}
 		}
-		time.Sleep(over / steps)
+		select {
+		case <-ctx.Done(): // the remaining steps at once
+		case <-time.After(over / steps):
+		}
+	}
+}
+
+// Revoke ends the sessions of a user whose tokens are taken back.
+func (g *Gateway) Revoke(user chat.User) {
+	for _, ref := range g.presence.Lookup(bytesOf(user), nil) {
+		g.post(ref, func(s *session) {
+			if s.user == user {
+				s.bye(chat.CodeUnauthorized, 0, "the token was revoked")
+			}
+		})
 	}
 }
 

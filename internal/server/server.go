@@ -1,0 +1,309 @@
+// Package server joins the parts of `rookery serve` and holds their lifetimes:
+// what is started in which order, and what is stopped in which.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/engine"
+	"github.com/rookery-chat/rookery/internal/admin"
+	"github.com/rookery-chat/rookery/internal/auth"
+	"github.com/rookery-chat/rookery/internal/config"
+	"github.com/rookery-chat/rookery/internal/delivery"
+	"github.com/rookery-chat/rookery/internal/gateway"
+	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/pipeline/local"
+	"github.com/rookery-chat/rookery/shard"
+	"github.com/rookery-chat/rookery/storage/pebble"
+)
+
+const (
+	maxBlockBytes = 4 << 20               // of the log, written with one sync
+	sweepEvery    = time.Minute           // how often expired rows are looked for
+	sweepPause    = 20 * time.Millisecond // between the steps of one sweep
+	drainPoll     = 10 * time.Millisecond // how often a drain looks whether all have gone
+	byeEach       = time.Millisecond      // a drain takes as long a session, up to half its grace
+	stopTimeout   = 30 * time.Second      // for the owners to finish after the sockets have gone
+)
+
+// Options are what is not configuration.
+type Options struct {
+	Version string
+	Logger  *slog.Logger
+	Level   *slog.LevelVar
+}
+
+// Server is a running server on embedded defaults.
+type Server struct {
+	cfg    *config.Config
+	logger *slog.Logger
+	dev    *auth.Key // nil when its tokens are not taken
+
+	log      *local.Log
+	store    *pebble.Store
+	shards   *shard.Shards
+	gateway  *gateway.Gateway
+	engine   *engine.Engine
+	admin    *admin.Server
+	verifier *auth.Verifier
+
+	background sync.WaitGroup // admin, key files, sweep
+	cancel     context.CancelFunc
+	stopped    atomic.Bool
+}
+
+// ErrData is wrapped by errors of the data folder.
+var ErrData = errors.New("the data folder cannot be used")
+
+// Start starts everything and returns when clients can connect. On an error
+// nothing is left running.
+func Start(cfg *config.Config, o Options) (*Server, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{cfg: cfg, logger: o.Logger, cancel: cancel}
+	if err := s.start(ctx, o); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, o Options) (err error) {
+	listen := admin.Options{Listen: s.cfg.Admin, Version: o.Version, Level: o.Level, Logger: o.Logger}
+	if s.admin, err = admin.Listen(listen); err != nil {
+		return err
+	}
+	for _, step := range []func() error{s.openLog, s.openStore, s.authenticate, func() error { return s.join(ctx) }} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	s.observe()
+	s.run(func() {
+		if err := s.admin.Serve(); err != nil {
+			s.logger.Error("the admin server ended", "err", err)
+		}
+	})
+	s.run(func() { s.verifier.Watch(ctx, s.cfg.Auth.ReloadEvery) })
+	s.run(func() { s.sweep(ctx) })
+	s.admin.Started()
+	return nil
+}
+
+func (s *Server) run(f func()) { s.background.Go(f) }
+
+func (s *Server) openLog() (err error) {
+	c := s.cfg
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("%w: %w", ErrData, err)
+	}
+	s.log, err = local.Open(local.Options{
+		Dir: filepath.Join(c.Data, "log"), Partitions: c.Pipeline.Partitions,
+		SegmentBytes: c.Pipeline.SegmentBytes, BlockBytes: int(min(c.Pipeline.SegmentBytes/2, maxBlockBytes)),
+		PartitionBytes: c.Pipeline.PartitionBytes, Logger: s.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrData, err)
+	}
+	return nil
+}
+
+func (s *Server) openStore() (err error) {
+	c := s.cfg
+	s.store, err = pebble.Open(pebble.Options{
+		Dir: filepath.Join(c.Data, "store"), CacheBytes: c.Store.CacheBytes, MemtableBytes: c.Store.MemtableBytes, Logger: s.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrData, err)
+	}
+	return nil
+}
+
+// authenticate makes the verifier, with the development key where it is taken.
+func (s *Server) authenticate() error {
+	c := s.cfg
+	if c.UseDevKey() {
+		key, created, err := auth.LoadOrCreateDevKey(c.Data)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrData, err)
+		}
+		s.dev = &key
+		if created {
+			s.logger.Info("made a development key: who reads the data folder can be anybody", "folder", c.Data)
+		}
+	}
+	var err error
+	s.verifier, err = auth.NewVerifier(auth.Options{
+		KeysFile: c.Auth.Keys, RevokedFile: c.Auth.Revoked, Algorithms: c.Auth.Algorithms, Dev: s.dev,
+		TokenMaxBytes: c.Auth.TokenMaxBytes, Leeway: c.Auth.Leeway, Logger: s.logger,
+		OnRevoked: func(u chat.User) { s.gateway.Revoke(u) },
+	})
+	return err
+}
+
+// join starts the owners, the gateway and the loops, in the order in which a
+// message passes them backwards, so that each finds the next one running.
+func (s *Server) join(ctx context.Context) error {
+	c := s.cfg
+	loops := c.Engine.Loops
+	if loops == 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	table := presence.NewMemory()
+	var gw atomic.Pointer[gateway.Gateway] // the owners start before there is one
+	deliver := delivery.New(s.log.Partitions(), loops, table, gateway.LoopOf, func(loop int, m *delivery.Mail) {
+		if g := gw.Load(); g != nil {
+			g.Post(loop, m)
+		}
+	})
+	var err error
+	s.shards, err = shard.Start(ctx, shard.Options{
+		BatchRecords: c.Shard.BatchRecords, BatchBytes: c.Shard.BatchBytes, SyncEvery: c.Shard.SyncEvery,
+		Heads: c.Shard.Heads, Logger: s.logger,
+	}, s.log, s.store, deliver)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrData, err)
+	}
+	if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, s.shards, table); err != nil {
+		return err
+	}
+	gw.Store(s.gateway)
+	s.engine, err = engine.Start(engine.Options{
+		Listen: c.Listen, Loops: loops, MaxConns: c.Engine.MaxConnections, AcceptPerSecond: c.Engine.AcceptPerSecond,
+		MaxOutBytes: c.Engine.OutBytesPerConnection, MaxOutTotalBytes: c.Engine.OutBytesTotal, Logger: s.logger,
+	}, s.gateway)
+	return err
+}
+
+func (s *Server) gatewayOptions() gateway.Options {
+	c := &s.cfg.Session
+	o := gateway.DefaultOptions()
+	o.Verify = func(token string) (gateway.Identity, error) {
+		id, err := s.verifier.Verify(token)
+		return gateway.Identity(id), err
+	}
+	o.Origins = s.cfg.Auth.Origins
+	o.HandshakeTimeout, o.HelloTimeout = c.HandshakeTimeout, c.HelloTimeout
+	o.Heartbeat, o.Idle, o.ExpiryNotice = c.Heartbeat, c.Idle, c.ExpiryNotice
+	o.MessageBytes, o.ContentBytes, o.MediaBytes, o.Deflate = c.MessageBytes, c.ContentBytes, c.MediaBytes, c.Deflate
+	o.Rate, o.RateBurst, o.RateBytes = c.RateMessages, c.RateBurst, c.RateBytes
+	o.Inflight, o.Window, o.WindowBytes, o.Watches = c.Inflight, c.Window, c.WindowBytes, c.Watches
+	o.HistoryRows, o.ChatRows, o.Requests, o.Workers = c.HistoryRows, c.HistoryRows, c.Requests, c.Readers
+	o.FutureLimit, o.RetryAge, o.MaxTTL = c.IDFuture, c.RetryAge, c.TTLMax
+	o.PendingPerAddress = c.UnauthenticatedPerAddress
+	o.DrainURL, o.DrainJitter = s.cfg.Drain.URL, s.cfg.Drain.Retry
+	o.Logger = s.logger
+	return o
+}
+
+// Addr is where clients connect.
+func (s *Server) Addr() net.Addr { return s.engine.Addr() }
+
+// AdminAddr is where operators look.
+func (s *Server) AdminAddr() net.Addr { return s.admin.Addr() }
+
+// DevKey returns the development key, or nil when its tokens are not taken.
+func (s *Server) DevKey() *auth.Key { return s.dev }
+
+// Reload reads the key set and the revocation list again.
+func (s *Server) Reload() error { return s.verifier.Reload() }
+
+// Stop drains: not ready, clients told where and when to come back, what they
+// sent acknowledged, the log flushed. It takes the configured grace at most,
+// less when ctx ends, and then closes what is left.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopped.Store(true)
+	s.admin.Drain()
+	s.engine.StopAccepting()
+	grace, cancel := context.WithTimeout(ctx, s.cfg.Drain.Grace)
+	defer cancel()
+	sessions := time.Duration(s.gateway.Stats.Sessions.Load())
+	s.gateway.Drain(grace, min(sessions*byeEach, s.cfg.Drain.Grace/2))
+	s.waitGone(grace)
+	return s.end()
+}
+
+// waitGone waits until every connection has closed, or the grace is over.
+func (s *Server) waitGone(ctx context.Context) {
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for s.engine.Stats().Open > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// end stops what runs: sockets first, so that nothing new comes; then the
+// owners, which store what the log holds; then the log and the store.
+func (s *Server) end() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	errs := []error{s.engine.Stop(ctx)}
+	s.gateway.Close()
+	errs = append(errs, s.shards.Stop(ctx), s.log.Close(), s.store.Close())
+	s.cancel()
+	errs = append(errs, s.admin.Stop(ctx))
+	s.background.Wait()
+	return errors.Join(errs...)
+}
+
+// abandon undoes a start that failed.
+func (s *Server) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if s.gateway != nil {
+		s.gateway.Close()
+	}
+	if s.shards != nil {
+		s.shards.Stop(ctx)
+	}
+	if s.log != nil {
+		s.log.Close()
+	}
+	if s.store != nil {
+		s.store.Close()
+	}
+	if s.admin != nil {
+		s.admin.Stop(ctx)
+	}
+	s.cancel()
+}
+
+// sweep deletes what has expired, in small steps.
+func (s *Server) sweep(ctx context.Context) {
+	every := time.NewTicker(sweepEvery)
+	defer every.Stop()
+	for {
+		more, err := s.sweepOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.logger.Error("sweep failed", "err", err)
+		}
+		var pause <-chan time.Time = every.C
+		if more && err == nil {
+			pause = time.After(sweepPause)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause:
+		}
+	}
+}
+
+func (s *Server) sweepOnce(ctx context.Context) (more bool, err error) {
+	now := chat.MillisNow()
+	return s.store.Sweep(ctx, now, now-s.cfg.Retention.Inbox.Milliseconds())
+}
