@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // refused waits for the server to end a connection that sent nothing.
@@ -160,5 +162,42 @@ func TestValidate(t *testing.T) {
 	}
 	if err := (Options{Listen: ":0"}).Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// gnet ends a loop that cannot accept for want of a descriptor, and with it
+// the engine. Limits keep that from happening; if it does, the owner hears.
+func TestDoneWithoutDescriptors(t *testing.T) {
+	opened, closed := make(chan link, 1), make(chan error, 1)
+	e := start(t, Options{MaxConns: 10}, hooks{open: into(opened), closed: func(_ *Conn, err error) { closed <- err }})
+	openOne(t, e, opened)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	next, err := unix.Dup(fd) // the lowest number that is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(next)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Cur: uint64(next), Max: limit.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) }()
+	addr := e.Addr().(*net.TCPAddr)
+	err = unix.Connect(fd, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())})
+	if err != nil && err != unix.EINPROGRESS {
+		t.Error(err)
+	}
+	take(t, e.Done())
+	take(t, closed)
+	if e.Loop(0).Post(func(*Loop) {}) {
+		t.Error("the mailbox is still open")
 	}
 }

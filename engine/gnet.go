@@ -139,7 +139,7 @@ func (v *events) OnTraffic(gc gnet.Conn) gnet.Action {
 	l.stats.reads.Add(1)
 	l.stats.bytesIn.Add(uint64(len(in)))
 	if c.state&closing == 0 {
-		l.callData(c, in)
+		l.callData(c, in[:len(in):len(in)])
 		poison(in)
 	}
 	return gnet.None

@@ -21,18 +21,19 @@ type Loop struct {
 	engine *Engine
 
 	// Owned by the loop.
-	conns   slab
-	wheel   wheel
-	buffers buffers
-	dirty   []*Conn       // to be flushed at the end of the turn
-	blocked []blockedConn // those with unsent output
-	cursor  int           // which of them was looked at last
-	spare   []func(*Loop) // the mailbox's other slice
-	nowMs   int64         // Unix ms
-	sinceMs int64         // since the engine started, monotonic
-	reason  error         // why abort is closing a connection
-	void    []byte        // what is written to nobody
-	runner  gnet.Runnable // runs turn
+	conns     slab
+	wheel     wheel
+	buffers   buffers
+	dirty     []*Conn       // to be flushed at the end of the turn
+	blocked   []blockedConn // those with unsent output
+	cursor    int           // which of them was looked at last
+	spare     []func(*Loop) // the mailbox's other slice
+	nowMs     int64         // Unix ms
+	sinceMs   int64         // since the engine started, monotonic
+	trimmedMs int64         // when buffers were trimmed, as sinceMs
+	reason    error         // why abort is closing a connection
+	void      []byte        // what is written to nobody
+	runner    gnet.Runnable // runs turn
 
 	// Shared.
 	gnet      gnet.EventLoop // set under mu, before which nothing but Post touches the loop
@@ -166,14 +167,21 @@ func (l *Loop) turn() {
 	}
 	l.keepSpare(mail)
 	if tick {
-		l.wheel.advance(l.sinceMs, l.expire)
-		l.buffers.trim()
-		l.checkBlocked(len(l.blocked))
+		l.tick()
 	} else {
 		l.checkBlocked(blockedPerTurn)
 	}
 	l.callTurn()
 	l.flush()
+}
+
+func (l *Loop) tick() {
+	l.wheel.advance(l.sinceMs, l.expire)
+	l.checkBlocked(blockedPerTick)
+	if l.sinceMs >= l.trimmedMs+trimMs {
+		l.trimmedMs = l.sinceMs
+		l.buffers.trim()
+	}
 }
 
 func (l *Loop) takeMail() (mail []func(*Loop), tick bool) {

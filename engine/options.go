@@ -20,6 +20,8 @@ const (
 	lingerMs         = 1000     // how long Close waits for the peer's own close
 	blockedPollMs    = 10       // how often blocked connections are looked at while there are any
 	blockedPerTurn   = 64       // how many of them at the end of an ordinary turn
+	blockedPerTick   = 1024     // and at a tick
+	trimMs           = 1000     // how often the pool of output buffers gives back
 	spareSliceLen    = 4096     // longer work lists are left to the collector
 	reserveFilesMost = 1024     // descriptors left to the rest of the process
 )
