@@ -31,8 +31,8 @@ trap 'kill $server 2>/dev/null || true' EXIT INT TERM
 
 url=
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-	url=$(grep -o 'ws://[0-9.]*:[0-9]*' "$report/server.log" | head -1) && break
-	kill -0 $server 2>/dev/null || break
+	url=$(grep -o 'ws://[0-9.]*:[0-9]*' "$report/server.log" | head -1)
+	[ -z "$url" ] && kill -0 $server 2>/dev/null || break
 	sleep 0.25
 done
 [ -n "$url" ] || { echo "autobahn: the server did not start:" >&2; cat "$report/server.log" >&2; exit 1; }

@@ -185,6 +185,9 @@ func TestLargestMessage(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 1<<20)
 	go v.Write([]byte(masked(frame.OpBinary, large)))
 	v.expect(frame.OpBinary, large, 0)
+	v.send([]byte(masked(frame.OpClose, "")))
+	v.expect(frame.OpClose, "", frame.CloseNoStatus)
+	v.expectEnd()
 }
 
 func TestViolationIsClosedWithItsCode(t *testing.T) {
