@@ -47,6 +47,10 @@ type parcel struct {
 	seq   uint64
 }
 
+// maxAppendBytes bounds one append, where it is of several records: logs take
+// batches of a few MiB.
+const maxAppendBytes = 1 << 20
+
 // maxParcelBytesKept bounds the memory that an empty parcel keeps.
 const maxParcelBytesKept = 1 << 20
 
@@ -55,6 +59,28 @@ func (p *parcel) reset() {
 		p.data = nil
 	}
 	p.data, p.count = p.data[:0], 0
+}
+
+// fill moves what goes next from queued to sent, which is empty.
+func (t *target) fill() {
+	if len(t.queued.data) <= maxAppendBytes {
+		t.sent, t.queued = t.queued, t.sent
+		return
+	}
+	rest, n := t.queued.data, 0
+	for {
+		_, next, err := record.NextFramed(rest)
+		if err != nil || n > 0 && len(t.queued.data)-len(next) > maxAppendBytes {
+			break
+		}
+		rest = next
+		n++
+	}
+	bytes := len(t.queued.data) - len(rest)
+	t.sent.data = append(t.sent.data, t.queued.data[:bytes]...)
+	t.sent.count, t.sent.seq = n, t.queued.seq
+	t.queued.data = append(t.queued.data[:0], rest...)
+	t.queued.count -= n // its first cycle may be a later one: then marks wait a little longer
 }
 
 func (o *outbox) init(log Log, limit, partitions int) {
@@ -145,7 +171,7 @@ func (o *outbox) drive(t *target, failed func(error, *backoff) error) error {
 		if t.queued.count == 0 {
 			return nil
 		}
-		t.sent, t.queued = t.queued, t.sent
+		t.fill()
 		t.sending, t.err = true, nil
 	}
 	for {

@@ -16,56 +16,58 @@ import (
 // operator can say what to do about it.
 var ErrGap = errors.New("shard: the log begins above what is stored")
 
-// maxEpochs bounds the search for an epoch above the store's.
-const maxEpochs = 1 << 16
-
 // resume returns the mark from which each partition goes on, after law 9.
 func resume(ctx context.Context, logger *slog.Logger, log Log, store Store) ([]storage.Mark, error) {
 	marks := make([]storage.Mark, log.Partitions())
-	var foreign []int
-	var epoch uint16 // the highest of the foreign marks
+	var foreign []int // partitions that have to go on in a new epoch
+	var above uint16  // which is above this one
 	for p := range marks {
 		mark, err := store.Mark(ctx, p)
 		if err != nil {
 			return nil, fmt.Errorf("shard: read the mark of partition %d: %w", p, err)
 		}
-		switch {
-		case mark.Log == [16]byte{}:
-			mark = storage.Mark{Log: log.Identity()}
-		case mark.Log != log.Identity():
-			logger.Error("the store is of another log: what this log holds is skipped, a new epoch starts",
-				"partition", p, "stored", mark.Position.String(), "log_end", log.End(p).String(),
+		if mark.Log == [16]byte{} {
+			mark.Log = log.Identity()
+		}
+		if why := fault(mark, log, p); why != "" {
+			logger.Error(why+": a new epoch starts", "partition", p,
+				"stored", mark.Position.String(), "log_end", log.End(p).String(),
 				"store_log", fmt.Sprintf("%x", mark.Log), "log", fmt.Sprintf("%x", log.Identity()))
-			foreign, epoch = append(foreign, p), max(epoch, mark.Position.Epoch())
-		case mark.Position > log.End(p):
-			logger.Error("the log ends below what is stored: it has lost its end, a new epoch starts",
-				"partition", p, "stored", mark.Position.String(), "log_end", log.End(p).String())
-			foreign, epoch = append(foreign, p), max(epoch, mark.Position.Epoch())
+			foreign = append(foreign, p)
+			above = max(above, mark.Position.Epoch(), log.End(p).Epoch())
+		} else if mark.Position > log.End(p) { // the start of an epoch that has no record yet
+			if err := log.RaiseEpoch(mark.Position.Epoch() - 1); err != nil {
+				return nil, fmt.Errorf("shard: raise the epoch: %w", err)
+			}
 		}
 		marks[p] = mark
 	}
 	if len(foreign) == 0 {
 		return marks, nil
 	}
-	return marks, newEpoch(ctx, log, store, marks, foreign, epoch)
+	return marks, newEpoch(ctx, log, store, marks, foreign, above)
+}
+
+// fault says why the partition cannot go on in the log's epoch, "" if it can.
+func fault(mark storage.Mark, log Log, p int) string {
+	end := log.End(p)
+	switch {
+	case mark.Log != log.Identity():
+		return "the store is of another log, and what this log holds is skipped"
+	case mark.Position > end && mark.Position.Offset() > 0:
+		return "the log ends below what is stored, so it has lost its end"
+	}
+	return ""
 }
 
 // newEpoch puts the log into an epoch above the given one, and the marks of the
 // foreign partitions at its start.
 func newEpoch(ctx context.Context, log Log, store Store, marks []storage.Mark, foreign []int, above uint16) error {
-	for tries := 0; ; tries++ {
-		if err := log.NewEpoch(); err != nil {
-			return fmt.Errorf("shard: start a new epoch: %w", err)
-		}
-		if log.End(foreign[0]).Epoch() > above {
-			break
-		}
-		if tries == maxEpochs {
-			return fmt.Errorf("shard: the log does not come into an epoch above %d", above)
-		}
+	if err := log.RaiseEpoch(above); err != nil {
+		return fmt.Errorf("shard: start a new epoch: %w", err)
 	}
 	for _, p := range foreign {
-		marks[p].Log, marks[p].Position = log.Identity(), log.End(p)
+		marks[p].Log, marks[p].Position = log.Identity(), chat.NewPosition(above+1, 0)
 		if err := store.Apply(ctx, &storage.Batch{Partition: p, Mark: marks[p]}); err != nil {
 			return fmt.Errorf("shard: mark the new epoch of partition %d: %w", p, err)
 		}

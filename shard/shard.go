@@ -22,10 +22,9 @@ type Log interface {
 	Read(ctx context.Context, partition int, after chat.Position, maxBytes int) (pipeline.Batch, error)
 	Release(partition int, upTo chat.Position, durable bool)
 
-	// NewEpoch starts the next epoch in every partition: what is appended from
-	// now on has higher positions than anything before. It is durable when it
-	// returns.
-	NewEpoch() error
+	// RaiseEpoch makes the epoch of what is appended from now on greater than
+	// above, durably before it returns.
+	RaiseEpoch(above uint16) error
 }
 
 // Store is what owners need of the store; see storage.Store.
@@ -142,6 +141,9 @@ func Start(ctx context.Context, o Options, log Log, store Store, deliver Deliver
 			return nil, err
 		}
 		s.workers = append(s.workers, w)
+	}
+	if err := s.sync(ctx); err != nil { // the log may delete what was stored before
+		return nil, err
 	}
 	s.run()
 	return s, nil

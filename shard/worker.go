@@ -105,6 +105,9 @@ func (w *worker) read(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil || errors.Is(err, pipeline.ErrClosed):
 			return
+		case errors.Is(err, pipeline.ErrGone):
+			w.halt(fmt.Errorf("%w: %w", ErrGap, err))
+			return
 		case err == nil:
 			err = follows(w.readUpTo, b)
 			if err != nil {

@@ -1,0 +1,273 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+// memStore is a store in memory that can go back to any Apply since its last
+// Sync, as after a crash.
+type memStore struct {
+	mu      sync.Mutex
+	op      func(string)
+	failing int // calls that get an error from now on; below 0 all do
+	batches []storage.Batch
+	synced  int
+	syncs   int
+	rows    memRows
+}
+
+type messageKey struct {
+	chat chat.ChatID
+	id   chat.ID
+}
+
+type pair struct{ user, other chat.User }
+
+type memRows struct {
+	messages map[messageKey]chat.Message
+	inbox    map[chat.User][]chat.Entry
+	receipts map[pair]storage.ReceiptAt
+	reads    map[pair]storage.ReadMark
+	cursors  map[pair]chat.Position // other is the device
+	marks    map[int]storage.Mark
+}
+
+func newRows() memRows {
+	return memRows{
+		map[messageKey]chat.Message{}, map[chat.User][]chat.Entry{}, map[pair]storage.ReceiptAt{},
+		map[pair]storage.ReadMark{}, map[pair]chat.Position{}, map[int]storage.Mark{},
+	}
+}
+
+func newMemStore() *memStore { return &memStore{op: func(string) {}, rows: newRows()} }
+
+var errAway = errors.New("the store is away")
+
+func (s *memStore) enter() error {
+	s.mu.Lock()
+	if s.failing != 0 {
+		s.failing--
+		s.mu.Unlock()
+		return errAway
+	}
+	return nil
+}
+
+func own[S ~string](s S) S { return S(strings.Clone(string(s))) }
+
+func ownMessage(m chat.Message) chat.Message {
+	m.From, m.To, m.Media, m.Content = own(m.From), own(m.To), own(m.Media), slices.Clone(m.Content)
+	return m
+}
+
+// ownBatch copies a batch with all that it points to.
+func ownBatch(b *storage.Batch) storage.Batch {
+	c := storage.Batch{Partition: b.Partition, Mark: b.Mark}
+	for _, m := range b.Messages {
+		c.Messages = append(c.Messages, ownMessage(m))
+	}
+	for _, e := range b.Inbox {
+		e.User, e.Message = own(e.User), ownMessage(e.Message)
+		c.Inbox = append(c.Inbox, e)
+	}
+	for _, r := range b.Receipts {
+		r.User, r.Peer = own(r.User), own(r.Peer)
+		c.Receipts = append(c.Receipts, r)
+	}
+	for _, r := range b.Reads {
+		r.User, r.Peer = own(r.User), own(r.Peer)
+		c.Reads = append(c.Reads, r)
+	}
+	for _, u := range b.Cursors {
+		u.User, u.Device = own(u.User), own(u.Device)
+		c.Cursors = append(c.Cursors, u)
+	}
+	return c
+}
+
+func (s *memStore) Apply(_ context.Context, b *storage.Batch) error {
+	s.op("before apply")
+	if err := s.enter(); err != nil {
+		return err
+	}
+	c := ownBatch(b)
+	s.batches = append(s.batches, c)
+	s.rows.apply(&c)
+	s.mu.Unlock()
+	s.op("after apply")
+	return nil
+}
+
+func (r *memRows) apply(b *storage.Batch) {
+	for _, m := range b.Messages {
+		k := messageKey{m.Chat(), m.ID}
+		if old, ok := r.messages[k]; ok && !slices.Equal(old.Content, m.Content) {
+			panic(fmt.Sprintf("message %v is written over by other bytes", m.ID))
+		}
+		r.messages[k] = m
+	}
+	for _, e := range b.Inbox {
+		box := r.inbox[e.User]
+		i := sort.Search(len(box), func(i int) bool { return box[i].Pos >= e.Pos })
+		if i == len(box) || box[i].Pos != e.Pos {
+			box = slices.Insert(box, i, chat.Entry{})
+		}
+		m := e.Message
+		box[i] = chat.Entry{Kind: e.Kind, User: e.User, Pos: e.Pos, Message: chat.Message{ID: m.ID, From: m.From, To: m.To, At: m.At}}
+		r.inbox[e.User] = box
+	}
+	for _, c := range b.Receipts {
+		r.receipts[pair{c.User, c.Peer}] = c
+	}
+	for _, c := range b.Reads {
+		r.reads[pair{c.User, c.Peer}] = c
+	}
+	for _, c := range b.Cursors {
+		k := pair{c.User, chat.User(c.Device)}
+		if c.Position < r.cursors[k] {
+			panic(fmt.Sprintf("cursor of %v goes from %v back to %v", k, r.cursors[k], c.Position))
+		}
+		r.cursors[k] = c.Position
+	}
+	if b.Mark != (storage.Mark{}) {
+		if b.Mark.Position < r.marks[b.Partition].Position {
+			panic(fmt.Sprintf("mark goes from %v back to %v", r.marks[b.Partition], b.Mark))
+		}
+		r.marks[b.Partition] = b.Mark
+	}
+}
+
+// back goes back to the first n batches.
+func (s *memStore) back(n int) {
+	s.batches = s.batches[:n]
+	s.rows = newRows()
+	for i := range s.batches {
+		s.rows.apply(&s.batches[i])
+	}
+}
+
+func (s *memStore) Sync(context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.synced = len(s.batches)
+	s.syncs++
+	return nil
+}
+
+func (s *memStore) Mark(_ context.Context, p int) (storage.Mark, error) {
+	if err := s.enter(); err != nil {
+		return storage.Mark{}, err
+	}
+	defer s.mu.Unlock()
+	return s.rows.marks[p], nil
+}
+
+func (s *memStore) Message(_ context.Context, c chat.ChatID, id chat.ID, _ int64) (chat.Message, bool, error) {
+	if err := s.enter(); err != nil {
+		return chat.Message{}, false, err
+	}
+	defer s.mu.Unlock()
+	m, ok := s.rows.messages[messageKey{c, id}]
+	return m, ok, nil
+}
+
+func (s *memStore) History(_ context.Context, c chat.ChatID, before chat.ID, limit int, _ int64, dst []chat.Message) ([]chat.Message, error) {
+	if err := s.enter(); err != nil {
+		return dst, err
+	}
+	defer s.mu.Unlock()
+	from := len(dst)
+	for k, m := range s.rows.messages {
+		if k.chat == c && (before.Zero() || m.ID.Compare(before) < 0) {
+			dst = append(dst, m)
+		}
+	}
+	slices.SortFunc(dst[from:], func(a, b chat.Message) int { return b.ID.Compare(a.ID) })
+	return dst[:min(len(dst), from+limit)], nil
+}
+
+func (s *memStore) Inbox(_ context.Context, user chat.User, after, upTo chat.Position, limit int, _ int64, dst []chat.Entry) ([]chat.Entry, chat.Position, error) {
+	if err := s.enter(); err != nil {
+		return dst, after, err
+	}
+	defer s.mu.Unlock()
+	prev := after
+	for _, e := range s.rows.inbox[user] {
+		if e.Pos <= after || e.Pos > upTo {
+			continue
+		}
+		if limit == 0 {
+			return dst, prev, nil
+		}
+		m, ok := s.rows.messages[messageKey{e.Message.Chat(), e.Message.ID}]
+		if ok {
+			e.Message = m
+		}
+		e.Prev, prev = prev, e.Pos
+		dst = append(dst, e)
+		limit--
+	}
+	return dst, upTo, nil
+}
+
+func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error) {
+	if err := s.enter(); err != nil {
+		return dst, err
+	}
+	defer s.mu.Unlock()
+	for k, r := range s.rows.receipts {
+		if k.user == user && after < r.Pos && r.Pos <= upTo {
+			dst = append(dst, r.Receipt)
+		}
+	}
+	return dst, nil
+}
+
+func (s *memStore) Receipt(_ context.Context, user, peer chat.User) (chat.Receipt, error) {
+	if err := s.enter(); err != nil {
+		return chat.Receipt{}, err
+	}
+	defer s.mu.Unlock()
+	return s.rows.receipts[pair{user, peer}].Receipt, nil
+}
+
+func (s *memStore) ReadTo(_ context.Context, user, peer chat.User) (chat.Position, error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return s.rows.reads[pair{user, peer}].ReadTo, nil
+}
+
+func (s *memStore) Cursors(_ context.Context, user chat.User) (all []storage.Cursor, err error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	for _, k := range slices.SortedFunc(maps.Keys(s.rows.cursors), func(a, b pair) int { return strings.Compare(string(a.other), string(b.other)) }) {
+		if k.user == user {
+			all = append(all, storage.Cursor{Device: chat.Device(k.other), Position: s.rows.cursors[k]})
+		}
+	}
+	return all, nil
+}
+
+func (s *memStore) Delivered(ctx context.Context, user chat.User) (furthest chat.Position, err error) {
+	cursors, err := s.Cursors(ctx, user)
+	for _, c := range cursors {
+		furthest = max(furthest, c.Position)
+	}
+	return furthest, err
+}

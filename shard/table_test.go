@@ -1,0 +1,87 @@
+package shard
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestTableKeepsTheNewestOfASet(t *testing.T) {
+	tb := newTable(1) // one set
+	for key := uint64(1); key <= ways+1; key++ {
+		tb.put(key, key*10)
+	}
+	if _, ok := tb.get(1); ok {
+		t.Error("the oldest key made no room")
+	}
+	if v, ok := tb.get(2); !ok || v != 20 { // now the newest
+		t.Errorf("get(2) = %d, %v", v, ok)
+	}
+	tb.put(3, 33)
+	tb.put(100, 1)
+	tb.put(101, 1)
+	if v, ok := tb.get(3); !ok || v != 33 {
+		t.Errorf("get(3) = %d, %v after it was set again", v, ok)
+	}
+	if v, ok := tb.get(2); !ok || v != 20 {
+		t.Errorf("get(2) = %d, %v: it was used after others", v, ok)
+	}
+	if _, ok := tb.get(4); ok {
+		t.Error("4 was used last and is still there")
+	}
+	if _, ok := tb.get(0); ok {
+		t.Error("key 0 is found in free slots")
+	}
+}
+
+func TestTableAgainstMap(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	tb, m := newTable(4096), map[uint64]uint64{}
+	for range 20000 {
+		key, value := r.Uint64N(600), r.Uint64()
+		if r.IntN(2) == 0 {
+			tb.put(key, value)
+			m[max(key, 1)] = value
+		}
+		got, ok := tb.get(key)
+		want, wantOK := m[max(key, 1)]
+		if ok != wantOK || got != want {
+			t.Fatalf("get(%d) = %d, %v, want %d, %v", key, got, ok, want, wantOK)
+		}
+	}
+}
+
+func TestIndexAgainstMap(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	var x index
+	for range 50 {
+		m := map[uint64]int{}
+		for i := range 1 + r.IntN(1000) {
+			key := r.Uint64N(300) << (r.Uint64N(2) * 50)
+			x.put(key, i)
+			m[key] = i
+			probe := r.Uint64N(400)
+			got, ok := x.get(probe)
+			want, wantOK := m[probe]
+			if ok != wantOK || ok && got != want {
+				t.Fatalf("get(%d) = %d, %v, want %d, %v", probe, got, ok, want, wantOK)
+			}
+		}
+		x.clear()
+		for key := range m {
+			if _, ok := x.get(key); ok {
+				t.Fatalf("%d is found after clear", key)
+			}
+		}
+	}
+}
+
+func TestIndexClearAfterAllRounds(t *testing.T) {
+	var x index
+	x.put(7, 1)
+	x.round = 1<<32 - 1
+	x.put(8, 1)
+	x.clear()
+	if _, ok := x.get(7); ok {
+		t.Error("a slot of the first round came back")
+	}
+}
