@@ -42,10 +42,6 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 		s.bye(chat.CodeUnauthorized, 0, "the token is bound to another device")
 		return
 	}
-	if m.Resume < packet.ResumeCursor {
-		s.bye(chat.CodeBadPosition, 0, "resume is a position, -1 or nil")
-		return
-	}
 	s.device = device
 	s.state = joining
 	s.node = g.owners.Node(s.user, device)

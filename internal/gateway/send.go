@@ -94,14 +94,14 @@ func (g *Gateway) check(s *session, m *packet.Send) refusal {
 		return refusal{chat.CodeBadID, 0, "not a TIMEUUID with the multicast bit set"}
 	case m.ID.Node() != s.node:
 		return refusal{chat.CodeIDNode, 0, "the id's node is not this device's"}
-	case !retry && m.ID.Ticks() <= s.lastTicks:
-		return refusal{chat.CodeBadID, 0, "the id is not above the last one"}
 	case age < -g.opt.FutureLimit.Milliseconds():
 		return refusal{chat.CodeIDFuture, 0, "the id's time is ahead of the server's"}
 	case age > g.opt.RetryAge.Milliseconds():
 		return refusal{chat.CodeIDExpired, 0, "the id is older than a retry is accepted for"}
 	case int64(m.TTL)*1000 > g.opt.MaxTTL.Milliseconds():
 		return refusal{chat.CodeBadTTL, 0, "the time to live is over the limit"}
+	case !retry && m.ID.Ticks() <= s.lastTicks:
+		return refusal{chat.CodeBadID, 0, "the id is not above the last one"}
 	case int(s.inflight) >= g.opt.Inflight:
 		return refusal{chat.CodeOverloaded, retryFullMs, "too many sends in flight"}
 	}

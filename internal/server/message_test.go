@@ -247,7 +247,7 @@ func nextOf[P any](w *wire) (P, bool) {
 	for {
 		p := w.next()
 		switch p.(type) {
-		case *packet.CaughtUp, *packet.Receipt:
+		case *packet.CaughtUp, *packet.Receipt, *packet.Copy:
 			w.link(p)
 			continue
 		}

@@ -80,6 +80,8 @@ type wire struct {
 	left   []byte // bytes not framed yet
 	queue  []any  // packets not asked for yet
 	closed *frame.Event
+	pings  int
+	deaf   bool // does not answer pings
 
 	user    string
 	welcome packet.Welcome
@@ -113,12 +115,45 @@ func handshake(t *testing.T, s *Server, path string, headers ...string) (*wire, 
 		fmt.Fprintf(c, "%s\r\n", h)
 	}
 	io.WriteString(c, "\r\n")
+	return answer(t, c)
+}
+
+func answer(t *testing.T, c net.Conn) (*wire, *http.Response) {
+	t.Helper()
 	w := &wire{t: t, net: c, in: bufio.NewReader(c)}
 	r, err := http.ReadResponse(w.in, nil)
 	if err != nil {
 		t.Fatalf("handshake: %v", err)
 	}
 	return w, r
+}
+
+// wireOn is a wire on a connection whose upgrade has been asked for.
+func wireOn(t *testing.T, c net.Conn) *wire {
+	t.Helper()
+	w, r := answer(t, c)
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("handshake: %s", r.Status)
+	}
+	return w
+}
+
+func netDial(s *Server) (net.Conn, error) {
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err == nil {
+		c.SetDeadline(time.Now().Add(patience))
+	}
+	return c, err
+}
+
+// drainUntilPinged reads until so many pings have come.
+func (w *wire) drainUntilPinged(pings int) {
+	w.t.Helper()
+	for w.pings < pings {
+		if !w.read() {
+			w.t.Fatalf("%s: the server closed", w.user)
+		}
+	}
 }
 
 // open connects with a good token, without hello.
@@ -217,6 +252,10 @@ func (w *wire) read() bool {
 		case frame.OpBinary:
 			w.unpack(append([]byte(nil), ev.Payload...))
 		case frame.OpPing:
+			w.pings++
+			if w.deaf {
+				continue
+			}
 			w.raw(frame.AppendMasked(nil, frame.OpPong, ev.Payload, [4]byte{9}))
 		case frame.OpClose:
 			ev.Payload = append([]byte(nil), ev.Payload...)
