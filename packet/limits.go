@@ -16,7 +16,7 @@ const (
 	LimitWatches     = "watches"      // users watched; too_many
 	LimitHistory     = "history"      // rows of a history page; more are not sent
 	LimitChats       = "chats"        // rows of a page of chats; more are not sent
-	LimitRequests    = "requests"     // requests without an answer; too_many
+	LimitRequests    = "requests"     // requests without an answer; overloaded
 	LimitWaiting     = "waiting"      // up to which Welcome.Waiting counts
 	LimitTTL         = "ttl"          // seconds of the longest time to live; bad_ttl
 	LimitFuture      = "future"       // seconds an id may be ahead of the server; id_future
