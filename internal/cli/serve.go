@@ -25,6 +25,10 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("%v", err)
 		return ExitConfig
 	}
+	if err := limitMemory(c, logger); err != nil {
+		env.Errorf("%v", err)
+		return ExitConfig
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)

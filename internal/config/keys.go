@@ -89,7 +89,7 @@ var keys = []Key{
 		Doc:   "YAML file with any of these keys but this one; rookery config default prints one.",
 		field: func(c *Config) any { return &c.File }},
 	{Name: "memory_limit", Kind: Memory, Default: "auto", Min: 64 * mib, Max: 16 * tib,
-		Doc:   "Soft limit of the Go heap. auto takes GOMEMLIMIT, else nine tenths of the control group's limit; off sets none.",
+		Doc:   "Soft limit of the Go heap. auto takes GOMEMLIMIT, else nine tenths of the control group's limit less store.cache_bytes; off sets none.",
 		field: func(c *Config) any { return &c.MemoryLimit }},
 
 	{Name: "log.level", Kind: Choice, Default: "info", Choices: []string{"debug", "info", "warn", "error"},
