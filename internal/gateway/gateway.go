@@ -24,6 +24,7 @@ import (
 
 // Log is where sends go; see pipeline.Log.
 type Log interface {
+	End(partition int) chat.Position
 	TryAppend(partition int, batch []byte, count int, done func(first chat.Position, err error)) error
 }
 

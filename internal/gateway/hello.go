@@ -118,6 +118,9 @@ func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev stor
 	switch {
 	case resume >= 0:
 		j.resume = chat.Position(resume)
+		if j.resume > max(applied, g.log.End(part)) {
+			return chat.Errorf(chat.CodeBadPosition, "the log ends before %v", j.resume)
+		}
 	case resume == packet.ResumeNow:
 		j.resume = applied
 	default:
@@ -175,6 +178,10 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	if s == nil || s.state != joining {
 		return
 	}
+	if chat.CodeOf(j.err) == chat.CodeBadPosition {
+		s.bye(chat.CodeBadPosition, 0, j.err.Error())
+		return
+	}
 	if j.err != nil {
 		g.opt.Logger.Error("hello failed", "err", j.err)
 		s.bye(chat.CodeUnavailable, unavailableRetry.Milliseconds(), "the store does not answer")
@@ -204,11 +211,12 @@ func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 		Version: packet.Version, Now: s.st.loop.NowMs(), Node: j.node, User: s.user.Name(),
 		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(o.Heartbeat.Milliseconds()), Expires: s.expires,
 		Limits: map[string]uint64{
-			"message_bytes": uint64(o.MessageBytes), "content": uint64(o.ContentBytes), "media": uint64(o.MediaBytes),
-			"inflight": uint64(o.Inflight), "window": uint64(o.Window), "window_bytes": uint64(o.WindowBytes),
-			"rate": uint64(o.Rate), "burst": uint64(o.RateBurst), "rate_bytes": uint64(o.RateBytes),
-			"history": uint64(o.HistoryRows), "chats": uint64(o.ChatRows), "watches": uint64(o.Watches),
-			"requests": uint64(o.Requests), "ttl": uint64(o.MaxTTL / time.Second), "waiting": uint64(o.Waiting),
+			packet.LimitMessage: uint64(o.MessageBytes), packet.LimitContent: uint64(o.ContentBytes), packet.LimitMedia: uint64(o.MediaBytes),
+			packet.LimitInflight: uint64(o.Inflight), packet.LimitWindow: uint64(o.Window), packet.LimitWindowBytes: uint64(o.WindowBytes),
+			packet.LimitRate: uint64(o.Rate), packet.LimitBurst: uint64(o.RateBurst), packet.LimitRateBytes: uint64(o.RateBytes),
+			packet.LimitHistory: uint64(o.HistoryRows), packet.LimitChats: uint64(o.ChatRows), packet.LimitWatches: uint64(o.Watches),
+			packet.LimitRequests: uint64(o.Requests), packet.LimitWaiting: uint64(o.Waiting), packet.LimitTTL: uint64(o.MaxTTL / time.Second),
+			packet.LimitFuture: uint64(o.FutureLimit / time.Second), packet.LimitRetryAge: uint64(o.RetryAge / time.Second),
 		},
 	}
 }

@@ -38,6 +38,15 @@ func (g *Gateway) ask(s *session, req uint64, job func(ctx context.Context) (enc
 	return nil
 }
 
+// rows is how many rows a request gets: what it asks for within the bound, the
+// bound when it asks for 0.
+func rows(asked, bound int) int {
+	if asked <= 0 {
+		return bound
+	}
+	return min(asked, bound)
+}
+
 func overloaded(text string) error {
 	e := chat.Errorf(chat.CodeOverloaded, "%s", text)
 	e.RetryAfter = unavailableRetry
@@ -59,11 +68,11 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 		s.failWith(m.Req, err)
 		return nil
 	}
-	user, limit := s.user, min(max(m.Limit, 1), g.opt.HistoryRows)
+	user, limit := s.user, rows(m.Limit, g.opt.HistoryRows)
 	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
 		// The chat is that of the session's user and the peer, so nobody
 		// reaches a chat they are no member of.
-		rows, err := g.store.History(ctx, chat.DirectChat(user, peer), m.Before, limit+1, chat.MillisNow(), nil)
+		list, err := g.store.History(ctx, chat.DirectChat(user, peer), m.Before, limit+1, chat.MillisNow(), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -71,16 +80,16 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 		if err != nil {
 			return nil, err
 		}
-		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: len(rows) > limit}
+		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: len(list) > limit}
 		bytes := 0
-		for i := range rows[:min(len(rows), limit)] {
+		for i := range list[:min(len(list), limit)] {
 			if bytes > pageBytes {
 				page.More = true
 				break
 			}
-			if g.shown(&rows[i]) {
-				page.Rows = append(page.Rows, rowOf(&rows[i]))
-				bytes += len(rows[i].Content)
+			if g.shown(&list[i]) {
+				page.Rows = append(page.Rows, rowOf(&list[i]))
+				bytes += len(list[i].Content)
 			}
 		}
 		return page, nil
@@ -113,7 +122,7 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	user, limit := s.user, min(max(m.Limit, 1), g.opt.ChatRows)
+	user, limit := s.user, rows(m.Limit, g.opt.ChatRows)
 	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
 		list, err := g.store.Chats(ctx, user, m.Before, limit+1, chat.MillisNow(), nil)
 		if err != nil {

@@ -26,8 +26,8 @@ func (g *Gateway) onSend(s *session, p packet.Raw, size int) {
 		s.bye(chat.CodeFlood, floodMs, "far over the rate")
 		return
 	}
-	if err := m.Decode(p); err != nil {
-		s.failWith(0, err)
+	if err := m.Decode(p); err != nil { // the numbering cannot go on
+		s.bye(chat.CodeBadPacket, 0, err.Error())
 		return
 	}
 	if m.N != s.next {

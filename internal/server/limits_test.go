@@ -265,6 +265,7 @@ func TestSessionsThatEnd(t *testing.T) {
 		{"nested too deep", func(w *wire) { w.raw(frame.AppendMasked(nil, frame.OpBinary, append(deep, 1), [4]byte{})) }, true, chat.CodeBadPacket},
 		{"no packet at all", func(w *wire) { w.raw(frame.AppendMasked(nil, frame.OpBinary, []byte{0xc1}, [4]byte{})) }, true, chat.CodeBadPacket},
 		{"a send before hello", func(w *wire) { w.put(&packet.Mark{Pos: 1}) }, false, chat.CodeNotHello},
+		{"a send with a field of another type", func(w *wire) { w.put(rawPacket{0x92, byte(packet.TypeSend), 0xa1, 'x'}) }, true, chat.CodeBadPacket},
 		{"another version", func(w *wire) { w.put(&packet.Hello{Version: 9, Device: "d"}) }, false, chat.CodeBadVersion},
 		{"a device without a name", func(w *wire) { w.put(&packet.Hello{Version: 1, Device: "a b"}) }, false, chat.CodeBadName},
 		{"a resume of -5", func(w *wire) { w.put(&packet.Hello{Version: 1, Device: "d", Resume: -5}) }, false, chat.CodeBadPacket},
@@ -277,6 +278,11 @@ func TestSessionsThatEnd(t *testing.T) {
 		if code, closeCode := w.byeCode(); code != c.code || closeCode != 4000+uint16(c.code) {
 			t.Errorf("%s: bye %v, close %d, want %v", c.what, code, closeCode, c.code)
 		}
+	}
+	ahead := open(t, s, name("eve"))
+	ahead.put(&packet.Hello{Version: 1, Device: "d", Resume: 1 << 40})
+	if code, _ := ahead.byeCode(); code != chat.CodeBadPosition {
+		t.Errorf("a resume above the end of the log: bye %v", code)
 	}
 	by.noticeNothing()
 }
