@@ -45,14 +45,32 @@ func by[S any](kind kind, name, label, help string, f func(s S, emit func(label 
 	return row[S]{name: name, help: help, kind: kind, label: label, values: f}
 }
 
-// row is one metric of a snapshot S. A metric has either value, or a label and
-// values, which emits one value for each of the label's.
+// row is one metric of a snapshot S. A metric has one of: value; a label and
+// values, which emits one value for each of the label's; histogram.
 type row[S any] struct {
 	name, help string
 	kind       kind
 	value      func(S) float64
 	label      string
 	values     func(s S, emit func(label string, value float64))
+	histogram  func(S) histogram
+}
+
+// histogram is how often something took how long. counts has one more than
+// bounds, for what is over the last; they are not cumulative.
+type histogram struct {
+	bounds []float64
+	counts []uint64
+	sum    float64
+}
+
+func (h histogram) metric(d *prometheus.Desc) prometheus.Metric {
+	buckets, total := map[float64]uint64{}, uint64(0)
+	for i, bound := range h.bounds {
+		total += h.counts[i]
+		buckets[bound] = total
+	}
+	return prometheus.MustNewConstHistogram(d, total+h.counts[len(h.bounds)], h.sum, buckets)
 }
 
 // collector makes metrics of a table of rows and the function that takes the
@@ -65,14 +83,20 @@ func collector[S any](snapshot func() S, rows []row[S]) Metrics {
 		if r.label != "" {
 			labels = []string{r.label}
 		}
-		kind := "counter"
-		if r.kind == gauge {
-			kind = "gauge"
-		}
 		c.descs = append(c.descs, prometheus.NewDesc(r.name, r.help, labels, nil))
-		docs = append(docs, doc{r.name, kind, r.label, r.help})
+		docs = append(docs, doc{r.name, r.typeName(), r.label, r.help})
 	}
 	return Metrics{c, docs}
+}
+
+func (r *row[S]) typeName() string {
+	switch {
+	case r.histogram != nil:
+		return "histogram"
+	case r.kind == gauge:
+		return "gauge"
+	}
+	return "counter"
 }
 
 // table is the prometheus.Collector of a snapshot.
@@ -91,13 +115,16 @@ func (t *table[S]) Describe(ch chan<- *prometheus.Desc) {
 func (t *table[S]) Collect(ch chan<- prometheus.Metric) {
 	s := t.snapshot()
 	for i, r := range t.rows {
-		if r.values == nil {
+		switch {
+		case r.value != nil:
 			ch <- prometheus.MustNewConstMetric(t.descs[i], r.kind, r.value(s))
-			continue
+		case r.histogram != nil:
+			ch <- r.histogram(s).metric(t.descs[i])
+		default:
+			r.values(s, func(label string, value float64) {
+				ch <- prometheus.MustNewConstMetric(t.descs[i], r.kind, value, label)
+			})
 		}
-		r.values(s, func(label string, value float64) {
-			ch <- prometheus.MustNewConstMetric(t.descs[i], r.kind, value, label)
-		})
 	}
 }
 

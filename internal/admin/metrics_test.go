@@ -7,11 +7,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/gateway"
+	"github.com/rookery-chat/rookery/pipeline/local"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage/pebble"
 )
@@ -30,6 +32,11 @@ func all() []Metrics {
 		Shards(func() []shard.PartitionStats {
 			return []shard.PartitionStats{{Lag: 3}, {Lag: 4, Halted: true}}
 		}),
+		Log(func() local.Stats {
+			s := local.Stats{SyncTime: 3 * time.Second, PartitionHeld: []int64{6}}
+			s.SyncCounts[0], s.SyncCounts[1], s.SyncCounts[len(local.SyncBuckets)] = 2, 3, 4
+			return s
+		}),
 		Store(func() pebble.Stats { return pebble.Stats{DiskBytes: 1 << 20} }),
 	}
 }
@@ -47,6 +54,10 @@ func TestScrape(t *testing.T) {
 		`rookery_sessions_ended_total{code="slow"} 0`,
 		`rookery_partition_lag_records{partition="1"} 4`, `rookery_partition_halted{partition="1"} 1`,
 		"rookery_store_disk_bytes 1.048576e+06\n", "rookery_ready 0\n", `rookery_build_info{version="v1 go`,
+		"rookery_log_sync_seconds_sum 3\n", "rookery_log_sync_seconds_count 9\n", `rookery_log_sync_seconds_bucket{le="+Inf"} 9`,
+		fmt.Sprintf("rookery_log_sync_seconds_bucket{le=\"%v\"} 2\n", local.SyncBuckets[0].Seconds()),
+		fmt.Sprintf("rookery_log_sync_seconds_bucket{le=\"%v\"} 5\n", local.SyncBuckets[1].Seconds()),
+		`rookery_log_held_bytes{partition="0"} 6`,
 		"# TYPE rookery_connections_accepted_total counter", "process_open_fds",
 	} {
 		if !strings.Contains(text, want) {

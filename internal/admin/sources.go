@@ -7,6 +7,7 @@ import (
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/gateway"
+	"github.com/rookery-chat/rookery/pipeline/local"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage/pebble"
 )
@@ -78,6 +79,41 @@ func Delivery(stats *delivery.Stats) Metrics {
 		count("rookery_delivery_posted_total", "Packets given to sessions here.", func(s s) uint64 { return s.Posted.Load() }),
 		count("rookery_delivery_nowhere_total", "Entries of users who were not connected.", func(s s) uint64 { return s.Nowhere.Load() }),
 	})
+}
+
+// Log are the metrics of the embedded log.
+func Log(snapshot func() local.Stats) Metrics {
+	type s = local.Stats
+	return collector(snapshot, []row[s]{
+		count("rookery_log_records_total", "Records made durable.", func(s s) uint64 { return s.Records }),
+		count("rookery_log_record_bytes_total", "Bytes of these records.", func(s s) uint64 { return s.RecordBytes }),
+		count("rookery_log_disk_bytes_total", "Bytes written to disk for them.", func(s s) uint64 { return s.DiskBytes }),
+		{name: "rookery_log_sync_seconds", help: "Time of a commit: one write and one sync, for which every acknowledgement waits.",
+			histogram: func(s s) histogram { return syncHistogram(&s) }},
+		level("rookery_log_queue_bytes", "Records that are not durable yet.", func(s s) int64 { return s.QueueBytes }),
+		level("rookery_log_queue_batches", "Batches that are not durable yet.", func(s s) int { return s.QueueBatches }),
+		by(gauge, "rookery_log_held_bytes", "partition", "Records in memory that their owner has not stored. At pipeline.partition_bytes sends are refused.",
+			func(s s, emit func(string, float64)) {
+				for p, n := range s.PartitionHeld {
+					emit(strconv.Itoa(p), float64(n))
+				}
+			}),
+		count("rookery_log_refused_total", "Batches refused because a partition is full.", func(s s) uint64 { return s.Full }),
+		level("rookery_log_segments", "Files of the log.", func(s s) int { return s.Segments }),
+		level("rookery_log_segments_idle", "Of these, those that are kept to be written over.", func(s s) int { return s.IdleSegments }),
+		count("rookery_log_segments_recycled_total", "Files written over.", func(s s) uint64 { return s.Recycled }),
+		count("rookery_log_segments_deleted_total", "Files deleted.", func(s s) uint64 { return s.Deleted }),
+		count("rookery_log_prepare_errors_total", "Failures to make a file ready. The disk may be full.", func(s s) uint64 { return s.PrepareErrors }),
+		level("rookery_log_epoch", "Epoch of the log; it grows when the log was lost.", func(s s) int { return int(s.Epoch) }),
+	})
+}
+
+func syncHistogram(s *local.Stats) histogram {
+	h := histogram{counts: s.SyncCounts[:], sum: s.SyncTime.Seconds()}
+	for _, bound := range local.SyncBuckets {
+		h.bounds = append(h.bounds, bound.Seconds())
+	}
+	return h
 }
 
 // Shards are the metrics of the partitions' owners.

@@ -53,6 +53,7 @@ type Server struct {
 	log      *local.Log
 	store    *pebble.Store
 	shards   *shard.Shards
+	delivery *delivery.Delivery
 	gateway  *gateway.Gateway
 	engine   *engine.Engine
 	admin    *admin.Server
@@ -161,7 +162,7 @@ func (s *Server) join(ctx context.Context) error {
 	}
 	table := presence.NewMemory()
 	var gw atomic.Pointer[gateway.Gateway] // the owners start before there is one
-	deliver := delivery.New(s.log.Partitions(), loops, table, gateway.LoopOf, func(loop int, m *delivery.Mail) {
+	s.delivery = delivery.New(s.log.Partitions(), loops, table, gateway.LoopOf, func(loop int, m *delivery.Mail) {
 		if g := gw.Load(); g != nil {
 			g.Post(loop, m)
 		}
@@ -170,7 +171,7 @@ func (s *Server) join(ctx context.Context) error {
 	s.shards, err = shard.Start(ctx, shard.Options{
 		BatchRecords: c.Shard.BatchRecords, BatchBytes: c.Shard.BatchBytes, SyncEvery: c.Shard.SyncEvery,
 		Heads: c.Shard.Heads, Logger: s.logger,
-	}, s.log, s.store, deliver)
+	}, s.log, s.store, s.delivery)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrData, err)
 	}
