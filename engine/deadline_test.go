@@ -141,6 +141,25 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// A deadline ends with its connection, whoever has the slot by then.
+func TestDeadlineOfAClosedConnection(t *testing.T) {
+	opened, passed, closed := make(chan link, 1), make(chan ID, 10), make(chan ID, 1)
+	e := start(t, Options{}, hooks{
+		open:     into(opened),
+		deadline: func(c *Conn) { passed <- c.ID() },
+		closed:   func(c *Conn, _ error) { closed <- c.ID() },
+	})
+	client, first := openOne(t, e, opened)
+	onLoop(t, e.Loop(0), func(l *Loop) { first.conn.SetDeadline(l.NowMs() + 30) })
+	_ = client.Close()
+	take(t, closed)
+	_, second := openOne(t, e, opened)
+	onLoop(t, e.Loop(0), func(l *Loop) { second.conn.SetDeadline(l.NowMs() + 60) })
+	if id := take(t, passed); id != second.id || second.conn != first.conn {
+		t.Errorf("%x passed, not %x", id, second.id)
+	}
+}
+
 // The coarse clock is that of the turn, and near the real one.
 func TestNowMs(t *testing.T) {
 	e := start(t, Options{}, hooks{})

@@ -313,8 +313,10 @@ func TestHalfClosedPeerGetsItsAnswer(t *testing.T) {
 	closed := make(chan error, 1)
 	e := start(t, Options{}, hooks{data: echo, closed: func(_ *Conn, err error) { closed <- err }})
 	c := dial(t, e)
+	release := hold(t, e.Loop(0)) // until the end of input is there, too
 	send(t, c, []byte("question"))
 	_ = c.CloseWrite()
+	release()
 	if got, err := io.ReadAll(c); string(got) != "question" || err != nil {
 		t.Errorf("read %q, %v", got, err)
 	}

@@ -47,6 +47,9 @@ func TestPostsOfATurnAreJoined(t *testing.T) {
 	take(t, done)
 	onLoop(t, l, func(*Loop) {
 		after := e.Stats()
+		if ran := after.Posts - before.Posts; ran != posts+2 { // hold's and the one for done
+			t.Errorf("%d posts counted", ran)
+		}
 		if len(turns) != 1 || after.Writes-before.Writes != 1 || after.BytesOut-before.BytesOut != 2*posts {
 			t.Errorf("%d turns, %d writes of %d bytes", len(turns), after.Writes-before.Writes, after.BytesOut-before.BytesOut)
 		}

@@ -126,6 +126,19 @@ func TestMaxOutBytes(t *testing.T) {
 	}
 }
 
+// One write beyond the bound and what the kernel takes is over it, too.
+func TestMaxOutBytesInOneWrite(t *testing.T) {
+	closed := make(chan error, 1)
+	e := start(t, Options{MaxOutBytes: 1 << 20}, hooks{
+		open:   func(c *Conn) { echo(c, make([]byte, 64<<20)) },
+		closed: func(_ *Conn, err error) { closed <- err },
+	})
+	dial(t, e)
+	if err := take(t, closed); !errors.Is(err, ErrSlow) {
+		t.Errorf("Closed says %v", err)
+	}
+}
+
 // Many connections within their own bound are held to the bound of all.
 func TestMaxOutTotalBytes(t *testing.T) {
 	const total = 2 << 20
@@ -166,6 +179,9 @@ func TestIDsAreNotReused(t *testing.T) {
 		echo(c, []byte("too late"))
 		c.Close()
 		c.SetDeadline(1)
+		if c.Loop().Conn(c.ID()) != nil || c.OutBytes() != 0 {
+			t.Error("a closed connection can be found or written to")
+		}
 		closed <- c
 	}})
 	l := e.Loop(0)
