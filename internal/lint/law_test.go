@@ -1,0 +1,105 @@
+package lint
+
+// A new folder gets a line in the table; an import that the table forbids gets
+// a line among the exceptions with its reason, or does not land. Lines that
+// nothing needs any more are faults too.
+
+// allowed lists, for each folder, the folders of ours that its files may
+// import beside its own. ARCHITECTURE.md says why they stand as they do.
+var allowed = map[string][]string{
+	"chat":   {},
+	"frame":  {},
+	"engine": {},
+	"packet": {"chat"},
+
+	"pipeline":              {"chat"},
+	"pipeline/local":        {"chat", "pipeline", "internal/record"},
+	"pipeline/pipelinetest": {"chat", "pipeline", "internal/record"},
+
+	"storage":             {"chat"},
+	"storage/pebble":      {"chat", "storage"},
+	"storage/storagetest": {"chat", "storage"},
+
+	"shard": {"chat", "internal/record"},
+
+	"client":            {"chat", "frame", "packet"},
+	"client/clienttest": {"chat", "frame", "packet"},
+
+	"internal/record":   {"chat"},
+	"internal/presence": {"chat"},
+	"internal/delivery": {"chat", "packet", "internal/record"},
+	"internal/gateway":  {"chat", "frame", "packet", "internal/record"},
+	"internal/auth":     {"chat"},
+
+	"internal/echo":       {"engine", "frame"},
+	"internal/echo/echod": {"internal/echo"},
+	"internal/failpoint":  {},
+	"internal/nearest":    {},
+	"internal/config":     {"internal/nearest"},
+	"internal/doctor":     {"internal/config"},
+	"internal/admin":      {"chat"},
+	"internal/lint":       {},
+
+	"bench": {"chat", "frame", "packet", "engine", "client", "internal/record"},
+}
+
+// everything may be imported by these: they join the parts.
+var joiners = map[string]bool{"internal/server": true, "internal/cli": true, "cmd/rookery": true}
+
+// exception is an import beyond the table, with its reason.
+type exception struct{ from, to, reason string }
+
+var exceptions = []exception{
+	{"internal/gateway", "engine", "the gateway is the engine's handler, and a seam with one implementation would be an interface for its own sake"},
+	{"internal/gateway", "storage", "catch-up and requests read the store through its contract"},
+	{"internal/gateway", "internal/presence", "sessions enter themselves in the table"},
+	{"internal/gateway", "internal/delivery", "what is handed to a loop is delivery's mail"},
+	{"internal/delivery", "internal/presence", "it looks up where a receiver is, by presence's references"},
+	{"shard", "pipeline", "an owner reads and appends through the log's contract"},
+	{"shard", "storage", "an owner stores through the store's contract"},
+	{"shard", "internal/failpoint", "crash tests stop it between storing and committing"},
+	{"internal/doctor", "internal/auth", "it looks who may read the development key, by its name"},
+	{"internal/admin", "engine", "reads its counters"},
+	{"internal/admin", "internal/gateway", "reads its counters"},
+	{"internal/admin", "internal/delivery", "reads its counters"},
+	{"internal/admin", "pipeline/local", "reads its counters"},
+	{"internal/admin", "shard", "reads its counters"},
+	{"internal/admin", "storage/pebble", "reads its counters"},
+}
+
+// testExceptions are imports that only test files may have.
+var testExceptions = []exception{
+	{"client", "client/clienttest", "its test server"},
+	{"pipeline/local", "pipeline/pipelinetest", "the contract"},
+	{"storage/pebble", "storage/storagetest", "the contract"},
+}
+
+// drivers lists the folders that may import a module; others, and the tests of
+// others, may not. A module that is not here may be imported anywhere.
+var drivers = map[string][]string{
+	"github.com/panjf2000/gnet":             {"engine"},
+	"github.com/cockroachdb/pebble":         {"storage/pebble"},
+	"github.com/prometheus/client_golang":   {"internal/admin"},
+	"github.com/gobwas":                     {"frame", "client", "bench"},
+	"github.com/vmihailenco/msgpack":        {"packet"},
+	"github.com/golang-jwt/jwt":             {"internal/auth"},
+	"github.com/goccy/go-yaml":              {"internal/config"},
+	"github.com/KimMachineGun/automemlimit": {"internal/cli", "internal/doctor"},
+}
+
+// driverExceptions are imports of a driver beyond the table.
+var driverExceptions = []exception{
+	{"pipeline/local", "github.com/cockroachdb/pebble", "its vfs alone: the file system whose power cuts tests can simulate"},
+}
+
+// testDrivers may be imported by test files of these folders too.
+var testDrivers = []exception{
+	{"internal/server", "github.com/golang-jwt/jwt", "tests forge tokens"},
+	{"packet", "github.com/goccy/go-yaml", "reads the document whose examples it checks"},
+}
+
+// maxLines is how long a file may be that is neither a test nor generated.
+const maxLines = 500
+
+// badNames are names that say nothing about what is in a folder.
+var badNames = []string{"util", "utils", "common", "helpers", "misc", "shared", "base"}
