@@ -37,6 +37,7 @@ type journal struct {
 	size   int64
 	spare  []byte
 	failed error // sticky: after a failed sync nothing is known of the file
+	closed bool
 }
 
 // openJournal opens or makes the state file of a user's device and takes it for
@@ -241,6 +242,10 @@ func (j *journal) close() error {
 	err := j.sync(j.appended.Load())
 	j.syncMu.Lock()
 	defer j.syncMu.Unlock()
+	if j.closed {
+		return nil
+	}
+	j.closed = true
 	if j.failed == nil {
 		j.failed = ErrClosed
 	}

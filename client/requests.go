@@ -214,6 +214,7 @@ func (c *Client) answer(id uint64, a any) bool {
 	if ok {
 		delete(c.requests, id)
 		r.answer <- a
+		c.wakeWriter() // another one may go
 	}
 	return ok
 }

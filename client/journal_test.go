@@ -1,0 +1,252 @@
+package client
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+var testNode = chat.Node{1, 2, 3, 4, 5, 6}
+
+func testMessage(i int) (chat.ID, []byte) {
+	m := packet.Send{ID: chat.NewID(uint64(1000+i), 7, testNode), To: []byte("bob"), Content: fmt.Appendf(nil, "message %d", i)}
+	return m.ID, m.AppendTo(nil)
+}
+
+func mustOpen(t testing.TB, path string) *journal {
+	t.Helper()
+	j, err := openJournal(path, "alice", "phone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func mustSync(t testing.TB, j *journal) {
+	t.Helper()
+	if err := j.sync(j.appended.Load()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sample writes one of every record in several commits and returns the states
+// after each, with the size of the file then.
+func sample(t testing.TB, path string) (sizes []int64, states []state) {
+	j := mustOpen(t, path)
+	defer j.close()
+	commit := func() {
+		mustSync(t, j)
+		s := j.live
+		s.outbox = append([]stored(nil), s.outbox...)
+		sizes, states = append(sizes, j.size), append(states, s)
+	}
+	commit() // the file as it was made
+	j.setNode(testNode, 3*time.Second)
+	first, body := testMessage(1)
+	j.put(first, body)
+	commit()
+	j.put(testMessage(2))
+	j.put(testMessage(3))
+	commit()
+	j.drop(first)
+	j.setCursor(42, 5000)
+	commit()
+	return sizes, states
+}
+
+// A crash may cut the file at any byte: what was committed before is there, and
+// nothing of the torn commit. What was cut off does not come back later.
+func TestStateFileCutAtEveryByte(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "full")
+	sizes, states := sample(t, path)
+	whole, err := os.ReadFile(path)
+	if err != nil || int64(len(whole)) != sizes[len(sizes)-1] {
+		t.Fatalf("%d bytes, %v", len(whole), err)
+	}
+	for n := 0; n <= len(whole); n++ {
+		at := -1
+		for at+1 < len(sizes) && sizes[at+1] <= int64(n) {
+			at++
+		}
+		s, used, err := decodeState(whole[:n])
+		if at < 0 {
+			if !errors.Is(err, errDamaged) {
+				t.Fatalf("cut at %d, in its first commit: %v", n, err)
+			}
+			continue
+		}
+		if err != nil || int64(used) != sizes[at] {
+			t.Fatalf("cut at %d: %d bytes used of commits of %v, %v", n, used, sizes, err)
+		}
+		sameState(t, s, states[at])
+	}
+}
+
+func sameState(t *testing.T, got, want state) {
+	t.Helper()
+	if len(got.outbox) == 0 && len(want.outbox) == 0 {
+		got.outbox, want.outbox = nil, nil
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("state %+v\nwant  %+v", got, want)
+	}
+}
+
+func TestTornTailIsCutOffForGood(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	sizes, _ := sample(t, path)
+	whole, _ := os.ReadFile(path)
+	torn := append(whole[:sizes[2]:sizes[2]], whole[sizes[2]:len(whole)-1]...)
+	if err := os.WriteFile(path, torn, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := mustOpen(t, path)
+	if len(j.initial.outbox) != 3 {
+		t.Fatalf("outbox of %d", len(j.initial.outbox))
+	}
+	j.put(testMessage(4))
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	j = mustOpen(t, path)
+	defer j.close()
+	if len(j.initial.outbox) != 4 || j.initial.cursor != 0 {
+		t.Fatalf("after the tear: %+v", j.initial)
+	}
+}
+
+// A flipped bit in the middle is damage, and is not taken for a torn tail: that
+// would lose what follows without a word.
+func TestDamageIsReported(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	sizes, _ := sample(t, path)
+	whole, _ := os.ReadFile(path)
+	for i := range whole {
+		bad := bytes.Clone(whole)
+		bad[i] ^= 0x10
+		_, used, err := decodeState(bad)
+		last := sizes[len(sizes)-2]
+		if int64(i) < last && !errors.Is(err, errDamaged) {
+			t.Fatalf("byte %d: %v", i, err)
+		}
+		if int64(i) >= last && (err != nil || int64(used) != last) {
+			t.Fatalf("byte %d, in the last commit: %d used, %v", i, used, err)
+		}
+	}
+	os.WriteFile(path, []byte("something else"), 0o600)
+	if _, err := openJournal(path, "alice", "phone"); !errors.Is(err, errDamaged) {
+		t.Fatalf("another file: %v", err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "something else" {
+		t.Fatal("it was written over")
+	}
+}
+
+func TestCompactionKeepsTheStateAndTheLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	j := mustOpen(t, path)
+	j.setNode(testNode, 1)
+	keep, body := testMessage(0)
+	j.put(keep, body)
+	big := make([]byte, 10_000)
+	for i := range 3 * compactBytes / len(big) {
+		m := packet.Send{ID: chat.NewID(uint64(5000+i), 7, testNode), To: []byte("bob"), Content: big}
+		j.put(m.ID, m.AppendTo(nil))
+		j.drop(m.ID)
+		j.setCursor(chat.Position(i), 0)
+		mustSync(t, j)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > 2*compactBytes {
+		t.Fatalf("%d bytes, %v", info.Size(), err)
+	}
+	if _, err := openJournal(path, "alice", "phone"); err == nil {
+		t.Fatal("the file made anew is not locked")
+	}
+	want := j.live
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	j = mustOpen(t, path)
+	defer j.close()
+	sameState(t, j.initial, want)
+	if len(j.initial.outbox) != 1 || j.initial.outbox[0].id != keep {
+		t.Fatalf("outbox %+v", j.initial.outbox)
+	}
+}
+
+// What sync has said to be durable is in the file, however many call it.
+func TestSyncIsShared(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	j := mustOpen(t, path)
+	defer j.close()
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			if err := j.sync(j.put(testMessage(i))); err != nil {
+				t.Error(err)
+			}
+			b, err := os.ReadFile(path)
+			if id, _ := testMessage(i); err != nil || !bytes.Contains(b, id[:]) {
+				t.Errorf("message %d is not in the file: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestFailedWriteIsFinal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	j := mustOpen(t, path)
+	j.file.Close()
+	if err := j.sync(j.put(testMessage(1))); err == nil {
+		t.Fatal("written to a closed file")
+	}
+	if err := j.sync(j.put(testMessage(2))); err == nil {
+		t.Fatal("written after a failure")
+	}
+	if j.synced.Load() > 0 {
+		t.Fatal("something counts as durable")
+	}
+	j.close()
+}
+
+func FuzzState(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "state")
+	sample(f, path)
+	whole, _ := os.ReadFile(path)
+	f.Add(whole)
+	f.Add(whole[:len(whole)-3])
+	records, _ := nextCommit(whole)
+	f.Add(records)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		check := func(b []byte) {
+			s, used, err := decodeState(b)
+			if err != nil {
+				return
+			}
+			if used > len(b) {
+				t.Fatalf("%d bytes used of %d", used, len(b))
+			}
+			again, _, err := decodeState(appendCommit(nil, s.appendRecords(nil)))
+			if err != nil {
+				t.Fatalf("written again it is damaged: %v", err)
+			}
+			if len(again.outbox) != len(s.outbox) || again.cursor != s.cursor && s.hasCursor {
+				t.Fatalf("read %+v, was %+v", again, s)
+			}
+		}
+		check(b)
+		check(appendCommit(nil, b)) // past the sum, where a fuzzer seldom gets
+	})
+}

@@ -1,0 +1,304 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+func TestSendGoesThroughItsStates(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, hello := f.welcome(packet.Welcome{})
+	if hello.Device != "phone" || hello.Resume != packet.ResumeCursor || conn.Path != "/ws/alice" || conn.Authorization != "Bearer token" {
+		t.Fatalf("hello %+v on %s with %q", hello, conn.Path, conn.Authorization)
+	}
+	s := f.send("bob", "hi")
+	m := sends(t, conn, 1, 1)[0]
+	if m.ID != s.ID() || string(m.To) != "bob" || string(m.Content) != "hi" || m.Flags != 0 || m.ID.ClockSeq() != hello.Seq {
+		t.Fatalf("sent %+v", m)
+	}
+	if status, err := s.Status(); status != 0 || err != nil {
+		t.Fatalf("before it is accepted: %v, %v", status, err)
+	}
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 7})
+	must(t, s.Durable(ctx(t)))
+	if s.Place() != 7 {
+		t.Fatalf("place %v", s.Place())
+	}
+	conn.Write(&packet.Receipt{Pos: 1, Gap: 1, Peer: []byte("bob"), Delivered: 6})
+	receive[client.Receipt](t, f.c)
+	if status, _ := s.Status(); status != chat.Sent {
+		t.Fatalf("delivered by a receipt of an earlier message: %v", status)
+	}
+	conn.Write(&packet.Receipt{Pos: 2, Gap: 1, Peer: []byte("bob"), Delivered: 7})
+	must(t, s.Delivered(ctx(t)))
+	conn.Write(&packet.Receipt{Pos: 3, Gap: 1, Peer: []byte("bob"), Delivered: 7, Read: 7})
+	must(t, s.Read(ctx(t)))
+	if got := f.c.Outbox(); len(got) != 0 {
+		t.Fatalf("outbox %v", got)
+	}
+}
+
+func TestIDsRiseAboveAllSeen(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	seen := message(1, 0, "from the future")
+	seen.ID = chat.NewID(seen.ID.Ticks()+1e9, 1, seen.ID.Node())
+	conn.Write(seen)
+	receive[client.Message](t, f.c)
+	last := seen.ID
+	for range 100 {
+		s := f.send("bob", "x")
+		if s.ID().Compare(last) <= 0 {
+			t.Fatalf("%v is not above %v", s.ID(), last)
+		}
+		last = s.ID()
+	}
+	must(t, f.c.Close(ctx(t)))
+	f.open()
+	if s := f.send("bob", "x"); s.ID().Compare(last) <= 0 {
+		t.Fatalf("after a restart %v is not above %v", s.ID(), last)
+	}
+}
+
+func TestIDsGoByTheServersClock(t *testing.T) {
+	f := newFixture(t, nil)
+	now := chat.MillisNow() - 3_600_000
+	f.welcome(packet.Welcome{Now: now})
+	must(t, f.c.Connected(ctx(t)))
+	if at := f.send("bob", "x").ID().UnixMilli(); at < now || at > now+60_000 {
+		t.Fatalf("stamped %d ms from the server's time", at-now)
+	}
+}
+
+// What was on its way when the connection broke goes first on the next one, in
+// order and byte for byte, as retries; what was not is no retry.
+func TestReconnectSendsTheOutboxFirst(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{Limits: map[string]uint64{packet.LimitInflight: 3}})
+	var handles []*client.Sent
+	for i := range 5 {
+		handles = append(handles, f.send("bob", fmt.Sprint(i)))
+	}
+	before := sends(t, conn, 1, 3)
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 1})
+	must(t, handles[0].Durable(ctx(t)))
+	before = append(before, sends(t, conn, 4, 1)...)
+	conn.Drop()
+	conn, _ = f.welcome(packet.Welcome{})
+	after := sends(t, conn, 1, 4)
+	for i, m := range after[:3] {
+		old := before[i+1]
+		if m.ID != old.ID || !bytes.Equal(m.Content, old.Content) || m.Flags != packet.SendRetry {
+			t.Fatalf("retry %d: %+v, was %+v", i, m, old)
+		}
+	}
+	if m := after[3]; m.ID != handles[4].ID() || m.Flags != 0 {
+		t.Fatalf("the first send of the last message: %+v", m)
+	}
+	conn.Write(&packet.Accepted{N: 4, Count: 4, Pos: 13})
+	for i, h := range handles[1:] {
+		must(t, h.Durable(ctx(t)))
+		if h.Place() != chat.Position(10+i) {
+			t.Fatalf("place %v of message %d", h.Place(), i+1)
+		}
+	}
+	// The owner found the second where an earlier arrival is.
+	conn.Write(&packet.Outcome{ID: handles[1].ID(), To: "bob", Place: 2}, &packet.Receipt{Pos: 1, Gap: 1, Peer: []byte("bob"), Delivered: 2})
+	must(t, handles[1].Delivered(ctx(t)))
+	if status, _ := handles[2].Status(); status != chat.Sent {
+		t.Fatalf("the next message is %v", status)
+	}
+}
+
+// A message that Send has taken outlives the process.
+func TestOutboxOutlivesTheClient(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, hello := f.welcome(packet.Welcome{})
+	first, second := f.send("bob", "one"), f.send("carol", "two")
+	sends(t, conn, 1, 2)
+	must(t, f.c.Close(canceled()))
+	if err := first.Durable(ctx(t)); !errors.Is(err, client.ErrClosed) {
+		t.Fatalf("a handle of a closed client: %v", err)
+	}
+	f.open()
+	restored := f.c.Outbox()
+	if len(restored) != 2 || restored[0].ID() != first.ID() || restored[1].ID() != second.ID() || restored[1].To() != "carol" {
+		t.Fatalf("restored %v", restored)
+	}
+	third := f.send("bob", "three")
+	conn, again := f.welcome(packet.Welcome{})
+	if again.Seq != hello.Seq {
+		t.Fatalf("clock sequence %d, was %d", again.Seq, hello.Seq)
+	}
+	got := sends(t, conn, 1, 3)
+	if got[0].Flags != packet.SendRetry || string(got[0].Content) != "one" || got[2].ID != third.ID() || got[2].Flags != 0 {
+		t.Fatalf("sent %+v", got)
+	}
+	conn.Write(&packet.Accepted{N: 3, Count: 3, Pos: 3})
+	must(t, restored[1].Durable(ctx(t)))
+	must(t, f.c.Close(ctx(t)))
+	f.open()
+	if got := f.c.Outbox(); len(got) != 0 {
+		t.Fatalf("accepted messages are in the outbox again: %v", got)
+	}
+}
+
+func TestRetryableRefusalIsSentAgainAsItWas(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	for i := range 3 {
+		f.send("bob", fmt.Sprint(i))
+	}
+	before := sends(t, conn, 1, 3)
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 1}, &packet.Refused{N: 2, Code: chat.CodeOverloaded, Retry: 1})
+	after := sends(t, conn, 2, 2)
+	for i, m := range after {
+		if m.ID != before[i+1].ID || m.Flags != 0 {
+			t.Fatalf("again %+v, was %+v", m, before[i+1])
+		}
+	}
+	conn.Write(&packet.Accepted{N: 3, Count: 2, Pos: 3})
+	f.drained()
+}
+
+func TestPermanentRefusalGivesItsNumberToTheNext(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	bad, good := f.send("bob", "bad"), f.send("bob", "good")
+	sends(t, conn, 1, 2)
+	conn.Write(&packet.Refused{N: 1, Code: chat.CodeIDFuture, Text: "ahead by an hour"})
+	wantCode(t, bad.Durable(ctx(t)), chat.CodeIDFuture)
+	if p := receive[client.Problem](t, f.c); p.ID != bad.ID() {
+		t.Fatalf("problem %+v", p)
+	}
+	if m := sends(t, conn, 1, 1)[0]; m.ID != good.ID() || m.Flags != 0 {
+		t.Fatalf("next %+v", m)
+	}
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 1})
+	must(t, good.Durable(ctx(t)))
+	must(t, f.c.Close(ctx(t)))
+	f.open()
+	if got := f.c.Outbox(); len(got) != 0 {
+		t.Fatalf("outbox %v", got)
+	}
+}
+
+func TestUnknownOutcomeReconnects(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	s := f.send("bob", "x")
+	sends(t, conn, 1, 1)
+	conn.Write(&packet.Refused{N: 1, Code: chat.CodeUnknown})
+	conn, _ = f.welcome(packet.Welcome{})
+	if m := sends(t, conn, 1, 1)[0]; m.ID != s.ID() || m.Flags != packet.SendRetry {
+		t.Fatalf("retry %+v", m)
+	}
+}
+
+func TestAcceptedAndThenNotStored(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	s := f.send("bob", "x")
+	sends(t, conn, 1, 1)
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 9}, &packet.Outcome{ID: s.ID(), To: "bob", Code: chat.CodeIDConflict})
+	wantCode(t, s.Delivered(ctx(t)), chat.CodeIDConflict)
+	receive[client.Problem](t, f.c)
+}
+
+func TestPartitionsAcceptInAnyOrder(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	a, b, d := f.send("bob", "1"), f.send("carol", "2"), f.send("bob", "3")
+	sends(t, conn, 1, 3)
+	conn.Write(&packet.Accepted{N: 2, Count: 1, Pos: 5})
+	must(t, b.Durable(ctx(t)))
+	if got := f.c.Outbox(); len(got) != 2 {
+		t.Fatalf("outbox %v", got)
+	}
+	conn.Drop()
+	conn, _ = f.welcome(packet.Welcome{})
+	if got := sends(t, conn, 1, 2); got[0].ID != a.ID() || got[1].ID != d.ID() {
+		t.Fatalf("retried %+v", got)
+	}
+}
+
+// Many messages share a frame, and never more are without an answer than the
+// server allows.
+func TestManySendsShareMessages(t *testing.T) {
+	const n, inflight = 1000, 64
+	f := newFixture(t, func(o *client.Options) { o.State = "" })
+	conn, _ := f.welcome(packet.Welcome{Limits: map[string]uint64{packet.LimitInflight: inflight}})
+	must(t, f.c.Connected(ctx(t)))
+	go func() {
+		for i := range n {
+			f.c.Send(context.Background(), "bob", fmt.Appendf(nil, "%d", i))
+		}
+	}()
+	for first := uint64(1); first <= n; {
+		m := sends(t, conn, first, 1)[0]
+		if string(m.Content) != fmt.Sprint(first-1) {
+			t.Fatalf("send %d is %q", first, m.Content)
+		}
+		if first%inflight == 0 || first == n {
+			conn.Write(&packet.Accepted{N: first, Count: (first-1)%inflight + 1, Pos: chat.Position(first)})
+		}
+		first++
+	}
+	f.drained()
+	if got := conn.Messages(); got > n/4 {
+		t.Errorf("%d sends took %d messages", n, got)
+	}
+}
+
+// drained waits until the outbox is empty.
+func (f *fixture) drained() {
+	f.t.Helper()
+	for _, s := range f.c.Outbox() {
+		must(f.t, s.Durable(ctx(f.t)))
+	}
+}
+
+func TestSendRefusesWhatCannotBe(t *testing.T) {
+	f := newFixture(t, nil)
+	f.welcome(packet.Welcome{Limits: map[string]uint64{packet.LimitContent: 10}})
+	must(t, f.c.Connected(ctx(t)))
+	_, err := f.c.Send(ctx(t), "bob", make([]byte, 11))
+	wantCode(t, err, chat.CodeTooLarge)
+	_, err = f.c.Send(ctx(t), "no one", nil)
+	wantCode(t, err, chat.CodeBadName)
+	_, err = f.c.Send(ctx(t), "bob", nil, client.SendOptions{TTL: -1})
+	wantCode(t, err, chat.CodeBadTTL)
+	must(t, f.c.Close(ctx(t)))
+	if _, err := f.c.Send(ctx(t), "bob", nil); !errors.Is(err, client.ErrClosed) {
+		t.Fatalf("after Close: %v", err)
+	}
+}
+
+func TestSendWaitsForRoomAndForItsNode(t *testing.T) {
+	f := newFixture(t, func(o *client.Options) { o.OutboxMessages = 2 })
+	if _, err := f.c.Send(canceled(), "bob", nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("without a node: %v", err)
+	}
+	conn, _ := f.welcome(packet.Welcome{})
+	f.send("bob", "1")
+	f.send("bob", "2")
+	if _, err := f.c.Send(canceled(), "bob", nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("with a full outbox: %v", err)
+	}
+	third := make(chan error)
+	go func() {
+		_, err := f.c.Send(context.Background(), "bob", []byte("3"))
+		third <- err
+	}()
+	sends(t, conn, 1, 2)
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 1})
+	must(t, <-third)
+	sends(t, conn, 3, 1)
+}
