@@ -127,6 +127,9 @@ func (l *Log) commit(entries []entry) error {
 	if err := writeSynced(c.segment.file, c.buf, c.at); err != nil {
 		return fmt.Errorf("local log: %s at offset %d: %w", c.segment.name, c.at, err)
 	}
+	if c.at == 0 {
+		l.retention.began()
+	}
 	c.at += int64(len(c.buf))
 	c.last = size
 	l.stats.committed(records, size, len(c.buf), now().Sub(begin))

@@ -51,7 +51,7 @@ func (r *recovery) run(segs []*segment) (full, empty []*segment, err error) {
 		return nil, nil, r.corrupt(segs[0], 0, errors.New("the oldest segment does not begin with a block"))
 	}
 	for i := max(n-1, 0); i < len(segs); i++ {
-		if err := r.nothingAfter(segs[i]); err != nil {
+		if err := r.nothingAfter(segs[i], segs[max(n-1, 0)]); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -151,8 +151,8 @@ func following(end chat.Position, epoch uint16) chat.Position {
 }
 
 // nothingAfter makes sure that no block lies behind the end of a segment but
-// the torn one, which is right there.
-func (r *recovery) nothingAfter(s *segment) error {
+// the torn one, which is right there. last holds the last whole block.
+func (r *recovery) nothingAfter(s, last *segment) error {
 	buf := make([]byte, 1<<20)
 	for at := s.endBytes; at+headerBytes <= s.sizeBytes; at += int64(len(buf)) {
 		n, err := s.file.ReadAt(buf[:min(int64(len(buf)), s.sizeBytes-at)], at)
@@ -163,8 +163,8 @@ func (r *recovery) nothingAfter(s *segment) error {
 			h, err := parseHeader(buf[i:], r.meta.identity, s.number)
 			torn := at+int64(i) == s.endBytes && h.number == r.number+1
 			if err == nil && !torn {
-				return r.corrupt(s, s.endBytes, fmt.Errorf("block %d is damaged or missing, and block %d follows at offset %d",
-					r.number+1, h.number, at+int64(i)))
+				return r.corrupt(last, last.endBytes, fmt.Errorf("block %d is damaged or missing, and block %d follows in %s at offset %d",
+					r.number+1, h.number, s.name, at+int64(i)))
 			}
 		}
 	}

@@ -24,7 +24,8 @@ type retention struct {
 	released chan struct{} // there may be something to reuse or delete
 
 	mu      sync.Mutex
-	segs    []*segment // with blocks, oldest first; the last is written now
+	segs    []*segment // oldest first; the last is written now
+	begun   bool       // the last has a durable block
 	durable []chat.Position
 	next    uint64 // number of the next segment to make
 
@@ -34,7 +35,7 @@ type retention struct {
 func (t *retention) start(l *Log, full, empty []*segment) {
 	t.released = make(chan struct{}, 1)
 	t.durable = make([]chat.Position, len(l.partitions))
-	t.segs, t.empty, t.next = append(t.segs, full...), empty, 1
+	t.segs, t.begun, t.empty, t.next = append(t.segs, full...), len(full) > 0, empty, 1
 	for _, s := range append(t.segs[:len(t.segs):len(t.segs)], empty...) {
 		t.next = s.number + 1
 	}
@@ -44,9 +45,9 @@ func (t *retention) start(l *Log, full, empty []*segment) {
 func (t *retention) release(partition int, upTo chat.Position) {
 	t.mu.Lock()
 	t.durable[partition] = max(t.durable[partition], upTo)
-	idle := len(t.segs) > 1 && t.segs[0].through(t.durable)
+	idle := t.idle()
 	t.mu.Unlock()
-	if idle {
+	if idle > 0 {
 		signal(t.released)
 	}
 }
@@ -58,16 +59,26 @@ func (t *retention) rolled(before *segment, endBytes int64, ends []chat.Position
 	if before != nil {
 		before.endBytes, before.last = endBytes, ends
 	}
-	t.segs = append(t.segs, next)
+	t.segs, t.begun = append(t.segs, next), false
+	t.mu.Unlock()
+}
+
+// began notes that the segment written now has its first durable block.
+func (t *retention) began() {
+	t.mu.Lock()
+	t.begun = true
 	t.mu.Unlock()
 	signal(t.released)
 }
 
-// idle counts the segments that nobody needs. The last two are never among
-// them: the last may have no block yet, and then the one before it alone says
-// where the partitions end.
+// idle counts the segments that nobody needs. While the last has no block, the
+// one before it alone says where the partitions end.
 func (t *retention) idle() (n int) {
-	for n < len(t.segs)-2 && t.segs[n].through(t.durable) {
+	most := len(t.segs) - 1
+	if !t.begun {
+		most--
+	}
+	for n < most && t.segs[n].through(t.durable) {
 		n++
 	}
 	return n
