@@ -38,8 +38,8 @@ var inflaters = sync.Pool{New: func() any {
 }}
 
 // inflate returns what wire, a message and inflateTail, stands for. It stops
-// when more than maxBytes have come out. The buffer may be nil, as after an
-// error.
+// when more than maxBytes have come out, which takes a buffer of at most twice
+// as much. After an error there is none.
 func inflate(wire []byte, maxBytes int) (out *buffer, bad *Error) {
 	z := inflaters.Get().(*inflater)
 	z.src.Reset(wire)
@@ -50,9 +50,8 @@ func inflate(wire []byte, maxBytes int) (out *buffer, bad *Error) {
 	for err == nil && out.len() <= maxBytes {
 		out = out.reserve(1)
 		var n int
-		room := min(cap(out.bytes), maxBytes+1)
-		n, err = z.out.Read(out.bytes[out.len():room])
-		out.bytes = out.bytes[:out.len()+n]
+		n, err = z.out.Read(out.bytes[len(out.bytes):cap(out.bytes)])
+		out.bytes = out.bytes[:len(out.bytes)+n]
 	}
 	rest := wire[len(wire)-z.src.Len():]
 	z.src.Reset(nil)

@@ -263,6 +263,10 @@ func TestPayloadIsLentInPlace(t *testing.T) {
 	if &ev.Payload[0] != &in[n+6] || r.part != nil {
 		t.Error("the message was copied")
 	}
+	feed(t, &r, &Limits{}, client(0x01, "begun"))
+	if _, ev, _, _ = r.Next(in, &Limits{}); &ev.Payload[0] != &in[6] {
+		t.Error("the ping inside a message was copied")
+	}
 }
 
 // Memory follows what has come, not what was announced.
