@@ -1,0 +1,175 @@
+// Package bench measures a server from outside: an open-loop load, latencies
+// from when a message was due (no coordinated omission), HDR histograms, the
+// server's processor time and memory as the kernel counts them. A run in which
+// the load itself fell behind its schedule says that it is invalid.
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Options say what to measure.
+type Options struct {
+	Profile     string        // one of Profiles
+	Connections int           // sessions; 0 is the profile's own number
+	Rate        float64       // messages a second; 0 is the profile's own
+	PerWrite    int           // messages a write; 0 is the profile's own
+	Size        int           // bytes of content, at least 8; 0 is 100
+	Warmup      time.Duration // before it counts; 0 is 3 s
+	Duration    time.Duration // that counts; 0 is the profile's own
+	Dir         string        // where the server's data goes; "" is a temporary folder
+	ServerFlags []string      // passed to `rookery serve` behind the profile's own
+	Version     string        // of the program, for the fingerprint
+	Progress    io.Writer     // a line now and then
+}
+
+// Percentiles of a histogram, in microseconds.
+type Percentiles struct {
+	Count int64 `json:"count"`
+	P50   int64 `json:"p50_us"`
+	P90   int64 `json:"p90_us"`
+	P99   int64 `json:"p99_us"`
+	P999  int64 `json:"p999_us"`
+	Max   int64 `json:"max_us"`
+}
+
+func percentiles(h *hdrhistogram.Histogram) Percentiles {
+	return Percentiles{h.TotalCount(), h.ValueAtQuantile(50), h.ValueAtQuantile(90), h.ValueAtQuantile(99), h.ValueAtQuantile(99.9), h.Max()}
+}
+
+// Result is what a run found; one line of JSON.
+type Result struct {
+	Profile     string      `json:"profile"`
+	When        time.Time   `json:"when"`
+	Machine     Machine     `json:"machine"`
+	Connections int         `json:"connections"`
+	Rate        float64     `json:"rate,omitempty"` // asked for, messages a second
+	PerWrite    int         `json:"per_write,omitempty"`
+	SizeBytes   int         `json:"size_bytes,omitempty"`
+	ServerFlags []string    `json:"server_flags,omitempty"`
+	Seconds     float64     `json:"seconds,omitempty"` // that counted
+	Valid       bool        `json:"valid"`
+	Invalid     []string    `json:"invalid,omitempty"` // why not
+	Sent        uint64      `json:"sent,omitempty"`
+	Accepted    uint64      `json:"accepted,omitempty"` // acknowledged as durable
+	Refused     uint64      `json:"refused,omitempty"`
+	Stored      uint64      `json:"stored,omitempty"`    // at the end of the load
+	Delivered   uint64      `json:"delivered,omitempty"` // at the end of the load
+	Receipts    uint64      `json:"receipts,omitempty"`
+	AcceptedPS  float64     `json:"accepted_per_second,omitempty"`
+	StoredPS    float64     `json:"stored_per_second,omitempty"`
+	DeliveredPS float64     `json:"delivered_per_second,omitempty"`
+	DrainedSecs float64     `json:"drained_seconds,omitempty"` // until everything was stored and delivered
+	ReadBack    uint64      `json:"read_back,omitempty"`       // bodies compared with the store's afterwards
+	Delivery    Percentiles `json:"delivery"`
+	Ack         Percentiles `json:"ack"`
+	LoadLag     Percentiles `json:"load_lag"`
+
+	ServerCPUPerMessageUs float64      `json:"server_cpu_us_per_message,omitempty"`
+	ServerCores           float64      `json:"server_cores,omitempty"`
+	LoadCores             float64      `json:"load_cores,omitempty"`
+	BytesPerConnection    float64      `json:"bytes_per_connection,omitempty"`
+	EmptyBytes            int64        `json:"empty_bytes,omitempty"`
+	SettledBytes          int64        `json:"settled_bytes,omitempty"`
+	PeakBytes             int64        `json:"peak_bytes,omitempty"`
+	NeighboursBefore      *Percentiles `json:"neighbours_before,omitempty"`
+	FrozenGot             uint64       `json:"frozen_got,omitempty"`
+	FrozenWaiting         uint64       `json:"frozen_waiting,omitempty"`
+}
+
+// Machine is where it ran.
+type Machine struct {
+	CPUs    int    `json:"cpus"`
+	Model   string `json:"model"`
+	Kernel  string `json:"kernel"`
+	Go      string `json:"go"`
+	Version string `json:"version"` // of the program; "+dirty" when its tree was
+	Memory  int64  `json:"memory_bytes"`
+}
+
+func machine(version string) Machine {
+	m := Machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), Version: version}
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(b)) {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+			m.Model = strings.TrimSpace(v)
+			break
+		}
+	}
+	b, _ = os.ReadFile("/proc/sys/kernel/osrelease")
+	m.Kernel = strings.TrimSpace(string(b))
+	b, _ = os.ReadFile("/proc/meminfo")
+	fmt.Sscanf(string(b), "MemTotal: %d kB", &m.Memory)
+	m.Memory <<= 10
+	return m
+}
+
+// Profiles are what can be measured.
+var Profiles = []struct{ Name, What string }{
+	{"idle", "resident bytes per idle session, after each has received a message"},
+	{"trickle", "open-loop Poisson sends from many sessions: delivery and acknowledgement latency"},
+	{"firehose", "many packets a write, as much as the log takes: accepted, stored, delivered"},
+	{"slow", "one reader stops reading while the others go on"},
+}
+
+// ErrInvalid says that the load could not keep its own schedule.
+var ErrInvalid = errors.New("bench: the run is invalid")
+
+// Run measures. The result is valid to print whenever it is not nil, also with
+// ErrInvalid.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	profile, ok := map[string]func(context.Context, *Options, *Result) error{
+		"idle": idle, "trickle": trickle, "firehose": firehose, "slow": slow,
+	}[o.Profile]
+	if !ok {
+		return nil, fmt.Errorf("bench: unknown profile %q", o.Profile)
+	}
+	if o.Size == 0 {
+		o.Size = 100
+	}
+	if o.Size < 8 {
+		return nil, errors.New("bench: a message has at least 8 bytes, for the time it was due")
+	}
+	if o.Warmup == 0 {
+		o.Warmup = 3 * time.Second
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	if o.Dir == "" {
+		dir, err := os.MkdirTemp("", "rookery-bench-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		o.Dir = dir
+	}
+	r := &Result{Profile: o.Profile, When: time.Now().UTC(), Machine: machine(o.Version), Valid: true}
+	if err := profile(ctx, &o, r); err != nil {
+		return nil, err
+	}
+	if r.Valid = len(r.Invalid) == 0; !r.Valid {
+		return r, ErrInvalid
+	}
+	return r, nil
+}
+
+// WriteJSON writes the result as one line.
+func (r *Result) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	waitEvents = 1024
+	readBytes  = 256 << 10
+)
+
+// loop is the load side's event loop: all sockets of a load in one goroutine,
+// so that the load costs little and the server's figures stand out.
+type loop struct {
+	ep     int
+	events []unix.EpollEvent
+	conns  []*conn // by descriptor
+	buf    []byte
+	nowNs  int64 // monotonic, refreshed after each wait
+	base   time.Time
+	failed error // the first fault of a connection
+	open   int
+}
+
+func newLoop() (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("bench: epoll: %w", err)
+	}
+	l := &loop{ep: ep, events: make([]unix.EpollEvent, waitEvents), buf: make([]byte, readBytes), base: time.Now()}
+	l.clock()
+	return l, nil
+}
+
+func (l *loop) close() {
+	for _, c := range l.conns {
+		if c != nil {
+			unix.Close(c.fd)
+		}
+	}
+	unix.Close(l.ep)
+}
+
+// clock refreshes and returns the time of the loop in ns since it began.
+func (l *loop) clock() int64 {
+	l.nowNs = int64(time.Since(l.base))
+	return l.nowNs
+}
+
+// wall is a time of the loop as wall-clock time.
+func (l *loop) wall(ns int64) time.Time { return l.base.Add(time.Duration(ns)) }
+
+// dial begins a connection from a source address of the loopback range.
+func (l *loop) dial(to netip.AddrPort, from netip.Addr, c *conn) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("bench: socket: %w", err)
+	}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: from.As4()}); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("bench: bind %v: %w", from, err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return fmt.Errorf("bench: connect: %w", err)
+	}
+	for len(l.conns) <= fd {
+		l.conns = append(l.conns, nil)
+	}
+	c.fd, c.loop = fd, l
+	l.conns[fd] = c
+	l.open++
+	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0x7fffffff})
+}
+
+// want tells epoll what a connection waits for.
+func (l *loop) want(c *conn, write, read bool) {
+	var ev uint32
+	if read {
+		ev |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if write {
+		ev |= unix.EPOLLOUT
+	}
+	unix.EpollCtl(l.ep, unix.EPOLL_CTL_MOD, c.fd, &unix.EpollEvent{Fd: int32(c.fd), Events: ev})
+}
+
+// poll serves the sockets that are ready, waiting for some until a time of the
+// loop at most.
+func (l *loop) poll(untilNs int64) error {
+	wait := max(untilNs-l.clock(), 0)
+	n, err := epollWait(l.ep, l.events, wait)
+	if err != nil {
+		return fmt.Errorf("bench: epoll: %w", err)
+	}
+	l.clock()
+	for _, ev := range l.events[:n] {
+		if c := l.conns[ev.Fd]; c != nil {
+			c.ready(ev.Events)
+		}
+	}
+	return l.failed
+}
+
+// epollWait is epoll_pwait2, which waits to the ns: a schedule in ms would blur
+// what is measured.
+func epollWait(ep int, events []unix.EpollEvent, ns int64) (int, error) {
+	ts := unix.NsecToTimespec(ns)
+	n, _, e := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(ep), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	if e == unix.EINTR {
+		return 0, nil
+	}
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), nil
+}
+
+// drop closes a connection.
+func (l *loop) drop(c *conn, err error) {
+	if c.fd < 0 {
+		return
+	}
+	unix.Close(c.fd)
+	l.conns[c.fd] = nil
+	c.fd = -1
+	l.open--
+	if err != nil && l.failed == nil {
+		l.failed = fmt.Errorf("bench: connection of %s: %w", c.user, err)
+	}
+}

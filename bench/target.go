@@ -1,0 +1,201 @@
+package bench
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rookery-chat/rookery/internal/auth"
+)
+
+const (
+	startWithin = 60 * time.Second
+	stopWithin  = 60 * time.Second
+	tokenFor    = 12 * time.Hour
+	ticksASec   = 100 // USER_HZ, which /proc counts processor time in
+)
+
+// target is a server under measurement: a child process of its own, so that its
+// processor time and memory are its own.
+type target struct {
+	cmd     *exec.Cmd
+	sockets netip.AddrPort
+	admin   string
+	data    string
+	dev     auth.Key
+	stderr  string
+}
+
+// startTarget runs `rookery serve` of this very program in a fresh data folder.
+func startTarget(dir string, flags ...string) (*target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	t := &target{data: filepath.Join(dir, "data"), stderr: filepath.Join(dir, "server.log")}
+	log, err := os.Create(t.stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	t.cmd = exec.Command(self, append([]string{"serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--data=" + t.data, "--log-level=warn"}, flags...)...)
+	t.cmd.Stderr = log
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := t.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if err := t.readReady(out); err != nil {
+		t.kill()
+		return nil, fmt.Errorf("bench: the server did not start: %w (%s)", err, tail(t.stderr))
+	}
+	t.dev, err = auth.LoadDevKey(t.data)
+	return t, err
+}
+
+// readReady reads what serve prints until it says ready.
+func (t *target) readReady(out io.Reader) error {
+	ready := make(chan error, 1)
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			what, value, _ := strings.Cut(lines.Text(), " ")
+			value = strings.TrimSpace(value)
+			switch what {
+			case "sockets":
+				address := strings.TrimSuffix(strings.TrimPrefix(value, "ws://"), "/ws/<user>")
+				t.sockets, _ = netip.ParseAddrPort(address)
+			case "admin":
+				t.admin = strings.TrimSuffix(value, "/")
+			case "ready":
+				ready <- nil
+				io.Copy(io.Discard, out)
+				return
+			}
+		}
+		ready <- errors.New("it ended")
+	}()
+	select {
+	case err := <-ready:
+		return err
+	case <-time.After(startWithin):
+		return errors.New("it took too long")
+	}
+}
+
+func (t *target) token(user string) (string, error) {
+	return t.dev.Sign(auth.NewClaims("", user, "", tokenFor))
+}
+
+func (t *target) kill() {
+	t.cmd.Process.Kill()
+	t.cmd.Wait()
+}
+
+// stop ends the server the ordinary way.
+func (t *target) stop() error {
+	t.cmd.Process.Signal(syscall.SIGTERM)
+	done := make(chan error, 1)
+	go func() { done <- t.cmd.Wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopWithin):
+		t.cmd.Process.Kill()
+		return errors.New("bench: the server did not stop")
+	}
+}
+
+// cpu is the processor time the server has used.
+func (t *target) cpu() time.Duration { return processCPU(t.cmd.Process.Pid) }
+
+func processCPU(pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	s := string(b)
+	fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * time.Second / ticksASec
+}
+
+// resident is the server's resident memory in bytes.
+func (t *target) resident() int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.cmd.Process.Pid))
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// metric sums a metric of the server over its labels.
+func (t *target) metric(name string) (float64, error) {
+	r, err := http.Get(t.admin + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	sum, found := 0.0, false
+	lines := bufio.NewScanner(r.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		rest, ok := strings.CutPrefix(lines.Text(), name)
+		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+			continue
+		}
+		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		if err != nil {
+			return 0, err
+		}
+		sum, found = sum+v, true
+	}
+	if !found {
+		return 0, fmt.Errorf("bench: the server has no metric %s", name)
+	}
+	return sum, lines.Err()
+}
+
+// settle asks the server to collect its garbage and waits until its memory
+// stands still.
+func (t *target) settle() int64 {
+	last := int64(0)
+	for range 30 {
+		if r, err := http.Get(t.admin + "/debug/pprof/heap?gc=1"); err == nil {
+			io.Copy(io.Discard, r.Body)
+			r.Body.Close()
+		}
+		now := t.resident()
+		if diff := now - last; diff < 256<<10 && diff > -(256<<10) {
+			return now
+		}
+		last = now
+		time.Sleep(time.Second)
+	}
+	return last
+}
+
+func tail(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b[max(len(b)-500, 0):])
+}
