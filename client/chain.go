@@ -28,6 +28,7 @@ func (s *session) link(pos chat.Position, gap uint64) (take bool, err error) {
 // one.
 func (s *session) took() error {
 	s.links++
+	s.wakeReads()
 	if s.c.in.sendOnly && s.window > 0 && s.links >= s.window {
 		return errBehind
 	}
@@ -122,4 +123,35 @@ func (s *session) jump(pos chat.Position, e Event) {
 	} else if in.sendOnly {
 		in.mine = max(in.mine, pos)
 	}
+	s.wakeReads()
+}
+
+// wakeReads writes the read marks that the chain has come up to. c.mu is held.
+func (s *session) wakeReads() {
+	if len(s.unsent) > 0 {
+		s.c.wakeWriter()
+	}
+}
+
+// forgets reports whether the server's end of the session was that it does not
+// have our position, and makes this client go by the server's word from now on:
+// the server lost data, or is another one. A position that Options.From gave is
+// not forgotten but a fault. c.mu is not held.
+func (s *session) forgets(code chat.Code) bool {
+	in := &s.c.in
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if code != chat.CodeBadPosition || !in.known || s.welcomed {
+		return false
+	}
+	s.c.log.Warn("the server does not have this device's position; history has what is missing", "position", in.mine)
+	in.known = false
+	for i := range in.queue {
+		in.queue[i].pos = 0 // positions of a log that is gone
+	}
+	if in.given != nil {
+		in.given.pos = 0
+	}
+	in.tell(Truncated{in.mine})
+	return true
 }

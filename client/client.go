@@ -35,6 +35,9 @@ import (
 // ErrClosed says that the client was closed.
 var ErrClosed = errors.New("client: closed")
 
+// ErrInUse says that another process has the state file open.
+var ErrInUse = errors.New("another process uses it: give each process a device of its own")
+
 // resumeNow is the wire's word for FromNow.
 const resumeNow = packet.ResumeNow
 

@@ -2,6 +2,8 @@ package client
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -43,10 +45,32 @@ func (s *session) event(ev frame.Event) error {
 	case frame.OpPong:
 		return nil
 	case frame.OpClose:
-		return chat.Errorf(chat.CodeUnavailable, "the server closed the connection with code %d %q; it is made again", ev.Code, ev.Payload)
+		return s.onClose(ev)
 	}
 	return broken("a text message")
 }
+
+// onClose takes in a close frame, whose code says what a bye would have said.
+func (s *session) onClose(ev frame.Event) error {
+	e := chat.Errorf(chat.CodeUnavailable, "the server closed the connection with code %d %q; it is made again", ev.Code, ev.Payload)
+	switch {
+	case ev.Code >= closeOfCode && ev.Code < 5000:
+		e = chat.Errorf(chat.Code(ev.Code-closeOfCode), "the server closed the connection: %s", ev.Payload)
+	case slices.Contains(closeFaults, ev.Code):
+		e = chat.Errorf(chat.CodeProtocol, "the server closed the connection with code %d %q: a fault of this program", ev.Code, ev.Payload)
+	}
+	if s.bye == nil && !s.closing.Load() {
+		s.said = e
+	}
+	return e
+}
+
+// closeOfCode plus a code is the code of a close.
+const closeOfCode = 4000
+
+// closeFaults are the codes of closes that coming back does not mend: RFC 6455
+// broken, a text message, bad UTF-8, a message too big.
+var closeFaults = []uint16{1002, 1003, 1007, 1009}
 
 func (s *session) packets(message []byte) error {
 	for len(message) > 0 {
@@ -124,9 +148,9 @@ func (s *session) onWelcome(w packet.Welcome) error {
 		return broken("an unexpected welcome")
 	}
 	if mine := s.received(); w.Resume < mine {
-		s.early = chat.Errorf(chat.CodeBadPosition, "the server is at %v, this device has had %v: it is another server, or one "+
+		s.said = chat.Errorf(chat.CodeBadPosition, "the server is at %v, this device has had %v: it is another server, or one "+
 			"that lost its data; move the state file away to start anew", w.Resume, mine)
-		return s.early
+		return s.said
 	}
 	s.begin(w)
 	return nil
@@ -190,7 +214,10 @@ func (s *session) onOutcome(o packet.Outcome) error {
 }
 
 func (s *session) onTyping(t packet.TypingFrom) error {
-	return s.tell(Typing{Peer: chat.User(t.Peer), On: t.On})
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.in.tell(Typing{Peer: chat.User(t.Peer), On: t.On})
+	return nil
 }
 
 func (s *session) onPresence(p packet.Presence) error {
@@ -198,13 +225,11 @@ func (s *session) onPresence(p packet.Presence) error {
 	if p.Seen > 0 {
 		e.Seen = time.UnixMilli(p.Seen)
 	}
-	return s.tell(e)
-}
-
-func (s *session) tell(e Event) error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	maps.DeleteFunc(s.watching, func(_ uint64, user string) bool { return user == p.Peer })
 	s.c.in.tell(e)
+	s.c.wakeWriter() // another watch may go
 	return nil
 }
 

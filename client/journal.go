@@ -99,7 +99,7 @@ func openLocked(path string) (*os.File, error) {
 		}
 		if err := lockFile(f); err != nil {
 			f.Close()
-			return nil, fmt.Errorf("another process uses it (%w): give each process a device of its own", err)
+			return nil, fmt.Errorf("%w (%w)", ErrInUse, err)
 		}
 		ours, err1 := f.Stat()
 		named, err2 := os.Stat(path)

@@ -25,7 +25,7 @@ const (
 	DefaultOutboxMessages = 10_000
 	DefaultOutboxBytes    = 64 << 20
 	DefaultEventQueue     = 1024
-	DefaultBackoffMin     = 100 * time.Millisecond
+	DefaultBackoffMin     = 500 * time.Millisecond
 	DefaultBackoffMax     = 30 * time.Second
 	DefaultDialTimeout    = 10 * time.Second
 )

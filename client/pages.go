@@ -55,30 +55,36 @@ func (s *session) onError(p packet.Error) error {
 	e := chat.Errorf(p.Code, "%s", p.Text)
 	e.RetryAfter = time.Duration(p.Retry) * time.Millisecond
 	if !s.welcomed {
-		s.early = e
+		s.said = e
 		return nil
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	user, watched := s.watching[p.Req]
+	delete(s.watching, p.Req)
+	retry := p.Code.Action() == chat.ActionRetry
 	switch {
 	case s.c.answer(p.Req, error(e)):
-	case p.Code == chat.CodeExpired:
+	case p.Req == 0 && p.Code == chat.CodeExpired:
 		poke(s.expiring) // the token's end comes near
-	case p.Req == 0 && p.Code.Action() == chat.ActionRetry:
-		s.againReads(e.RetryAfter)
+	case watched && retry:
+		s.unwatched[user] = struct{}{}
+		s.calm(e.RetryAfter)
+	case p.Req == 0 && retry:
+		// One of the read marks may be what the server was too busy for.
+		for peer := range s.c.reads {
+			s.unsent[peer] = struct{}{}
+		}
+		s.calm(e.RetryAfter)
 	default:
 		s.c.in.tell(Problem{Err: e})
 	}
 	return nil
 }
 
-// againReads says all read marks again after a while: one of them may be what
-// the server was too busy for, and they are cumulative. c.mu is held.
-func (s *session) againReads(after time.Duration) {
-	for peer := range s.c.reads {
-		s.unsent[peer] = struct{}{}
-	}
-	s.readAfter = time.Now().Add(max(after, s.c.o.BackoffMin))
+// calm asks for read marks and watches again after a while. c.mu is held.
+func (s *session) calm(after time.Duration) {
+	s.calmUntil = time.Now().Add(max(after, s.c.o.BackoffMin))
 	s.c.wakeWriter()
 }
 

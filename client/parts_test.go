@@ -32,7 +32,7 @@ func TestBackoffIsFullJitterUnderADoublingCeiling(t *testing.T) {
 	if b.ceiling(o) != 200*time.Millisecond {
 		t.Fatalf("after a long session: %v", b.ceiling(o))
 	}
-	if wait := b.next(o, true, time.Minute, ending{wait: time.Hour}); wait < time.Hour || wait > time.Hour+time.Second {
+	if wait := b.next(o, true, time.Minute, ending{wait: time.Hour}); wait != time.Hour {
 		t.Fatalf("asked to wait an hour: %v", wait)
 	}
 	if wait := b.next(o, true, 0, ending{now: true}); wait != 0 {

@@ -184,6 +184,51 @@ func TestFromStartGoesBack(t *testing.T) {
 	receive[client.Message](t, f.c)
 }
 
+// A server that lost data, and says so, is believed: the app is told, and what
+// comes next is taken by its positions.
+func TestServerThatLostItsDataIsBelieved(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	conn.Write(message(9, 0, "nine"))
+	receive[client.Message](t, f.c)
+	f.c.Handled()
+	expect[packet.Mark](t, conn, packet.TypeMark)
+	must(t, f.c.Close(ctx(t)))
+	f.open()
+	conn, err := f.server.Accept()
+	must(t, err)
+	if hello := expect[packet.Hello](t, conn, packet.TypeHello); hello.Resume != 9 {
+		t.Fatalf("resumes at %d", hello.Resume)
+	}
+	conn.Write(&packet.Bye{Code: chat.CodeBadPosition})
+	conn, hello := f.welcome(packet.Welcome{Resume: 2})
+	if hello.Resume != packet.ResumeCursor {
+		t.Fatalf("resumes at %d", hello.Resume)
+	}
+	conn.Write(message(3, 2, "three"))
+	if e := receive[client.Truncated](t, f.c); e.Position != 9 {
+		t.Fatalf("truncated %v", e)
+	}
+	if m := receive[client.Message](t, f.c); m.Place != 3 {
+		t.Fatalf("message %+v", m)
+	}
+	f.c.Handled()
+	if m := expect[packet.Mark](t, conn, packet.TypeMark); m.Pos != 3 {
+		t.Fatalf("marked %v", m.Pos)
+	}
+}
+
+// A position that the caller gave is a fault of the caller.
+func TestImpossibleFrom(t *testing.T) {
+	f := newFixture(t, func(o *client.Options) { o.From = "99" })
+	conn, err := f.server.Accept()
+	must(t, err)
+	expect[packet.Hello](t, conn, packet.TypeHello)
+	conn.Write(&packet.Bye{Code: chat.CodeBadPosition, Text: "the log ends before 99"})
+	<-f.c.Done()
+	wantCode(t, f.c.Err(), chat.CodeBadPosition)
+}
+
 func TestServerBehindTheClientIsAnError(t *testing.T) {
 	f := newFixture(t, nil)
 	conn, _ := f.welcome(packet.Welcome{})

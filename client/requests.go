@@ -33,8 +33,9 @@ type Chat struct {
 	Mine      chat.Position // how far the user has read it
 }
 
-// ChatsPage is one page of the user's chats, newest first. The next one is of
-// before the time of the last one's Last.ID.
+// ChatsPage is one page of the user's chats, newest first. For the next one ask
+// before a millisecond after the time of the last one's Last.ID, and drop what
+// comes again: so none is lost that has the same millisecond.
 type ChatsPage struct {
 	Chats []Chat
 	More  bool
@@ -110,7 +111,7 @@ func (c *Client) Unwatch(users ...string) error {
 				delete(s.unwatched, u)
 			}
 		}
-		for some := range slices.Chunk(users, watchUsers) {
+		for some := range slices.Chunk(users, unwatchUsers) {
 			c.say(&packet.Unwatch{Users: some})
 		}
 	})

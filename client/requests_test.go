@@ -162,6 +162,10 @@ func TestReadMarks(t *testing.T) {
 	f := newFixture(t, nil)
 	conn, _ := f.welcome(packet.Welcome{})
 	must(t, f.c.MarkRead("bob", 5))
+	must(t, f.c.Connected(ctx(t)))
+	must(t, f.c.Typing("bob", true))
+	expect[packet.Typing](t, conn, packet.TypeTyping) // 5 is not reached yet
+	conn.Write(&packet.CaughtUp{Pos: 5})
 	must(t, f.c.MarkRead("bob", 4)) // never back
 	if r := expect[packet.Read](t, conn, packet.TypeRead); string(r.Peer) != "bob" || r.Pos != 5 {
 		t.Fatalf("read %+v", r)

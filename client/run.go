@@ -12,7 +12,7 @@ import (
 type ending struct {
 	err  error
 	stop bool          // coming back does not mend it
-	wait time.Duration // what the server asked for, 0 is nothing
+	wait time.Duration // what the server asks for at least
 	url  string        // where to, "" is Options.URL
 	now  bool          // come back without a wait: the session did nothing wrong
 }
@@ -114,10 +114,7 @@ func (b *backoff) next(o Options, welcomed bool, lived time.Duration, end ending
 	}
 	wait := rand.N(b.ceiling(o) + 1)
 	b.failures++
-	if end.wait > 0 {
-		return end.wait + min(wait, end.wait/2)
-	}
-	return wait
+	return max(wait, end.wait) // which the server has spread already
 }
 
 func (b *backoff) ceiling(o Options) time.Duration {

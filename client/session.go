@@ -49,7 +49,7 @@ type session struct {
 	reader   frame.Reader
 	welcomed bool
 	bye      *packet.Bye
-	early    error // what the server said before a welcome
+	said     error // what the server said of the session's end, without a bye
 	links    int   // messages and copies of the chain, in this session
 
 	heard   atomic.Int64 // when the server was last heard, ns since began
@@ -61,13 +61,16 @@ type session struct {
 	refreshed chan struct{} // expires has changed
 	expiring  chan struct{} // the server warns that it comes near
 	leaving   bool          // the server said bye: nothing more is sent
-	readAfter time.Time     // the server was too busy for read marks until then
+	calmUntil time.Time     // the server was too busy for read marks and watches
 	marked    chat.Position
 	ping      []byte // the payload of a ping that waits for its pong
 	pinged    bool
 	asked     time.Duration       // when we last sent a ping, since began
 	unsent    map[string]struct{} // peers whose read mark is to be written
 	unwatched map[string]struct{} // users whose watch is to be written
+	watching  map[uint64]string   // watches without an answer, by request
+	markedAt  time.Time
+	markLinks int // links when the last mark was written
 	pace      pace
 }
 
@@ -113,12 +116,13 @@ func (s *session) ending(err error) ending {
 		e.RetryAfter = time.Duration(s.bye.Retry) * time.Millisecond
 		end := endingOf(e)
 		end.url = s.bye.URL
+		end.stop = end.stop && !s.forgets(e.Code)
 		return end
 	}
 	var e *chat.Error
 	switch {
-	case s.early != nil:
-		return endingOf(s.early)
+	case s.said != nil:
+		return endingOf(s.said)
 	case err == errBehind:
 		return ending{err: err, now: true}
 	case errors.As(err, &e):
@@ -172,9 +176,9 @@ func (s *session) deadline() time.Time {
 	return time.Now().Add(s.patience())
 }
 
-// patience is for how long a server may neither be heard nor read: it may stop
-// reading for a while when it has too much to do.
-func (s *session) patience() time.Duration { return 2*s.heartbeat + s.c.o.DialTimeout }
+// patience is for how long a server may neither be heard, which is pinged after
+// a heartbeat, nor read, as it may have too much to do for a while.
+func (s *session) patience() time.Duration { return s.heartbeat + s.c.o.DialTimeout }
 
 func (s *session) hello() error {
 	s.c.mu.Lock()
@@ -217,7 +221,7 @@ func (s *session) begin(w packet.Welcome) {
 	for peer := range c.reads {
 		s.unsent[peer] = struct{}{}
 	}
-	s.unwatched = maps.Clone(c.watched)
+	s.unwatched, s.watching = maps.Clone(c.watched), map[uint64]string{}
 	for _, r := range c.requests {
 		r.sent = false
 	}

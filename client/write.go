@@ -12,8 +12,12 @@ import (
 // soonBytes bounds the packets that wait in Client.soon.
 const soonBytes = 16 << 10
 
-// watchUsers is how many users one packet watches or unwatches.
-const watchUsers = 64
+// unwatchUsers is how many users one packet unwatches.
+const unwatchUsers = 64
+
+// markEvery is the least time between two marks, unless a good part of the
+// server's window is used up.
+const markEvery = 50 * time.Millisecond
 
 // write writes one frame.
 func (s *session) write(op frame.Op, payload []byte) error {
@@ -86,13 +90,19 @@ func (s *session) gather(dst []byte) gathered {
 	g := gathered{pong: s.ping, pinged: s.pinged, closing: c.closing}
 	s.ping, s.pinged = nil, false
 	dst, g.wait = s.gatherPing(dst)
-	if wait := s.readAfter.Sub(now); wait > 0 {
-		g.wait = min(g.wait, wait)
+	for _, at := range []time.Time{s.calmUntil, s.markedAt.Add(markEvery)} {
+		if wait := at.Sub(now); wait > 0 {
+			g.wait = min(g.wait, wait)
+		}
 	}
 	dst = append(dst, c.soon...)
 	c.soon = c.soon[:0]
-	dst = s.gatherMarks(dst)
+	dst = s.gatherMark(dst, now)
 	dst = s.gatherRequests(dst)
+	if now.After(s.calmUntil) {
+		dst = s.gatherReads(dst)
+		dst = s.gatherWatches(dst)
+	}
 	s.pace.bytes.take(len(dst), now)
 	if !c.closing && !s.leaving {
 		var wait time.Duration
@@ -116,19 +126,24 @@ func (s *session) gatherPing(dst []byte) ([]byte, time.Duration) {
 	return p.AppendTo(dst), s.heartbeat
 }
 
-func (s *session) gatherMarks(dst []byte) []byte {
-	c := s.c
-	if c.in.kept > s.marked && !c.in.sendOnly {
-		s.marked = c.in.kept
-		m := packet.Mark{Pos: s.marked}
-		dst = m.AppendTo(dst)
-		s.pace.packets.take(1, time.Now())
-	}
-	if time.Now().Before(s.readAfter) {
+func (s *session) gatherMark(dst []byte, now time.Time) []byte {
+	in := &s.c.in
+	urgent := s.c.closing || s.window > 0 && s.links-s.markLinks >= s.window/4
+	if in.kept <= s.marked || in.sendOnly || !urgent && now.Sub(s.markedAt) < markEvery {
 		return dst
 	}
+	s.marked, s.markedAt, s.markLinks = in.kept, now, s.links
+	m := packet.Mark{Pos: s.marked}
+	s.pace.packets.take(1, now)
+	return m.AppendTo(dst)
+}
+
+func (s *session) gatherReads(dst []byte) []byte {
 	for peer := range s.unsent {
-		r := packet.Read{Peer: []byte(peer), Pos: c.reads[peer]}
+		if s.c.reads[peer] > s.c.in.mine {
+			continue // of history: the server takes it when the chain is there
+		}
+		r := packet.Read{Peer: []byte(peer), Pos: s.c.reads[peer]}
 		dst = r.AppendTo(dst)
 		delete(s.unsent, peer)
 		s.pace.packets.take(1, time.Now())
@@ -137,7 +152,7 @@ func (s *session) gatherMarks(dst []byte) []byte {
 }
 
 func (s *session) gatherRequests(dst []byte) []byte {
-	waiting := 0
+	waiting := len(s.watching)
 	for _, r := range s.c.requests {
 		if r.sent {
 			waiting++
@@ -154,25 +169,24 @@ func (s *session) gatherRequests(dst []byte) []byte {
 			s.pace.packets.take(1, time.Now())
 		}
 	}
-	return s.gatherWatches(dst)
+	return dst
 }
 
+// gatherWatches asks for one user a packet, as one that is refused takes those
+// after it along. A user's presence is the answer.
 func (s *session) gatherWatches(dst []byte) []byte {
-	var users []string
-	for u := range s.unwatched {
-		if len(users) == watchUsers {
+	for user := range s.unwatched {
+		if len(s.watching) >= s.requests {
 			break
 		}
-		users = append(users, u)
-		delete(s.unwatched, u)
+		delete(s.unwatched, user)
+		s.c.lastReq++
+		s.watching[s.c.lastReq] = user
+		w := packet.Watch{Req: s.c.lastReq, Users: []string{user}}
+		dst = w.AppendTo(dst)
+		s.pace.packets.take(1, time.Now())
 	}
-	if len(users) == 0 {
-		return dst
-	}
-	s.c.lastReq++
-	w := packet.Watch{Req: s.c.lastReq, Users: users}
-	s.pace.packets.take(1, time.Now())
-	return w.AppendTo(dst)
+	return dst
 }
 
 // gatherSends takes sends from the outbox, in order, and returns how long to
