@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -215,7 +216,7 @@ func (s *session) begin(w packet.Welcome) {
 	}
 	c.journal.setNode(c.node, c.offset)
 	c.maxBytes = w.Limits[packet.LimitContent]
-	s.expires = c.ourTime(w.Expires)
+	s.expires = c.ourTime(cmp.Or(w.Expires, math.MaxInt64))
 	s.marked = c.in.welcome(w.Resume)
 	s.unsent = map[string]struct{}{}
 	for peer := range c.reads {

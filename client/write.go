@@ -233,12 +233,9 @@ func (c *Client) say(p interface{ AppendTo([]byte) []byte }) {
 func (s *session) refreshLoop() {
 	for {
 		s.c.mu.Lock()
-		left := time.Until(s.expires)
+		wait := refreshWait(time.Until(s.expires))
 		s.c.mu.Unlock()
-		if left <= 0 {
-			return // the server says what follows
-		}
-		t := time.NewTimer(max(left*4/5, refreshMin))
+		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
 			s.refresh()
@@ -253,8 +250,14 @@ func (s *session) refreshLoop() {
 	}
 }
 
-// refreshMin is the least time between two questions for a new token.
-const refreshMin = 20 * time.Millisecond
+// refreshWait is how long to wait before asking for a new token, for a time that
+// the one in use has left; past its end, the server's leeway.
+func refreshWait(left time.Duration) time.Duration {
+	if left <= 0 {
+		return time.Second
+	}
+	return max(left/5*4, 20*time.Millisecond)
+}
 
 func (s *session) refresh() {
 	token, err := s.c.o.Token(s.ctx)
