@@ -107,7 +107,7 @@ func TestPositions(t *testing.T) {
 	if chat.NewPosition(1, 0) <= chat.NewPosition(0, chat.MaxOffset) {
 		t.Error("a later epoch is not above")
 	}
-	if p := chat.NewPosition(1, chat.MaxOffset+2); p.Epoch() != 1 || p.Offset() != 1 {
+	if p := chat.NewPosition(2, chat.MaxOffset+2); p.Epoch() != 2 || p.Offset() != 1 {
 		t.Errorf("too large an offset changes the epoch: %v", p)
 	}
 }

@@ -128,6 +128,24 @@ func TestAbsentIsZero(t *testing.T) {
 	}
 }
 
+// Integers around each width's bounds are as short as the library's shortest.
+func TestShortestIntegers(t *testing.T) {
+	for bits := range 64 {
+		for _, d := range []int64{-1, 0, 1} {
+			v := int64(1)<<bits + d
+			for _, x := range []codec{&Mark{Pos: chat.Position(v)}, &Message{Late: v}, &Message{Late: -v}} {
+				want := encodeReference(typeOf(x), wire(x), 0)
+				if m, ok := x.(*Message); ok {
+					want = encodeReference(TypeMessage, wire(m)[:7], 0)
+				}
+				if b := x.AppendTo(nil); !bytes.Equal(b, want) && v > 0 {
+					t.Errorf("%d: % x, the library has % x", v, b, want)
+				}
+			}
+		}
+	}
+}
+
 func TestNilAndEmptyContentDiffer(t *testing.T) {
 	for _, content := range [][]byte{nil, {}} {
 		p, _, err := Next((&Copy{Content: content}).AppendTo(nil))
@@ -142,7 +160,7 @@ func TestNilAndEmptyContentDiffer(t *testing.T) {
 // just outside its field's range: our answer is the reference's.
 func TestWrongElements(t *testing.T) {
 	wrong := []any{int64(0), int64(-1), int64(-2), int64(256), int64(1 << 16), int64(1 << 32), int64(math.MinInt64), uint64(1 << 63),
-		true, 1.5, "str", "\xff", []byte("bin"), make([]byte, 16), make([]byte, 17), []any{}, []any{int64(1)}, []any{"a", nil, "b"},
+		true, 1.5, "str", "\xff", "a str of 16 byte", []byte("bin"), make([]byte, 16), make([]byte, 17), []any{}, []any{int64(1)}, []any{"a", nil, "b"},
 		[]any{[]any{"x"}}, map[string]any{"k": "v"}, map[string]any{"k": uint64(5)}, map[string]any{}}
 	refused := 0
 	for typ, empty := range codecs {
@@ -155,6 +173,14 @@ func TestWrongElements(t *testing.T) {
 					refused++
 				}
 			}
+		}
+	}
+	for i, field := range wire(&Row{}) {
+		for _, w := range append(wrong, field) {
+			row := wire(&Row{})
+			row[i] = w
+			agree(t, encodeReference(TypeHistoryPage, []any{nil, nil, nil, nil, nil, []any{row, row[:i]}}, 0))
+			agree(t, encodeReference(TypeChatsPage, []any{nil, nil, []any{[]any{nil, nil, nil, nil, row}}}, 0))
 		}
 	}
 	if refused < 500 {

@@ -22,7 +22,7 @@ func TestNextSplitsAMessage(t *testing.T) {
 		if err != nil {
 			t.Fatalf("packet %d: %v", i, err)
 		}
-		if one := x.AppendTo(nil); p.Type != typeOf(x) || !bytes.Equal(msg[:len(msg)-len(rest)], one) {
+		if one := x.AppendTo(nil); p.Type != typeOf(x) || cap(p.Body) != len(p.Body) || !bytes.Equal(msg[:len(msg)-len(rest)], one) {
 			t.Fatalf("packet %d is cut at %d of %d bytes", i, len(msg)-len(rest), len(one))
 		}
 		msg = rest
@@ -66,6 +66,7 @@ func TestNextRefuses(t *testing.T) {
 		"no type":           {0x90},
 		"type is a string":  {0x91, 0xa1, 'a'},
 		"type is negative":  {0x91, 0xff},
+		"type is nil":       {0x91, 0xc0},
 		"type is 256":       {0x91, uint16c, 1, 0},
 		"never-used code":   {0x92, 0x03, 0xc1},
 		"too many elements": append([]byte{array32, 0, 1, 0, 1, 0x03}, make([]byte, MaxElements+1)...),
@@ -102,6 +103,11 @@ func TestMaxElements(t *testing.T) {
 	}
 	if _, rest, err := Next(packetOf(MaxElements - 2)); err != nil || len(rest) != 0 {
 		t.Errorf("at the limit: %v", err)
+	}
+	half := packetOf(MaxElements / 2)
+	half[0] = 0x93
+	if _, _, err := Next(append(half, half[2:]...)); chat.CodeOf(err) != chat.CodeBadPacket {
+		t.Errorf("two arrays over the limit together: %v", err)
 	}
 	if _, _, err := Next(packetOf(MaxElements - 1)); chat.CodeOf(err) != chat.CodeBadPacket {
 		t.Errorf("over the limit: %v", err)

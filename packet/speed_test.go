@@ -60,7 +60,7 @@ func TestHotPacketsAllocateNothing(t *testing.T) {
 // Slices of a decoded hot packet lie in the message and have no room to grow
 // into what follows.
 func TestHotPacketsAlias(t *testing.T) {
-	msg := (&Send{N: 1, ID: testID, To: []byte("bob"), Content: []byte("hello")}).AppendTo(nil)
+	msg := (&Send{N: 1, ID: testID, To: []byte("bob"), Content: []byte("hello"), TTL: 5}).AppendTo(nil)
 	p, _, err := Next(msg)
 	var s Send
 	if err != nil || s.Decode(p) != nil {

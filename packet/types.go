@@ -109,7 +109,7 @@ type Watch struct {
 type Unwatch struct{ Users []string }
 
 // History [8, req, peer, before, limit] asks for messages older than before
-// (nil: from the newest), newest first.
+// (nil: from the newest), newest first. Limit 0 is as many as the server gives.
 type History struct {
 	Req    uint64
 	Peer   string
@@ -118,7 +118,8 @@ type History struct {
 }
 
 // Chats [9, req, before, limit] asks for the user's chats whose newest message
-// is older than before (ms since 1970, 0 is no bound), newest first.
+// is older than before (ms since 1970, 0 is no bound), newest first. Limit 0 is
+// as many as the server gives.
 type Chats struct {
 	Req    uint64
 	Before int64
@@ -294,6 +295,7 @@ type Error struct {
 
 // Bye [48, code, retry, url, text] is the last packet of a session: why it ends,
 // how long to wait before coming back (ms), and where to ("" is the same place).
+// After one that drains, Accepted of sends already taken may still come.
 type Bye struct {
 	Code  chat.Code
 	Retry uint64
