@@ -148,7 +148,7 @@ func refusals() map[string]struct {
 		"broken protocol list":    {with("Sec-WebSocket-Protocol: a b"), 400},
 		"broken extension list":   {with("Sec-WebSocket-Extensions: a; ="), 400},
 		"4097 bytes":              {with("X: " + strings.Repeat("a", 4097-len(with("X: ")))), 431},
-		"no end":                  {bytes.Repeat([]byte("GET "), 1025), 431},
+		"4096 bytes and no end":   {bytes.Repeat([]byte("GET "), 1024), 431},
 		"101 headers":             {with(slices.Repeat([]string{"X: a"}, 101-5)...), 431},
 	}
 	for _, name := range onceHeaders {
