@@ -150,11 +150,13 @@ func TestDeadlineOfAClosedConnection(t *testing.T) {
 		closed:   func(c *Conn, _ error) { closed <- c.ID() },
 	})
 	client, first := openOne(t, e, opened)
-	onLoop(t, e.Loop(0), func(l *Loop) { first.conn.SetDeadline(l.NowMs() + 30) })
+	release := hold(t, e.Loop(0)) // so that the deadline is set just before the end
 	_ = client.Close()
+	e.Loop(0).Post(func(l *Loop) { first.conn.SetDeadline(l.NowMs() + 200) })
+	release()
 	take(t, closed)
 	_, second := openOne(t, e, opened)
-	onLoop(t, e.Loop(0), func(l *Loop) { second.conn.SetDeadline(l.NowMs() + 60) })
+	onLoop(t, e.Loop(0), func(l *Loop) { second.conn.SetDeadline(l.NowMs() + 300) })
 	if id := take(t, passed); id != second.id || second.conn != first.conn {
 		t.Errorf("%x passed, not %x", id, second.id)
 	}
