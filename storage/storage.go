@@ -44,7 +44,10 @@ type Store interface {
 	// after < Pos <= upTo, in order, with their messages, without those
 	// expired at now or erased. Prev of the first is after, of each later one
 	// the entry before it. last is the position up to which the range has been
-	// read: upTo when it is done, else the Pos of the last row looked at.
+	// read: upTo when it is done, else the last entry's Pos. A call may end
+	// before its limit; where it ends without an entry, having stepped over
+	// many rows, last is the last row's Pos, and the next call's first entry
+	// has a Prev that no entry before it had as its Pos.
 	Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error)
 
 	// Waiting counts inbox entries after a position, up to a maximum.

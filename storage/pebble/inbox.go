@@ -1,83 +1,177 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rookery-chat/rookery/chat"
 )
 
-// What one call of Inbox does at most, beside its limit. Where it stops for one
-// of these, last tells the caller to go on.
+// inboxChunk is how many inbox rows are read before their messages are, in the
+// order of the messages' keys: neighbours in a chat are neighbours on disk.
+const inboxChunk = 64
+
+// What one call of Inbox does at most, beside its limit; the chunk that crosses
+// one of these is the last.
 const (
 	maxInboxSkips = 4096    // rows looked at and left out
-	maxInboxBytes = 4 << 20 // of content; the entry that crosses it is the last
+	maxInboxBytes = 4 << 20 // of content
 )
 
-// Inbox implements storage.Store.
+// Inbox implements storage.Store. A call is also ended by maxInboxSkips and
+// maxInboxBytes.
 func (s *Store) Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error) {
 	if err := s.begin(ctx); err != nil {
 		return dst, after, err
 	}
 	defer s.leave()
-	if limit <= 0 && after < upTo {
+	if after >= upTo || limit <= 0 {
 		return dst, after, nil
 	}
-	r := inboxReader{s: s, user: user, limit: limit, now: now, entries: dst, prev: after}
-	stopped := false
-	err = s.scanInbox(ctx, user, after, upTo, func(pos chat.Position, row []byte) (bool, error) {
-		last = pos
-		more, err := r.row(pos, row)
-		stopped = !more
-		return more, err
-	})
-	if err != nil {
+	r := inboxReader{s: s, user: user, now: now, upTo: upTo, prev: after, entries: dst, kept: len(dst)}
+	if err := r.read(ctx, after, limit); err != nil {
 		return dst, after, err
 	}
-	if !stopped {
-		last = upTo
-	}
-	return r.entries, last, nil
+	return r.entries, r.last, nil
 }
 
-// inboxReader gathers the entries of one call of Inbox.
+// inboxReader is one call of Inbox.
 type inboxReader struct {
 	s       *Store
 	user    chat.User
-	limit   int
 	now     int64
+	upTo    chat.Position
 	entries []chat.Entry
-	prev    chat.Position
-	skips   int
-	bytes   int
-	m       chat.Message // the last read: its users' names are used again
-	peer    chat.User    // of the last row
-	chat    chat.ChatID  // with peer
+	kept    int           // entries that were there before
+	prev    chat.Position // of the last entry
+	last    chat.Position // as Inbox returns it
+	skips   int           // rows left out
+	bytes   int           // of content
+
+	refs [inboxChunk]inboxRef
+	m    chat.Message // the last read: its users' names are used again
 }
 
-// row takes one row, and returns false when the call is to end with it.
-func (r *inboxReader) row(pos chat.Position, row []byte) (more bool, err error) {
-	in, err := decodeInbox(row)
+// inboxRef is one row of a chunk, and then its message.
+type inboxRef struct {
+	pos     chat.Position
+	kind    chat.EntryKind
+	found   bool
+	id      chat.ID
+	key     [messageKeyBytes]byte
+	message chat.Message
+}
+
+// read goes through the rows after a position, chunk by chunk.
+func (r *inboxReader) read(ctx context.Context, after chat.Position, limit int) error {
+	rows, err := r.s.db.NewIterWithContext(ctx, inboxRange(r.user, after, r.upTo))
 	if err != nil {
-		return false, err
+		return err
 	}
-	if string(in.peer) != string(r.peer) || r.chat == (chat.ChatID{}) {
-		r.peer = chat.User(in.peer)
-		r.chat = chat.DirectChat(r.user, r.peer)
-	}
-	found, err := r.s.message(tableMessage, r.chat, in.id, r.now, &r.m)
+	defer rows.Close()
+	messages, err := r.s.db.NewIterWithContext(ctx, &messageRange)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if !found {
-		r.skips++
-		return r.skips < maxInboxSkips, nil
+	defer messages.Close()
+	more := rows.First()
+	for more && limit > 0 && r.skips < maxInboxSkips && r.bytes < maxInboxBytes {
+		var n int
+		if n, more, err = r.chunk(rows, min(limit, inboxChunk)); err != nil {
+			return err
+		}
+		if err := r.fetch(messages, n); err != nil {
+			return err
+		}
+		limit -= r.take(n)
 	}
-	r.entries = append(r.entries, chat.Entry{Kind: in.kind, User: r.user, Pos: pos, Prev: r.prev, Message: r.m})
-	r.prev = pos
-	r.limit--
-	r.bytes += len(r.m.Content)
-	return r.limit > 0 && r.bytes < maxInboxBytes, nil
+	switch {
+	case !more:
+		r.last = r.upTo
+	case len(r.entries) > r.kept: // else it is the last row's
+		r.last = r.prev
+	}
+	return errors.Join(rows.Error(), ctx.Err())
+}
+
+// chunk reads up to n rows into refs, from the one that rows is on.
+func (r *inboxReader) chunk(rows *pebble.Iterator, n int) (read int, more bool, err error) {
+	var peer []byte
+	var c chat.ChatID
+	for more = true; more && read < n; more = rows.Next() {
+		row, err := rows.ValueAndErr()
+		if err != nil {
+			return read, false, err
+		}
+		in, err := decodeInbox(row)
+		if err != nil {
+			return read, false, err
+		}
+		if read == 0 || string(in.peer) != string(peer) {
+			peer = append(peer[:0], in.peer...)
+			c = chat.DirectChat(r.user, chat.User(peer))
+		}
+		ref := &r.refs[read]
+		*ref = inboxRef{pos: positionOf(rows.Key()), kind: in.kind, id: in.id}
+		appendMessageKey(ref.key[:0], tableMessage, c, in.id)
+		r.last = ref.pos
+		read++
+	}
+	return read, more, nil
+}
+
+// fetch reads the messages of n refs, in the order of their keys.
+func (r *inboxReader) fetch(messages *pebble.Iterator, n int) error {
+	var order [inboxChunk]*inboxRef
+	for i := range n {
+		order[i] = &r.refs[i]
+	}
+	slices.SortFunc(order[:n], func(a, b *inboxRef) int { return bytes.Compare(a.key[:], b.key[:]) })
+	for _, ref := range order[:n] {
+		if !messages.SeekPrefixGE(ref.key[:]) {
+			if err := messages.Error(); err != nil {
+				return err
+			}
+			continue
+		}
+		row, err := messages.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		expires, err := expiresOf(row)
+		if err != nil {
+			return err
+		}
+		if expired(expires, r.now) {
+			continue
+		}
+		if err := decodeMessage(row, &r.m); err != nil {
+			return err
+		}
+		ref.found, ref.message = true, r.m
+		ref.message.ID = ref.id
+	}
+	return nil
+}
+
+// take makes entries of those of n refs that have their messages.
+func (r *inboxReader) take(n int) (taken int) {
+	for i := range n {
+		ref := &r.refs[i]
+		if !ref.found {
+			r.skips++
+			continue
+		}
+		taken++
+		r.entries = append(r.entries, chat.Entry{Kind: ref.kind, User: r.user, Pos: ref.pos, Prev: r.prev, Message: ref.message})
+		r.prev = ref.pos
+		r.bytes += len(ref.message.Content)
+	}
+	return taken
 }
 
 // Waiting implements storage.Store. It counts rows: those of expired messages
@@ -103,11 +197,18 @@ func (s *Store) scanInbox(ctx context.Context, user chat.User, from, upTo chat.P
 	if from >= upTo {
 		return nil
 	}
-	lower := appendInboxKey(nil, user, from+1)
-	upper := append(appendInboxKey(nil, user, upTo), 0)
-	return s.scan(ctx, lower, upper, func(key, row []byte) (bool, error) {
-		return f(chat.Position(binary.BigEndian.Uint64(key[len(key)-8:])), row)
+	r := inboxRange(user, from, upTo)
+	return s.scan(ctx, r.LowerBound, r.UpperBound, func(key, row []byte) (bool, error) {
+		return f(positionOf(key), row)
 	})
+}
+
+// inboxRange is from < position <= upTo, of which from is the lower.
+func inboxRange(user chat.User, from, upTo chat.Position) *pebble.IterOptions {
+	return &pebble.IterOptions{
+		LowerBound: appendInboxKey(nil, user, from+1),
+		UpperBound: append(appendInboxKey(nil, user, upTo), 0),
+	}
 }
 
 // Truncated implements storage.Store.

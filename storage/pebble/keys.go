@@ -3,6 +3,8 @@ package pebble
 import (
 	"encoding/binary"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/rookery-chat/rookery/chat"
 )
 
@@ -27,6 +29,9 @@ const (
 	expiryKeyBytes  = 1 + 8 + 16 + 16
 )
 
+// messageRange is the whole table of messages.
+var messageRange = pebble.IterOptions{LowerBound: []byte{tableMessage}, UpperBound: []byte{tableMessage + 1}}
+
 // appendUserKey appends the part of a key that all rows of a user share.
 func appendUserKey(dst []byte, table byte, user chat.User) []byte {
 	dst = binary.AppendUvarint(append(dst, table), uint64(len(user)))
@@ -41,6 +46,11 @@ func appendPairKey[S ~string](dst []byte, table byte, user chat.User, other S) [
 
 func appendInboxKey(dst []byte, user chat.User, pos chat.Position) []byte {
 	return binary.BigEndian.AppendUint64(appendUserKey(dst, tableInbox, user), uint64(pos))
+}
+
+// positionOf reads the end of an inbox key.
+func positionOf(key []byte) chat.Position {
+	return chat.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
 }
 
 // appendMessageKey appends the key of a message, or of its stub.

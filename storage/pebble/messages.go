@@ -122,9 +122,7 @@ func (s *Store) Chats(ctx context.Context, user chat.User, before int64, limit i
 // newestOfChats finds the newest unexpired message of each of a user's chats,
 // in order of the peers' names; chats without one are left out.
 func (s *Store) newestOfChats(ctx context.Context, user chat.User, now int64) ([]newest, error) {
-	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: []byte{tableMessage}, UpperBound: []byte{tableMessage + 1},
-	})
+	it, err := s.db.NewIterWithContext(ctx, &messageRange)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,8 @@ const (
 	l0CompactSublevels  = 4  // L0 is compacted from this many sublevels on
 	l0StallSublevels    = 24 // writes stall at this many
 	bloomBitsPerKey     = 10
+	blockBytes          = 8 << 10
+	indexBlockBytes     = 256 << 10
 	firstCompressedTier = 5 // levels above are rewritten soon: not worth the processor
 )
 
@@ -105,6 +107,7 @@ func (o *Options) pebbleOptions(w *watch) *pebble.Options {
 		EventListener:               w.listener(),
 	}
 	for i := range p.Levels {
+		p.Levels[i].BlockSize, p.Levels[i].IndexBlockSize = blockBytes, indexBlockBytes
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
 		p.Levels[i].Compression = compressionOf(i)
 	}

@@ -165,7 +165,7 @@ func (w *inboxSweep) run(it *pebble.Iterator, from []byte) (next []byte, err err
 		if err := w.b.Delete(key, nil); err != nil {
 			return nil, err
 		}
-		w.upTo = chat.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
+		w.upTo = positionOf(key)
 		w.swept++
 		ok = it.Next()
 	}

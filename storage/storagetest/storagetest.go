@@ -142,6 +142,9 @@ func (f *fixture) inbox(user chat.User, after, upTo chat.Position, limit int, no
 			}
 			prev = e.Pos
 		}
+		if len(page) > 0 && last != upTo && last != prev {
+			f.Fatalf("a page whose last entry is at %d ends at %d", prev, last)
+		}
 		all = append(all, page...)
 		if last == upTo {
 			return all
