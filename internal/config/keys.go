@@ -43,14 +43,6 @@ func Find(name string) (Key, bool) {
 	return Key{}, false
 }
 
-func keyNames() []string {
-	names := make([]string, 0, len(keys))
-	for _, k := range keys {
-		names = append(names, k.Name)
-	}
-	return names
-}
-
 const (
 	ms     = int64(time.Millisecond)
 	second = int64(time.Second)

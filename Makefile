@@ -1,0 +1,64 @@
+# Rookery. `make` lists the targets.
+
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10m
+ROUNDS      ?= 50
+PACKAGES    ?= ./...
+
+# The commit goes into the binary where git can tell it.
+VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash autobahn foreign cover docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/rookery
+	$(GO) build -buildvcs=$(VCS) -o bin/ ./cmd/rookery
+
+run: build ## build, and serve on the embedded defaults until Ctrl-C
+	bin/rookery serve
+
+test: ## everything a change has to pass; does all its own set-up, about 20 minutes
+	scripts/test.sh
+
+unit: ## the Go tests alone, without the race detector
+	$(GO) test -p 2 -timeout 10m $(PACKAGES)
+
+lint: ## gofmt, go vet and staticcheck
+	scripts/lint.sh $(STATICCHECK)
+
+fmt: ## format every Go file
+	gofmt -w $$(git ls-files '*.go')
+
+bench: build ## the first figures, as docs/operations.md lists them; some minutes on a quiet machine
+	bin/rookery bench
+
+bench-quick: build ## the same in seconds, to see that they run
+	bin/rookery bench --quick
+
+fuzz: ## every fuzz target, FUZZTIME (10m) each
+	scripts/fuzz.sh $(FUZZTIME)
+
+crash: ## kill the server under load ROUNDS (50) times and judge what it kept
+	scripts/crash.sh $(ROUNDS)
+
+autobahn: build ## all 517 cases of the Autobahn suite, about 20 minutes
+	scripts/autobahn.sh all
+
+foreign: build ## clients in Python and JavaScript against the server
+	scripts/foreign.sh
+
+cover: ## statement coverage of the tests, as .cache/cover.html
+	@mkdir -p .cache
+	$(GO) test -p 2 -timeout 20m -coverpkg=./... -coverprofile=.cache/cover.out $(PACKAGES)
+	$(GO) tool cover -html=.cache/cover.out -o .cache/cover.html
+	@$(GO) tool cover -func=.cache/cover.out | tail -1
+
+docs: ## rewrite the generated tables of docs/operations.md
+	$(GO) test ./internal/config ./internal/admin -run TestDocumentedTable -update
+
+clean: ## remove what was built and downloaded into this folder; not the data
+	rm -rf bin .cache

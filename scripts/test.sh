@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Everything a change has to pass, on a machine that may be fresh. Steps go on
+# after a failure, so that one run tells all; the last line counts them.
+#
+# usage: test.sh [STEP...]   # all of them, or some
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+staticcheck=$(sed -n 's/^STATICCHECK *:= *//p' Makefile)
+race_packages=${RACE_PACKAGES:-./...}
+
+step_setup() { scripts/setup.sh; }
+step_build() { make --no-print-directory build; }
+step_lint() { scripts/lint.sh "$staticcheck"; }
+
+# The race detector allocates, so claims of no allocation run without it.
+step_race() { go test -race -p 2 -timeout 15m "$race_packages"; }
+step_alloc() { go test -p 2 -timeout 5m -run 'Alloc' ./...; }
+
+# Buffers lent to handlers are poisoned when these return.
+step_invariants() { go test -tags invariants -p 2 -timeout 10m ./engine/... ./internal/echo/... ./internal/gateway/... ./internal/server/...; }
+step_failpoints() { go test -tags failpoints -p 2 -timeout 10m ./internal/failpoint/... ./pipeline/... ./shard/...; }
+
+step_autobahn() { scripts/autobahn.sh quick; }
+step_foreign() { scripts/foreign.sh; }
+step_crash() { scripts/crash.sh 10; }
+
+steps=(setup build lint race alloc invariants failpoints autobahn foreign crash)
+[ $# -gt 0 ] && steps=("$@")
+
+passed=0 failed=() started=$SECONDS
+for step in "${steps[@]}"; do
+	declare -F "step_$step" >/dev/null || { echo "test: no step $step" >&2; exit 2; }
+	echo "=== $step"
+	begin=$SECONDS
+	if "step_$step"; then
+		passed=$((passed + 1))
+		echo "--- $step: passed in $((SECONDS - begin)) s"
+	else
+		failed+=("$step")
+		echo "--- $step: FAILED after $((SECONDS - begin)) s"
+		case $step in setup | build) break ;; esac
+	fi
+done
+
+echo "=== $((SECONDS - started)) s"
+for step in "${failed[@]}"; do echo "failed: $step"; done
+echo "tests: $passed passed, ${#failed[@]} failed"
+[ ${#failed[@]} -eq 0 ]
