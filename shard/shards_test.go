@@ -246,6 +246,27 @@ func TestDerivedRecordsAreBounded(t *testing.T) {
 	}
 }
 
+// TestStopWaitsForDerivedRecords has a copy under way when it is told to stop.
+func TestStopWaitsForDerivedRecords(t *testing.T) {
+	log, store, d := newMemLog(1), newMemStore(), newEntries()
+	s, err := Start(t.Context(), quiet(), log, store, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.put(0, message(s.Ring(), "bob", "ann", 1, record.FlagCopy))
+	d.await(t, 1)
+	s.stopReading()
+	stopped := make(chan error)
+	go func() { stopped <- s.Stop(t.Context()) }()
+	until(func() bool { log.flush(1); return log.End(0) == 2 })
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	if mark := store.rows.marks[0].Position; mark != 1 || log.parts[0].durable != 1 {
+		t.Errorf("marked %v, released %v", mark, log.parts[0].durable)
+	}
+}
+
 // TestStopWhileTheStoreIsAway gives up when its context ends.
 func TestStopWhileTheStoreIsAway(t *testing.T) {
 	log, store := newMemLog(1), newMemStore()
