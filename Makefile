@@ -33,7 +33,7 @@ lint: ## gofmt, go vet and staticcheck
 fmt: ## format every Go file
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build ## the first figures, as docs/operations.md lists them; some minutes on a quiet machine
+bench: build ## measure this machine; some minutes, and it should be quiet
 	bin/rookery bench
 
 bench-quick: build ## the same in seconds, to see that they run

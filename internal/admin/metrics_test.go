@@ -91,6 +91,33 @@ func documentation() []doc {
 	return docs
 }
 
+// TestDocumentedNames holds that alerts and runbook speak of metrics there are,
+// and that each alert has its entry.
+func TestDocumentedNames(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, d := range documentation() {
+		known[d.name] = true
+	}
+	for _, name := range regexp.MustCompile(`rookery_[a-z0-9_]+`).FindAllString(string(text), -1) {
+		if !known[name] && !known[strings.TrimSuffix(name, "_bucket")] {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	alerts := regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(text), -1)
+	if len(alerts) < 10 {
+		t.Errorf("%d alerts", len(alerts))
+	}
+	for _, a := range alerts {
+		if !strings.Contains(string(text), "\n**"+a[1]+".** ") {
+			t.Errorf("the runbook has no entry for %s", a[1])
+		}
+	}
+}
+
 // TestNames holds Prometheus's customs: base units, and counters that say so.
 func TestNames(t *testing.T) {
 	good := regexp.MustCompile(`^rookery_[a-z0-9_]+$`)

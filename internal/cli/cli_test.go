@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/rookery-chat/rookery/internal/doctor"
+	"github.com/rookery-chat/rookery/pipeline/local"
 )
 
 // runCommand runs a command line with some variables, and returns the exit
@@ -234,6 +235,9 @@ func TestExitCodes(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if ExitDisk != local.ExitDisk {
+		t.Errorf("the log ends the process with %d", local.ExitDisk)
 	}
 	seen := map[int]bool{}
 	for _, f := range exitFacts {

@@ -12,6 +12,7 @@ const (
 	ExitTimeout     = 6   // the time given ran out first
 	ExitData        = 7   // the data folder cannot be used: locked, unreadable, of another log
 	ExitDoctor      = 8   // doctor found something that will not work
+	ExitDisk        = 74  // the log could not be written or synced; the process ended at once
 	ExitInterrupted = 130 // ended by SIGINT before it was done
 )
 
@@ -29,5 +30,6 @@ var exitFacts = []struct {
 	{ExitTimeout, "the time given ran out first"},
 	{ExitData, "the data folder cannot be used: locked, unreadable, or of another log"},
 	{ExitDoctor, "doctor found something that will not work"},
+	{ExitDisk, "the log could not be written or synced; what was acknowledged is safe"},
 	{ExitInterrupted, "interrupted before it was done"},
 }
