@@ -1,9 +1,97 @@
 package cli
 
-import "context"
+import (
+	"context"
+	"fmt"
 
-// cmdHistory is a place-holder until the command lands.
-func cmdHistory(_ context.Context, env *Env, _ []string) int {
-	env.Errorf("history is not in this build")
-	return ExitFailed
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+)
+
+// historyFlags are history's own.
+type historyFlags struct {
+	*clientFlags
+	with, before string
+	limit        int
+}
+
+// cmdHistory prints messages of a chat, newest first.
+func cmdHistory(ctx context.Context, env *Env, args []string) int {
+	common, fs := newClientFlags("history")
+	f := historyFlags{clientFlags: common}
+	fs.StringVar(&f.with, "with", "", "the other user of the chat")
+	fs.IntVar(&f.limit, "limit", 50, "how many messages")
+	fs.StringVar(&f.before, "before", "", "only messages older than this id")
+	if code, ok := parseFlags(env, fs, "rookery history --as USER --with USER [flags]", args); !ok {
+		return code
+	}
+	var before chat.ID
+	var err error
+	if f.before != "" {
+		before, err = chat.ParseID(f.before)
+	}
+	switch {
+	case err != nil:
+		env.Errorf("--before: %v", err)
+	case f.with == "":
+		env.Errorf("say which chat: --with USER")
+	case f.limit < 1:
+		env.Errorf("--limit is 1 or more, not %d", f.limit)
+	case fs.NArg() > 0:
+		env.Errorf("history takes no arguments, got %q", fs.Args())
+	default:
+		return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *client.Client) int {
+			return f.run(ctx, env, c, before)
+		})
+	}
+	return ExitUsage
+}
+
+// onlyAsking is for commands that take no messages: what waits for the user
+// goes on waiting.
+func onlyAsking(o *client.Options) { o.SendOnly, o.From = true, client.FromNow }
+
+func (f *historyFlags) run(ctx context.Context, env *Env, c *client.Client, before chat.ID) int {
+	for left := f.limit; left > 0; {
+		page, err := askFor(ctx, func(ctx context.Context) (*client.HistoryPage, error) {
+			return c.History(ctx, f.with, before, left)
+		})
+		if err != nil {
+			env.Errorf("%v", err)
+			return exitOf(err)
+		}
+		for i := range page.Messages {
+			m := &page.Messages[i]
+			f.print(env, m, page)
+			before = m.ID
+		}
+		left -= len(page.Messages)
+		if !page.More || len(page.Messages) == 0 {
+			break
+		}
+	}
+	return ExitOK
+}
+
+func (f *historyFlags) print(env *Env, m *chat.Message, page *client.HistoryPage) {
+	r := recordOf("message", m)
+	if string(m.From) == f.as {
+		r.Status = chat.StatusOf(m.Place, chat.Receipt{Delivered: page.Delivered, Read: page.Read}).String()
+	}
+	if f.json {
+		env.printJSON(r)
+		return
+	}
+	fmt.Fprintf(env.Stdout, "%s  %s  %s: %s", r.ID, clock(m), m.From, textOf(m))
+	if r.Status != "" {
+		fmt.Fprintf(env.Stdout, "  (%s)", r.Status)
+	}
+	fmt.Fprintln(env.Stdout)
+}
+
+// askFor puts a question to the server with a time limit.
+func askFor[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	return ask(ctx)
 }
