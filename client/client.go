@@ -35,6 +35,9 @@ import (
 // ErrClosed says that the client was closed.
 var ErrClosed = errors.New("client: closed")
 
+// ErrState is what every error of the state file wraps.
+var ErrState = errors.New("client: state file")
+
 // ErrInUse says that another process has the state file open.
 var ErrInUse = errors.New("another process uses it: give each process a device of its own")
 

@@ -53,7 +53,7 @@ func openJournal(path, user, device string) (*journal, error) {
 		if j.file != nil {
 			j.file.Close()
 		}
-		return nil, fmt.Errorf("state file %s: %w", path, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrState, path, err)
 	}
 	return j, nil
 }
@@ -165,7 +165,7 @@ func (j *journal) sync(seq uint64) error {
 		return j.failed
 	}
 	if err := j.commit(); err != nil {
-		j.failed = fmt.Errorf("state file %s: %w; nothing more is sent, as it could not be kept", j.path, err)
+		j.failed = fmt.Errorf("%w %s: %w; nothing more is sent, as it could not be kept", ErrState, j.path, err)
 	}
 	return j.failed
 }
