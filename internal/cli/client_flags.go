@@ -50,15 +50,18 @@ func newClientFlags(command string) (*clientFlags, *pflag.FlagSet) {
 	return f, fs
 }
 
-// options makes the SDK's options. The error says what to do, and code is what
-// to exit with.
-func (f *clientFlags) options() (o client.Options, code int, err error) {
+// options makes the SDK's options, which change may change. The error says what
+// to do, and code is what to exit with.
+func (f *clientFlags) options(change func(*client.Options)) (o client.Options, code int, err error) {
 	o = client.Options{URL: f.url, User: f.as, Device: f.device, State: f.statePath()}
 	if f.as == "" {
 		return o, ExitUsage, errors.New("say who you are: --as USER")
 	}
 	if o.Token, err = f.tokens(); err != nil {
 		return o, ExitRefused, err
+	}
+	if change != nil {
+		change(&o)
 	}
 	if err := o.Validate(); err != nil {
 		return o, ExitUsage, err
@@ -112,13 +115,10 @@ func loopbackAddress(u *url.URL) string {
 func (f *clientFlags) session(ctx context.Context, env *Env, change func(*client.Options), run func(context.Context, *client.Client) int) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	o, code, err := f.options()
+	o, code, err := f.options(change)
 	if err != nil {
-		env.Errorf("%v", err)
+		env.errorLines(err)
 		return code
-	}
-	if change != nil {
-		change(&o)
 	}
 	c, err := f.dial(ctx, o)
 	if err != nil {
@@ -156,11 +156,10 @@ func (f *clientFlags) dial(ctx context.Context, o client.Options) (*client.Clien
 // exitOf returns the exit code of an error of the SDK.
 func exitOf(err error) int {
 	var e *chat.Error
-	var path *os.PathError
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.Is(err, client.ErrInUse), errors.As(err, &path):
+	case errors.Is(err, client.ErrState):
 		return ExitData
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
@@ -174,6 +173,13 @@ func exitOf(err error) int {
 		return ExitRefused
 	}
 	return ExitFailed
+}
+
+// errorLines writes an error that may be several joined.
+func (e *Env) errorLines(err error) {
+	for line := range strings.Lines(err.Error()) {
+		e.Errorf("%s", strings.TrimSpace(line))
+	}
 }
 
 // printJSON prints a record as one line.

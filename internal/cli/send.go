@@ -39,7 +39,7 @@ func cmdSend(ctx context.Context, env *Env, args []string) int {
 	}
 	f.waitSet = fs.Changed("wait")
 	if err := f.check(env, fs.Args()); err != nil {
-		env.Errorf("%v", err)
+		env.errorLines(err)
 		return ExitUsage
 	}
 	return f.session(ctx, env, func(o *client.Options) { o.SendOnly, o.From = true, client.FromNow }, func(ctx context.Context, c *client.Client) int {
