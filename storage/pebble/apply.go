@@ -73,7 +73,7 @@ func (w *writer) build(b *storage.Batch, known *pairs) error {
 		return nil
 	}
 	w.key = appendMarkKey(w.key[:0], b.Partition)
-	w.row = appendUint64s(append(w.row[:0], b.Mark.Log[:]...), uint64(b.Mark.Position))
+	w.row = append(appendUint64s(append(w.row[:0], b.Mark.Log[:]...), uint64(b.Mark.Position)), b.Mark.Owner...)
 	return w.set()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -54,6 +55,7 @@ const (
 	bloomBitsPerKey     = 10
 	blockBytes          = 8 << 10
 	indexBlockBytes     = 256 << 10
+	slowDisk            = 5 * time.Second // an operation that takes longer is logged and counted
 	firstCompressedTier = 5 // levels above are rewritten soon: not worth the processor
 )
 
@@ -69,6 +71,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.fs == nil {
+		o.fs = vfs.Default
 	}
 }
 
@@ -93,7 +98,7 @@ func (o Options) Validate() error {
 }
 
 // pebbleOptions says the same to Pebble.
-func (o *Options) pebbleOptions(w *watch) *pebble.Options {
+func (o *Options) pebbleOptions(disk vfs.FS, w *watch) *pebble.Options {
 	p := &pebble.Options{
 		CacheSize:                   o.CacheBytes,
 		MemTableSize:                uint64(o.MemtableBytes),
@@ -102,7 +107,7 @@ func (o *Options) pebbleOptions(w *watch) *pebble.Options {
 		L0StopWritesThreshold:       l0StallSublevels,
 		FormatMajorVersion:          pebble.FormatNewest,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, o.Compactions },
-		FS:                          o.fs,
+		FS:                          disk,
 		Logger:                      logger{o.Logger},
 		EventListener:               w.listener(),
 	}

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/storage"
@@ -18,9 +20,10 @@ import (
 // use. After Close they return storage.ErrClosed.
 type Store struct {
 	// set once
-	db    *pebble.DB
-	watch *watch
-	pairs *pairs
+	db     *pebble.DB
+	health io.Closer // of the disk
+	watch  *watch
+	pairs  *pairs
 
 	// guarded by mu: held shared by every call, so that Close waits for them
 	mu     sync.RWMutex
@@ -45,11 +48,13 @@ func Open(o Options) (*Store, error) {
 	}
 	o.setDefaults()
 	w := &watch{log: o.Logger}
-	db, err := pebble.Open(o.Dir, o.pebbleOptions(w))
+	// Ours, as Pebble would not end its own where it fails to open.
+	disk, health := vfs.WithDiskHealthChecks(o.fs, slowDisk, nil, w.diskSlow)
+	db, err := pebble.Open(o.Dir, o.pebbleOptions(disk, w))
 	if err != nil {
-		return nil, fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err)
+		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), health.Close())
 	}
-	return &Store{db: db, watch: w, pairs: newPairs(pairSlots)}, nil
+	return &Store{db: db, health: health, watch: w, pairs: newPairs(pairSlots)}, nil
 }
 
 // Close makes everything applied durable, waits for calls that are under way,
@@ -61,7 +66,7 @@ func (s *Store) Close() error {
 		return storage.ErrClosed
 	}
 	s.closed = true
-	return errors.Join(s.sync(), s.db.Close())
+	return errors.Join(s.sync(), s.db.Close(), s.health.Close())
 }
 
 // enter begins a call; leave ends it where enter returned nil.
@@ -105,11 +110,12 @@ func (s *Store) Mark(ctx context.Context, partition int) (storage.Mark, error) {
 	}
 	defer s.leave()
 	_, err := s.get(appendMarkKey(nil, partition), func(row []byte) error {
-		if len(row) != markRowBytes {
+		if len(row) < markRowBytes {
 			return fmt.Errorf("%w: a mark of %d bytes", errCorrupt, len(row))
 		}
 		m.Log = [16]byte(row)
 		m.Position = chat.Position(binary.BigEndian.Uint64(row[16:]))
+		m.Owner = string(row[markRowBytes:])
 		return nil
 	})
 	return m, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Stats is a snapshot of the store's state. Names ending in Total count since
@@ -16,7 +17,7 @@ type Stats struct {
 	Stalled            bool          // writes wait now
 	StallsTotal        uint64        // how often writes had to wait
 	StallTimeTotal     time.Duration // how long, without a stall that goes on
-	SlowDisksTotal     uint64        // disk operations that took over Pebble's threshold
+	SlowDisksTotal     uint64        // disk operations that took over 5 s
 	ErrorsTotal        uint64        // errors of flushes and compactions
 	DiskBytes          uint64        // all of the store's files
 	CompactionDebt     uint64        // bytes to compact until the tree is in shape
@@ -91,10 +92,6 @@ func (w *watch) listener() *pebble.EventListener {
 			w.stallNs.Add(int64(took))
 			w.log.Info("store: writes go on", "stalled", took)
 		},
-		DiskSlow: func(i pebble.DiskSlowInfo) {
-			w.slow.Add(1)
-			w.log.Warn("store: slow disk", "operation", i.String())
-		},
 		BackgroundError: func(err error) {
 			w.errors.Add(1)
 			w.log.Error("store: flush or compaction failed", "error", err)
@@ -106,6 +103,11 @@ func (w *watch) listener() *pebble.EventListener {
 			w.log.Warn("store: disk is nearly full", "available_bytes", i.AvailBytes, "total_bytes", i.TotalBytes)
 		},
 	}
+}
+
+func (w *watch) diskSlow(i vfs.DiskSlowInfo) {
+	w.slow.Add(1)
+	w.log.Warn("store: slow disk", "operation", i.String())
 }
 
 // logger is Pebble's log in ours.

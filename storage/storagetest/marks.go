@@ -158,7 +158,7 @@ func (f *fixture) mark(partition int, want storage.Mark) {
 // ahead of it.
 func testMarks(f *fixture) {
 	f.mark(0, storage.Mark{})
-	first := storage.Mark{Log: [16]byte{1, 2, 3}, Position: chat.NewPosition(1, 9)}
+	first := storage.Mark{Log: [16]byte{1, 2, 3}, Position: chat.NewPosition(1, 9), Owner: "what the owner remembers \x00\xff"}
 	f.apply(storage.Batch{Partition: 0, Mark: first})
 	f.apply(storage.Batch{Partition: 0, Cursors: []storage.UserCursor{userCursor("alice", "phone", 12)}})
 	f.mark(0, first)
