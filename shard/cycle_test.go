@@ -94,7 +94,11 @@ func TestOpenCyclesAreBounded(t *testing.T) {
 
 // TestMarkOverALargeInbox ends cycles in the middle of a mark, and crashes there.
 func TestMarkOverALargeInbox(t *testing.T) {
-	for _, crashAt := range []int{0, 5, 9, 14, 20} {
+	crashes := []int{0, 5, 9, 14, 20}
+	if testing.Short() {
+		crashes = crashes[:2]
+	}
+	for _, crashAt := range crashes {
 		s := newSim(t, 1, 2)
 		s.opt.BatchRecords, s.opt.Heads = 1<<20, 1<<12
 		const rows = 2*cycleRows + 1000
@@ -149,6 +153,25 @@ func TestOneReceiptPerSenderAndCycle(t *testing.T) {
 	}
 	if len(receipts) != 1 || receipts[0].Place != last || receipts[0].ReadTo != 3 {
 		t.Errorf("receipts %+v, want one of %v, 3", receipts, last)
+	}
+}
+
+// TestReadAgainSendsNothing repeats a read, and reads less.
+func TestReadAgainSendsNothing(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.BatchRecords = 1
+	for range 5 {
+		s.from("ann", uint64(s.log.End(0))+1, "m", 0)
+	}
+	for _, place := range []chat.Position{4, 4, 2, 0, 5, 5} {
+		s.put(record.Record{Kind: record.Read, User: []byte("bob"), Peer: []byte("ann"), Device: []byte("web"), Place: place})
+	}
+	s.run()
+	if n := s.workers[0].out.derived; n != 2 {
+		t.Errorf("%d receipts, want 2", n)
+	}
+	if got := s.store.rows.reads[pair{"bob", "ann"}]; got.ReadTo != 5 || got.Pos != 10 {
+		t.Errorf("read %+v", got)
 	}
 }
 

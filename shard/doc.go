@@ -26,4 +26,11 @@
 //     for each partition tells what is a repeat. These positions are kept in
 //     the mark.
 //   - Receipts are merged by maximum.
+//
+// # Failpoints
+//
+// In the order of a cycle: shard/built, shard/stored (before it is published),
+// shard/delivered (before anything is derived), shard/derived (before it is
+// durable), shard/marked (stored, not synced), and shard/synced (before the log
+// may delete).
 package shard

@@ -142,5 +142,8 @@ func (w *worker) copied(user uint64, pos chat.Position) {
 	w.counts.Copies++
 	m := w.messageOf(r.Place)
 	m.From, m.To = viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
+	// The very row that the receiver's owner stores. After a crash that owner
+	// may lag behind this one, and the inbox must never refer to nothing.
+	w.batch.Messages = append(w.batch.Messages, m)
 	w.link(user, chat.Entry{Kind: chat.EntryCopy, User: m.From, Pos: pos, Message: m})
 }

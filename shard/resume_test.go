@@ -34,7 +34,9 @@ func TestResumeWithAnotherLog(t *testing.T) {
 	if got := s.store.rows.marks[0]; got != want || s.store.synced == 0 {
 		t.Errorf("mark is %+v, synced %d, want %+v", got, s.store.synced, want)
 	}
-	// The start of an epoch without a record is no reason for another one.
+	// The start of an epoch without a record is no reason for another one, but
+	// the log has to be in it, even one that was put back from a copy.
+	s.log.epoch = 0
 	if s.run(); s.log.epoch != 4 {
 		t.Errorf("epoch %d", s.log.epoch)
 	}
@@ -44,6 +46,19 @@ func TestResumeWithAnotherLog(t *testing.T) {
 	s.run()
 	if n := len(s.store.rows.messages); n != 1 {
 		t.Errorf("%d messages stored", n)
+	}
+}
+
+// TestResumeWithALongerLog has a store of another log that ended below this one.
+func TestResumeWithALongerLog(t *testing.T) {
+	s := newSim(t, 1, 1)
+	for n := range uint64(5) {
+		s.from("ann", n, "skipped", 0)
+	}
+	s.store.rows.marks[0] = storage.Mark{Log: [16]byte{9}, Position: 2}
+	s.run()
+	if n, mark := len(s.store.rows.messages), s.store.rows.marks[0]; n != 0 || mark.Position != chat.NewPosition(1, 0) || mark.Log != s.log.identity {
+		t.Errorf("%d messages stored, mark %+v", n, mark)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/failpoint"
 	"github.com/rookery-chat/rookery/pipeline"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -221,6 +222,7 @@ func (s *Shards) sync(ctx context.Context) error {
 	if err := s.store.Sync(ctx); err != nil {
 		return fmt.Errorf("shard: sync the store: %w", err)
 	}
+	failpoint.Hit("shard/synced")
 	for p, mark := range marks {
 		if mark != s.synced[p] {
 			s.synced[p] = mark
