@@ -21,11 +21,19 @@ step_alloc() { go test -p 2 -timeout 5m -run 'Alloc' ./...; }
 step_invariants() { go test -tags invariants -p 2 -timeout 10m ./engine/... ./internal/echo/... ./internal/gateway/... ./internal/server/...; }
 step_failpoints() { go test -tags failpoints -p 2 -timeout 10m ./internal/failpoint/... ./pipeline/... ./shard/...; }
 
+# Programs with a go.mod of their own: the checker, which shares no code with the server.
+step_modules() {
+	local m
+	for m in $(git ls-files '*/go.mod' | xargs -r -n1 dirname | grep -v '^bench/'); do
+		(cd "$m" && go vet ./... && go test -race -timeout 10m ./...) || return 1
+	done
+}
+
 step_autobahn() { scripts/autobahn.sh quick; }
 step_foreign() { scripts/foreign.sh; }
 step_crash() { scripts/crash.sh 10; }
 
-steps=(setup build lint race alloc invariants failpoints autobahn foreign crash)
+steps=(setup build lint race alloc invariants failpoints modules autobahn foreign crash)
 [ $# -gt 0 ] && steps=("$@")
 
 passed=0 failed=() started=$SECONDS

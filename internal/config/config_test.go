@@ -112,7 +112,7 @@ func countFields(v reflect.Value) int {
 
 func TestPrecedence(t *testing.T) {
 	file := "session:\n  window: 10\n  watches: 11\n  inflight: 12\n"
-	env := []string{"ROOKERY_SESSION_WATCHES=21", "ROOKERY_SESSION_INFLIGHT=22", "HOME=/", "ROOKERY_TOKEN=x"}
+	env := []string{"ROOKERY_SESSION_WATCHES=21", "ROOKERY_SESSION_INFLIGHT=22", "HOME=/", "ROOKERYX=1"}
 	c, err := load(t, file, env, "--session-inflight", "32")
 	if err != nil {
 		t.Fatal(err)

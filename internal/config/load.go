@@ -38,9 +38,6 @@ func (fs Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// clientEnv are variables with our prefix that are no keys of the server.
-var clientEnv = []string{"ROOKERY_URL", "ROOKERY_TOKEN"}
-
 // AddFlags adds a flag for every key. They take any text; Load judges it.
 func AddFlags(fs *pflag.FlagSet) {
 	for i := range keys {
@@ -129,7 +126,7 @@ func ours(environ []string) map[string]string {
 	variables := map[string]string{}
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, "ROOKERY_") && !slices.Contains(clientEnv, name) {
+		if strings.HasPrefix(name, "ROOKERY_") {
 			variables[name] = value
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -27,10 +28,23 @@ type source struct {
 	file   *ast.File
 }
 
-// tree parses every Go file of the module. Folders with a go.mod of their own
-// are other modules.
+// tree returns every Go file of the module.
 func tree(t *testing.T) []source {
 	t.Helper()
+	files, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 50 {
+		t.Fatalf("only %d files: the tree was not found", len(files))
+	}
+	return files
+}
+
+var parsed = sync.OnceValues(parse)
+
+// parse reads the tree. Folders with a go.mod of their own are other modules.
+func parse() ([]source, error) {
 	const root = "../.."
 	var files []source
 	set := token.NewFileSet()
@@ -60,13 +74,7 @@ func tree(t *testing.T) []source {
 		})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 50 {
-		t.Fatalf("only %d files: the tree was not found", len(files))
-	}
-	return files
+	return files, err
 }
 
 func skip(name, rel string) error {
