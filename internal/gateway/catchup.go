@@ -25,6 +25,7 @@ type page struct {
 	count   int
 	last    chat.Position // the session has everything up to here afterwards
 	applied chat.Position // read before the inbox was
+	sent    chat.Position // of the last entry
 	done    bool          // last reaches applied
 	err     error
 }
@@ -83,6 +84,7 @@ func (g *Gateway) readPage(p *page, user chat.User, node chat.Node, part int, af
 		prev = e.Pos
 		p.count++
 	}
+	p.sent = prev
 	if !p.done {
 		return
 	}
@@ -114,20 +116,22 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 		s.window.add(p.last, p.count, len(p.buf))
 	}
 	s.cur = max(s.cur, p.last)
-	if !p.done {
-		g.readOn(s)
-		return
+	if p.done || p.last > p.sent {
+		// Rows were passed over: the client has to know how far, or it would
+		// take the next entry for one behind a gap.
+		m := packet.CaughtUp{Pos: s.cur}
+		out := s.out()
+		*out = m.AppendTo(*out)
 	}
-	s.receiptsFrom = s.cur
-	if s.missed > s.cur {
+	if p.done {
+		s.receiptsFrom = s.cur
+	}
+	if !p.done || s.missed > s.cur {
 		g.readOn(s)
 		return
 	}
 	s.missed = 0
 	s.state = live
-	m := packet.CaughtUp{Pos: s.cur}
-	out := s.out()
-	*out = m.AppendTo(*out)
 }
 
 // Take gives a mail to the sessions of a loop. It runs on the loop.
