@@ -79,7 +79,7 @@ func (r *inboxReader) read(ctx context.Context, after chat.Position, limit int) 
 	}
 	defer messages.Close()
 	more := rows.First()
-	for more && limit > 0 && r.skips < maxInboxSkips && r.bytes < maxInboxBytes {
+	for more && limit > 0 && r.skips < maxInboxSkips && r.bytes < maxInboxBytes && ctx.Err() == nil {
 		var n int
 		if n, more, err = r.chunk(rows, min(limit, inboxChunk)); err != nil {
 			return err

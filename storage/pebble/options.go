@@ -56,7 +56,7 @@ const (
 	blockBytes          = 8 << 10
 	indexBlockBytes     = 256 << 10
 	slowDisk            = 5 * time.Second // an operation that takes longer is logged and counted
-	firstCompressedTier = 5 // levels above are rewritten soon: not worth the processor
+	firstCompressedTier = 5               // levels above are rewritten soon: not worth the processor
 )
 
 func (o *Options) setDefaults() {

@@ -15,7 +15,7 @@ import (
 // What one call of Sweep does at most.
 const (
 	sweepMessages = 1024 // expired messages and stubs
-	sweepEntries  = 4096 // inbox rows looked at
+	sweepEntries  = 2048 // inbox rows looked at
 )
 
 // stubDays is how long a swept message's id is kept, by the time in it. A send

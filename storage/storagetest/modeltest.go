@@ -12,7 +12,7 @@ import (
 // Of testModel.
 const (
 	modelSeeds = 4
-	modelSteps = 400
+	modelSteps = 400 // 100 with -short
 )
 
 // modelUsers are names that begin alike and pairs that join alike.
@@ -31,7 +31,11 @@ func testModel(f *fixture) {
 			}
 			w.Store = f.open(t)
 			defer func() { w.Store.Close() }()
-			for range modelSteps {
+			steps := modelSteps
+			if testing.Short() {
+				steps /= 4
+			}
+			for range steps {
 				w.step()
 				w.compare()
 			}
