@@ -1,0 +1,15 @@
+// Command checker judges a running rookery from outside. It kills the server at
+// random moments under load and holds what every device was sent against what
+// every sender was promised:
+//
+//	lost        what was accepted and never came: none
+//	unexpected  what came and was never sent: none
+//	unique      no device is sent a message twice within its chain
+//	ordered     per sender and chat, in the order of sending
+//	resumable   after position P comes everything after P
+//	bookmarks   caught_up P means everything up to P was sent
+//	monotonic   receipts never go backwards, and are never ahead of the marks
+//
+// It is written from docs/protocol.md and shares no code with the server; it has
+// a go.mod of its own so that it cannot.
+package main

@@ -1,0 +1,191 @@
+package main
+
+import "time"
+
+// packet takes one packet of the server; d.mu is held.
+func (d *device) packet(p fields) {
+	switch p.uint(0) {
+	case typeWelcome:
+		d.welcome(p)
+	case typeAccepted:
+		d.accepted(p)
+	case typeRefused:
+		d.refused(p)
+	case typeMessage:
+		if d.link(p, "message") {
+			d.message(p)
+		}
+	case typeCopy:
+		if d.link(p, "copy") {
+			d.copyOf(p)
+		}
+	case typeReceipt:
+		if p.uint(1) == 0 || d.link(p, "receipt") {
+			d.receipt(p)
+		}
+	case typeCaughtUp:
+		d.bookmark(p.uint(1))
+	case typeTruncated:
+		d.fault("%s: truncated up to %d, though nothing is that old", d.who(), p.uint(1))
+	case typeOutcome:
+		d.outcome(p)
+	case typeBye:
+		d.note("bye %d %s", p.uint(1), p.str(4))
+		d.fault("%s: bye %d %s", d.who(), p.uint(1), p.str(4))
+	case typeError:
+		d.fault("%s: error %d %s", d.who(), p.uint(1), p.str(3))
+	}
+}
+
+func (d *device) welcome(p fields) {
+	d.node = p.bin(3)
+	resume := p.uint(5)
+	d.note("welcome, at %d, %d wait; mine is %d", resume, p.uint(6), d.mine)
+	if d.begun && resume != d.mine {
+		d.fault("resumable: %s asked to go on at %d, the server goes on at %d", d.who(), d.mine, resume)
+	}
+	if !d.begun {
+		d.begun, d.start, d.mine = true, resume, resume
+		d.saved.mine = resume
+	}
+}
+
+func (d *device) accepted(p fields) {
+	n, count, pos := p.uint(1), p.uint(2), p.uint(3)
+	for i := n - count + 1; i <= n; i++ {
+		m := d.open[i]
+		if m == nil {
+			d.fault("%s: accepted %d, which is not under way", d.who(), i)
+			continue
+		}
+		delete(d.open, i)
+		d.inflight--
+		d.ledger.promise(m, pos-(n-i))
+	}
+	// Take the accepted ones off the front; those behind them stay.
+	for len(d.outbox) > 0 && d.outbox[0].accepted && d.written > 0 {
+		d.outbox = d.outbox[1:]
+		d.written--
+		d.n++
+	}
+}
+
+func (d *device) refused(p fields) {
+	n := p.uint(1)
+	if code := p.uint(2); code != 1 && code != 2 {
+		d.fault("%s: send %d refused with %d %s", d.who(), n, code, p.str(4))
+	}
+	for i := range d.open {
+		if i >= n {
+			delete(d.open, i)
+			d.inflight--
+		}
+	}
+	d.written = int(n - d.n)
+	d.holdTill = time.Now().Add(time.Duration(p.uint(3)) * time.Millisecond)
+}
+
+// link holds an entry against the chain rule.
+func (d *device) link(p fields, what string) bool {
+	pos, gap := p.uint(1), p.uint(2)
+	d.note("%s at %d gap %d", what, pos, gap)
+	if pos <= d.mine {
+		d.fault("unique: %s was sent a %s at %d, it stands at %d", d.who(), what, pos, d.mine)
+		return false
+	}
+	if gap > pos || pos-gap > d.mine {
+		d.fault("resumable: %s was sent a %s at %d with gap %d, it stands at %d", d.who(), what, pos, gap, d.mine)
+		return false
+	}
+	d.mine = pos
+	return true
+}
+
+func (d *device) message(p fields) {
+	id, from := p.id(3), p.str(4)
+	if d.got[id] {
+		d.fault("unique: %s was sent %x twice", d.who(), id)
+		return
+	}
+	d.got[id] = true
+	d.saved.got = append(d.saved.got, id)
+	m := d.ledger.find(id, from, d.user, string(p.bin(7)), d.who())
+	if m == nil {
+		return
+	}
+	d.ledger.storedAt(m, p.uint(1), d.who())
+	d.inOrder(m, "message")
+}
+
+// inOrder checks the order of one sending device's messages in one chat.
+func (d *device) inOrder(m *message, what string) {
+	key := what + " " + m.from + "/" + m.device + " " + m.to
+	if m.counter <= d.last[key] {
+		d.fault("ordered: %s was sent %s %d of %s/%s to %s after %d", d.who(), what, m.counter, m.from, m.device, m.to, d.last[key])
+	}
+	d.last[key] = m.counter
+}
+
+func (d *device) copyOf(p fields) {
+	id := p.id(3)
+	if d.copies[id] {
+		d.fault("unique: %s was sent the copy %x twice", d.who(), id)
+		return
+	}
+	d.copies[id] = true
+	d.saved.copies = append(d.saved.copies, id)
+	if m := d.ledger.find(id, d.user, p.str(4), string(p.bin(7)), d.who()); m != nil {
+		d.inOrder(m, "copy")
+	}
+}
+
+func (d *device) receipt(p fields) {
+	peer, delivered, read := p.str(3), p.uint(4), p.uint(5)
+	was := d.receipts[peer]
+	if delivered < was[0] || read < was[1] {
+		// Catch-up may tell again what is known, but never less.
+		d.fault("monotonic: %s: receipt of %s went from %v to %d, %d", d.who(), peer, was, delivered, read)
+	}
+	if read > delivered {
+		d.fault("monotonic: %s: %s read up to %d but was delivered %d", d.who(), peer, read, delivered)
+	}
+	d.receipts[peer] = [2]uint64{delivered, read}
+}
+
+// bookmark checks that everything promised up to pos has come.
+func (d *device) bookmark(pos uint64) {
+	d.ups++
+	d.note("caught up to %d", pos)
+	l := d.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.caughtUps++
+	if pos < d.mine {
+		l.faultLocked("bookmarks: %s stands at %d and is told that it is caught up to %d", d.who(), d.mine, pos)
+	}
+	for _, m := range l.byTo[d.user] {
+		if m.place != 0 && m.place <= pos && m.place > d.start && !d.got[m.id] {
+			l.faultLocked("bookmarks: %s is caught up to %d without %x at %d", d.who(), pos, m.id, m.place)
+			break
+		}
+	}
+	d.mine = max(d.mine, pos)
+}
+
+func (d *device) outcome(p fields) {
+	l := d.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outcomes++
+	m := l.sent[p.id(1)]
+	switch {
+	case m == nil:
+		l.faultLocked("unexpected: %s got an outcome of %x, which nobody sent", d.who(), p.id(1))
+	case p.uint(3) != 0:
+		l.faultLocked("%s: outcome %d of %x", d.who(), p.uint(3), m.id)
+	case m.place != 0 && m.place != p.uint(4):
+		l.faultLocked("unique: %x was accepted at %d and is said to be at %d", m.id, m.place, p.uint(4))
+	default:
+		m.place = p.uint(4)
+	}
+}
