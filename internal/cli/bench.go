@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -14,7 +16,15 @@ import (
 	"github.com/rookery-chat/rookery/internal/nearest"
 )
 
-// cmdBench measures a server that it starts itself, and prints one line of JSON.
+// What --quick measures with: enough to see that a profile runs.
+const (
+	quickConnections = 2000
+	quickDuration    = 5 * time.Second
+	quickWarmup      = time.Second
+)
+
+// cmdBench measures a server that it starts itself, and prints one line of JSON
+// for each profile.
 func cmdBench(ctx context.Context, env *Env, args []string) int {
 	o := bench.Options{Version: Version(), Progress: env.Stderr}
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
@@ -26,21 +36,36 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
 	fs.StringVar(&o.Dir, "dir", "", "folder for the server's data; empty is a temporary one")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
-	usage := "rookery bench PROFILE [flags]\n\nProfiles:\n" + benchProfiles()
+	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that it runs")
+	usage := "rookery bench [PROFILE...] [flags]\n\nProfiles (all of them when none is named):\n" + benchProfiles()
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
 	}
-	if fs.NArg() != 1 {
-		env.Errorf("bench takes one profile of: %s", strings.Join(benchNames(), ", "))
-		return ExitUsage
+	if *quick {
+		o.Connections, o.Duration, o.Warmup = quickConnections, quickDuration, quickWarmup
 	}
-	o.Profile = fs.Arg(0)
-	if !known(o.Profile, benchNames()) {
-		env.Errorf("no such profile: %s%s", o.Profile, nearest.Hint(o.Profile, benchNames()))
-		return ExitUsage
+	profiles := fs.Args()
+	if len(profiles) == 0 {
+		profiles = benchNames()
+	}
+	for _, p := range profiles {
+		if !slices.Contains(benchNames(), p) {
+			env.Errorf("no such profile: %s%s", p, nearest.Hint(p, benchNames()))
+			return ExitUsage
+		}
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	worst := ExitOK
+	for _, p := range profiles {
+		o.Profile = p
+		fmt.Fprintf(env.Stderr, "== %s\n", p)
+		worst = max(worst, benchOne(ctx, env, o))
+	}
+	return worst
+}
+
+func benchOne(ctx context.Context, env *Env, o bench.Options) int {
 	result, err := bench.Run(ctx, o)
 	if result != nil {
 		result.WriteJSON(env.Stdout)
@@ -48,12 +73,12 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	switch {
 	case errors.Is(err, bench.ErrInvalid):
 		env.Errorf("%v: %s", err, strings.Join(result.Invalid, "; "))
-		return ExitFailed
 	case err != nil:
 		env.Errorf("%v", err)
-		return ExitFailed
+	default:
+		return ExitOK
 	}
-	return ExitOK
+	return ExitFailed
 }
 
 func benchProfiles() string {
@@ -70,13 +95,4 @@ func benchNames() []string {
 		names = append(names, p.Name)
 	}
 	return names
-}
-
-func known(name string, names []string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
