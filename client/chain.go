@@ -13,6 +13,7 @@ import (
 // c.mu is held.
 func (s *session) link(pos chat.Position, gap uint64) (take bool, err error) {
 	in := &s.c.in
+	s.reaches(pos)
 	before := pos - chat.Position(gap)
 	switch {
 	case in.behind, pos <= in.mine:
@@ -28,7 +29,6 @@ func (s *session) link(pos chat.Position, gap uint64) (take bool, err error) {
 // one.
 func (s *session) took() error {
 	s.links++
-	s.wakeReads()
 	if s.c.in.sendOnly && s.window > 0 && s.links >= s.window {
 		return errBehind
 	}
@@ -123,12 +123,14 @@ func (s *session) jump(pos chat.Position, e Event) {
 	} else if in.sendOnly {
 		in.mine = max(in.mine, pos)
 	}
-	s.wakeReads()
+	s.reaches(pos)
 }
 
-// wakeReads writes the read marks that the chain has come up to. c.mu is held.
-func (s *session) wakeReads() {
-	if len(s.unsent) > 0 {
+// reaches takes in how far the server has sent the chain, and writes the marks
+// that wait for that. c.mu is held.
+func (s *session) reaches(pos chat.Position) {
+	s.reach = max(s.reach, pos)
+	if len(s.unsent) > 0 || s.c.in.kept > s.marked {
 		s.c.wakeWriter()
 	}
 }

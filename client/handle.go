@@ -147,9 +147,9 @@ func (s *session) onWelcome(w packet.Welcome) error {
 	if s.welcomed || w.Version != packet.Version {
 		return broken("an unexpected welcome")
 	}
-	if mine := s.received(); w.Resume < mine {
-		s.said = chat.Errorf(chat.CodeBadPosition, "the server is at %v, this device has had %v: it is another server, or one "+
-			"that lost its data; move the state file away to start anew", w.Resume, mine)
+	if w.Resume < s.resumed {
+		s.said = chat.Errorf(chat.CodeBadPosition, "the server resumes at %v, this device has kept %v: it is another server, or one "+
+			"that lost its data; move the state file away to start anew", w.Resume, s.resumed)
 		return s.said
 	}
 	s.begin(w)
@@ -246,17 +246,6 @@ func (s *session) onPong(p packet.Pong) error {
 	s.c.correct(p.Now)
 	s.c.mu.Unlock()
 	return nil
-}
-
-// received returns up to where this client has its chain, 0 when it goes by the
-// server's word.
-func (s *session) received() chat.Position {
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	if !s.c.in.known {
-		return 0
-	}
-	return s.c.in.mine
 }
 
 // onBye ends the session, once what is on its way has been answered or the

@@ -53,6 +53,16 @@ func (in *inbox) welcome(resume chat.Position) (marked chat.Position) {
 	return 0
 }
 
+// resumeAt is where the next session's chain begins: what is kept, as the
+// protocol wants it, though more may have been received. What comes again is
+// passed over. A client that keeps nothing goes by what it has received.
+func (in *inbox) resumeAt() chat.Position {
+	if in.sendOnly {
+		return in.mine
+	}
+	return in.kept
+}
+
 // take puts a link of the chain into the queue. It reports false when there is
 // no room, or was none: then the link counts as not received.
 func (in *inbox) take(w waiting) bool {

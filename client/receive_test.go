@@ -37,10 +37,10 @@ func TestGapIsAskedForAgain(t *testing.T) {
 	conn, _ := f.welcome(packet.Welcome{})
 	conn.Write(message(1, 0, "one"), message(3, 2, "three"))
 	conn, hello := f.welcome(packet.Welcome{})
-	if hello.Resume != 1 {
-		t.Fatalf("resumes at %d", hello.Resume)
+	if hello.Resume != 0 {
+		t.Fatalf("resumes at %d, though the app has handled nothing", hello.Resume)
 	}
-	conn.Write(message(2, 1, "two"), message(3, 2, "three"))
+	conn.Write(message(1, 0, "one"), message(2, 1, "two"), message(3, 2, "three"))
 	for _, want := range []string{"one", "two", "three"} {
 		if m := receive[client.Message](t, f.c); string(m.Content) != want {
 			t.Fatalf("got %q, want %q", m.Content, want)
@@ -84,23 +84,62 @@ func TestReconnectShowsNothingTwice(t *testing.T) {
 	for i := range chat.Position(10) {
 		conn.Write(message(i+1, i, fmt.Sprint(i+1)))
 	}
-	receive[client.Message](t, f.c)
-	for {
-		conn.Drop()
-		var hello packet.Hello
-		if conn, hello = f.welcome(packet.Welcome{}); hello.Resume == 0 {
-			conn.Write(message(1, 0, "1"))
-			continue // the drop outran the messages
-		}
-		for i := chat.Position(hello.Resume); i < 12; i++ {
-			conn.Write(message(i+1, i, fmt.Sprint(i+1)))
-		}
-		break
+	for i := 1; i <= 3; i++ {
+		receive[client.Message](t, f.c)
 	}
-	for i := 2; i <= 12; i++ {
+	conn.Drop()
+	conn, hello := f.welcome(packet.Welcome{})
+	if hello.Resume > 2 {
+		t.Fatalf("resumes at %d, though 2 are handled", hello.Resume)
+	}
+	for i := chat.Position(hello.Resume); i < 12; i++ {
+		conn.Write(message(i+1, i, fmt.Sprint(i+1)))
+	}
+	for i := 4; i <= 12; i++ {
 		if m := receive[client.Message](t, f.c); string(m.Content) != fmt.Sprint(i) {
 			t.Fatalf("got %q, want %d", m.Content, i)
 		}
+	}
+}
+
+// After a reconnect the app may handle what the server has not sent again yet:
+// its marks wait for that, as the server would not take them.
+func TestMarksWaitForTheServersChain(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	must(t, f.c.MarkRead("bob", 2))
+	conn.Write(message(1, 0, "one"), message(2, 1, "two"))
+	receive[client.Message](t, f.c)
+	expect[packet.Read](t, conn, packet.TypeRead) // so both have arrived
+	conn.Drop()
+	conn, hello := f.welcome(packet.Welcome{})
+	if hello.Resume != 0 {
+		t.Fatalf("resumes at %d", hello.Resume)
+	}
+	must(t, f.c.Connected(ctx(t)))
+	receive[client.Message](t, f.c)
+	f.c.Handled()
+	must(t, f.c.Typing("bob", true))
+	expect[packet.Typing](t, conn, packet.TypeTyping)
+	conn.Write(message(1, 0, "one"))
+	if m := expect[packet.Mark](t, conn, packet.TypeMark); m.Pos != 1 {
+		t.Fatalf("marked %v", m.Pos)
+	}
+	conn.Write(message(2, 1, "two"))
+	got := map[packet.Type]chat.Position{}
+	for range 2 {
+		p, err := conn.Read()
+		must(t, err)
+		var m packet.Mark
+		var r packet.Read
+		if m.Decode(p) == nil {
+			got[p.Type] = m.Pos
+		} else if r.Decode(p) == nil {
+			got[p.Type] = r.Pos
+		}
+	}
+	if got[packet.TypeMark] != 2 || got[packet.TypeRead] != 2 {
+		t.Fatalf("marks %v", got)
 	}
 }
 
@@ -234,6 +273,8 @@ func TestServerBehindTheClientIsAnError(t *testing.T) {
 	conn, _ := f.welcome(packet.Welcome{})
 	conn.Write(message(9, 0, "nine"))
 	receive[client.Message](t, f.c)
+	f.c.Handled()
+	expect[packet.Mark](t, conn, packet.TypeMark)
 	conn.Drop()
 	f.welcome(packet.Welcome{Resume: 3})
 	for {

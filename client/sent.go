@@ -100,15 +100,15 @@ func (s *Sent) wait(ctx context.Context, done <-chan struct{}) error {
 	case <-s.c.ended:
 		return s.c.endError()
 	case <-ctx.Done():
-		return s.c.because(ctx, fmt.Sprintf("message %s is not further than %q; it stays in the outbox until it is accepted", s.id, statusName(s)))
+		return s.c.because(ctx, fmt.Sprintf("message %s %s", s.id, s.whereabouts()))
 	}
 }
 
-func statusName(s *Sent) string {
+func (s *Sent) whereabouts() string {
 	if status, _ := s.Status(); status != 0 {
-		return status.String()
+		return "is " + status.String() + ", and goes on its way"
 	}
-	return "waiting"
+	return "is not accepted, and stays in the outbox until it is"
 }
 
 // settle says where the message lies, or why it lies nowhere. c.mu is held.

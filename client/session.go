@@ -50,8 +50,9 @@ type session struct {
 	reader   frame.Reader
 	welcomed bool
 	bye      *packet.Bye
-	said     error // what the server said of the session's end, without a bye
-	links    int   // messages and copies of the chain, in this session
+	said     error         // what the server said of the session's end, without a bye
+	resumed  chat.Position // what hello asked for, 0 when it is the server's word
+	links    int           // messages and copies of the chain, in this session
 
 	heard   atomic.Int64 // when the server was last heard, ns since began
 	closing atomic.Bool  // our close is written
@@ -64,7 +65,8 @@ type session struct {
 	leaving   bool          // the server said bye: nothing more is sent
 	calmUntil time.Time     // the server was too busy for read marks and watches
 	marked    chat.Position
-	ping      []byte // the payload of a ping that waits for its pong
+	reach     chat.Position // up to where the server has sent the chain in this session
+	ping      []byte        // the payload of a ping that waits for its pong
 	pinged    bool
 	asked     time.Duration       // when we last sent a ping, since began
 	unsent    map[string]struct{} // peers whose read mark is to be written
@@ -186,7 +188,8 @@ func (s *session) hello() error {
 	in := &s.c.in
 	resume := int64(packet.ResumeCursor)
 	if in.known {
-		resume = int64(in.mine)
+		s.resumed = in.resumeAt()
+		resume = int64(s.resumed)
 	} else if in.resume != nil {
 		resume = *in.resume
 	}
@@ -217,7 +220,7 @@ func (s *session) begin(w packet.Welcome) {
 	c.journal.setNode(c.node, c.offset)
 	c.maxBytes = w.Limits[packet.LimitContent]
 	s.expires = c.ourTime(cmp.Or(w.Expires, math.MaxInt64))
-	s.marked = c.in.welcome(w.Resume)
+	s.marked, s.reach = c.in.welcome(w.Resume), w.Resume
 	s.unsent = map[string]struct{}{}
 	for peer := range c.reads {
 		s.unsent[peer] = struct{}{}

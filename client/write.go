@@ -129,10 +129,11 @@ func (s *session) gatherPing(dst []byte) ([]byte, time.Duration) {
 func (s *session) gatherMark(dst []byte, now time.Time) []byte {
 	in := &s.c.in
 	urgent := s.c.closing || s.window > 0 && s.links-s.markLinks >= s.window/4
-	if in.kept <= s.marked || in.sendOnly || !urgent && now.Sub(s.markedAt) < markEvery {
+	pos := min(in.kept, s.reach) // the server takes no mark above what it has sent
+	if pos <= s.marked || in.sendOnly || !urgent && now.Sub(s.markedAt) < markEvery {
 		return dst
 	}
-	s.marked, s.markedAt, s.markLinks = in.kept, now, s.links
+	s.marked, s.markedAt, s.markLinks = pos, now, s.links
 	m := packet.Mark{Pos: s.marked}
 	s.pace.packets.take(1, now)
 	return m.AppendTo(dst)
@@ -140,8 +141,8 @@ func (s *session) gatherMark(dst []byte, now time.Time) []byte {
 
 func (s *session) gatherReads(dst []byte) []byte {
 	for peer := range s.unsent {
-		if s.c.reads[peer] > s.c.in.mine {
-			continue // of history: the server takes it when the chain is there
+		if s.c.reads[peer] > s.reach {
+			continue // nor a read mark
 		}
 		r := packet.Read{Peer: []byte(peer), Pos: s.c.reads[peer]}
 		dst = r.AppendTo(dst)
