@@ -158,10 +158,6 @@ func TestOnTheEmbeddedLogAndStore(t *testing.T) {
 		t.Run(map[bool]string{false: "clean", true: "abrupt"}[abruptly], func(t *testing.T) {
 			dir, d := t.TempDir(), newEntries()
 			r := openReal(t, dir, d)
-			if abruptly && !keepsOwner(r.store) {
-				r.close(false)
-				t.Skip("the store does not keep Mark.Owner")
-			}
 			plan := newMemLog(3)
 			w := newWorkload(11, plan, r.Ring())
 			since := make([]int, 3)
@@ -182,14 +178,4 @@ func TestOnTheEmbeddedLogAndStore(t *testing.T) {
 			modelOf(t, r.recorded()).check(t, w.users, rows)
 		})
 	}
-}
-
-// keepsOwner asks a store, in a partition that is not there.
-func keepsOwner(s *pebble.Store) bool {
-	ctx, mark := context.Background(), storage.Mark{Log: [16]byte{1}, Position: 1, Owner: "kept"}
-	if s.Apply(ctx, &storage.Batch{Partition: 1 << 20, Mark: mark}) != nil {
-		return false
-	}
-	got, err := s.Mark(ctx, 1<<20)
-	return err == nil && got == mark
 }
