@@ -229,7 +229,14 @@ func runChild(t *testing.T, what, dir string) (string, int) {
 }
 
 func child(what, dir string) {
+	var broken atomic.Bool
 	s := &shim{FS: vfs.Default}
+	s.before = func(o op) error {
+		if broken.Load() && o.kind == "sync" && o.onSegment() {
+			return syscall.EIO
+		}
+		return nil
+	}
 	o := small(Options{Dir: dir})
 	if what == "fail" {
 		o.FS = s
@@ -243,12 +250,7 @@ func child(what, dir string) {
 		}
 		os.Exit(1)
 	}
-	s.before = func(o op) error {
-		if o.kind == "sync" && o.onSegment() {
-			return syscall.EIO
-		}
-		return nil
-	}
+	broken.Store(true)
 	done := make(chan struct{})
 	l.Append(0, pipelinetest.Frame("x"), 1, func(_ chat.Position, err error) {
 		if err == nil {

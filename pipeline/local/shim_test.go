@@ -15,31 +15,26 @@ type op struct {
 }
 
 // shim is a filesystem whose changes are seen before and after they happen, and
-// may be made to fail. Reads pass through.
+// may be made to fail. Reads pass through. The log has two goroutines that
+// write, so the functions may be called by both at once.
 type shim struct {
 	vfs.FS
 	before func(op) error // nil lets all pass
 	after  func(op)
-	mu     sync.Mutex // one callback at a time
 
-	filesMu sync.Mutex
-	files   []*shimFile
+	mu    sync.Mutex
+	files []*shimFile
 }
 
 func (s *shim) do(o op, f func() error) error {
 	if s.before != nil {
-		s.mu.Lock()
-		err := s.before(o)
-		s.mu.Unlock()
-		if err != nil {
+		if err := s.before(o); err != nil {
 			return err
 		}
 	}
 	err := f()
 	if s.after != nil && err == nil {
-		s.mu.Lock()
 		s.after(o)
-		s.mu.Unlock()
 	}
 	return err
 }
@@ -55,9 +50,9 @@ func (s *shim) open(o op, name string, f func() (vfs.File, error)) (file vfs.Fil
 
 func (s *shim) wrap(inner vfs.File, name string) *shimFile {
 	f := &shimFile{File: inner, shim: s, name: path.Base(name)}
-	s.filesMu.Lock()
+	s.mu.Lock()
 	s.files = append(s.files, f)
-	s.filesMu.Unlock()
+	s.mu.Unlock()
 	return f
 }
 
@@ -76,8 +71,8 @@ func (s *shim) OpenDir(name string) (vfs.File, error) {
 
 func (s *shim) Rename(from, to string) error {
 	return s.do(op{"rename", path.Base(to)}, func() error {
-		s.filesMu.Lock()
-		defer s.filesMu.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		for _, f := range s.files {
 			if f.name == path.Base(from) {
 				f.name = path.Base(to)
@@ -98,8 +93,8 @@ type shimFile struct {
 }
 
 func (f *shimFile) op(kind string) op {
-	f.shim.filesMu.Lock()
-	defer f.shim.filesMu.Unlock()
+	f.shim.mu.Lock()
+	defer f.shim.mu.Unlock()
 	return op{kind, f.name}
 }
 
