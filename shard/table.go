@@ -6,22 +6,45 @@ import "math/bits"
 const ways = 4
 
 // table remembers a value for each of a bounded number of keyed 64-bit hashes.
-// It is set-associative: the least recently used key of a set makes room. It
-// holds no pointers, so that the collector does not look at it.
+// It is set-associative: once it has grown to its bound, the least recently used
+// key of a set makes room. It holds no pointers, so that the collector does not
+// look at it.
 //
 // Two keys of one hash cannot be told apart. With hashes that nobody can choose
 // that is one chance in 2^64 a pair.
 type table struct {
 	sets []set
 	mask uint64
+	most int // sets it may grow to
 }
 
 type set [ways]struct{ key, value uint64 }
 
-// newTable returns a table for at least so many keys.
+const firstSets = 64 // a partition with few users takes little memory
+
+// newTable returns a table that grows to at least so many keys.
 func newTable(keys int) *table {
-	sets := 1 << bits.Len(uint(max(keys/ways, 1)-1))
-	return &table{sets: make([]set, sets), mask: uint64(sets - 1)}
+	t := &table{most: 1 << bits.Len(uint(max(keys/ways, 1)-1))}
+	t.resize(min(firstSets, t.most))
+	return t
+}
+
+func (t *table) resize(sets int) {
+	t.sets, t.mask = make([]set, sets), uint64(sets-1)
+}
+
+// grow doubles the table. The keys of a set keep their order in the two that
+// they are spread over.
+func (t *table) grow() {
+	old := t.sets
+	t.resize(2 * len(old))
+	for i := range old {
+		for j := ways - 1; j >= 0; j-- { // the newest last, which makes it the newest again
+			if s := old[i][j]; s.key != 0 {
+				t.put(s.key, s.value)
+			}
+		}
+	}
 }
 
 // get returns a key's value and makes it the newest of its set.
@@ -46,6 +69,11 @@ func (t *table) put(key, value uint64) {
 	last := 0
 	for last < ways-1 && s[last].key != key {
 		last++
+	}
+	if was := s[last].key; was != 0 && was != key && len(t.sets) < t.most {
+		t.grow()
+		t.put(key, value)
+		return
 	}
 	copy(s[1:last+1], s[:last])
 	s[0].key, s[0].value = key, value

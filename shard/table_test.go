@@ -50,6 +50,34 @@ func TestTableAgainstMap(t *testing.T) {
 	}
 }
 
+// However a table grew, it has room for what it was made for, and no more.
+func TestTableGrowsToItsBound(t *testing.T) {
+	const keys = 1 << 14
+	tb := newTable(keys)
+	if len(tb.sets) > firstSets {
+		t.Errorf("an empty table has %d sets", len(tb.sets))
+	}
+	r := rand.New(rand.NewPCG(5, 5))
+	var newest []uint64
+	for range 10 * keys {
+		key := r.Uint64()
+		tb.put(key, key+1)
+		newest = append(newest, key)
+	}
+	if got := len(tb.sets) * ways; got != keys {
+		t.Errorf("it grew to %d keys, its bound is %d", got, keys)
+	}
+	found := 0
+	for _, key := range newest[len(newest)-keys/4:] {
+		if v, ok := tb.get(key); ok && v == key+1 {
+			found++
+		}
+	}
+	if found < keys/4*9/10 {
+		t.Errorf("of the newest %d keys %d are there", keys/4, found)
+	}
+}
+
 func TestIndexAgainstMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	var x index
