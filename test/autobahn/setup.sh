@@ -20,6 +20,9 @@ find_python27() {
 	}
 }
 
+mkdir -p "$(dirname "$folder")"
+exec 9>"$folder.lock"
+flock 9 # one set-up at a time
 if [ ! -e "$folder/ready" ]; then
 	python27=$(find_python27)
 	rm -rf "$folder"
