@@ -15,6 +15,7 @@ import (
 type joined struct {
 	node      chat.Node
 	resume    chat.Position
+	cursor    chat.Position // what the device has marked before
 	truncated chat.Position
 	waiting   int
 	copies    bool
@@ -114,6 +115,15 @@ func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, 
 
 // place finds where the session's chain begins and what waits there.
 func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev storage.Device, resume int64, part int) (err error) {
+	cursors, err := g.store.Cursors(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, c := range cursors {
+		if c.Device == dev.Name {
+			j.cursor = c.Position
+		}
+	}
 	applied := g.owners.Applied(part)
 	switch {
 	case resume >= 0:
@@ -124,16 +134,7 @@ func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev stor
 	case resume == packet.ResumeNow:
 		j.resume = applied
 	default:
-		j.resume = dev.Start
-		cursors, err := g.store.Cursors(ctx, user)
-		if err != nil {
-			return err
-		}
-		for _, c := range cursors {
-			if c.Device == dev.Name {
-				j.resume = max(j.resume, c.Position)
-			}
-		}
+		j.resume = max(dev.Start, j.cursor)
 	}
 	if j.truncated, err = g.store.Truncated(ctx, user); err != nil {
 		return err
@@ -189,7 +190,8 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	}
 	s.joined = true
 	s.node, s.copies = j.node, s.copies || j.copies
-	s.cur, s.marked, s.markSent, s.receiptsFrom = j.resume, j.resume, j.resume, j.resume
+	s.cur, s.receiptsFrom = j.resume, j.resume
+	s.marked, s.markSent = j.cursor, j.cursor // a resume is no mark: the client may still owe one
 	g.leavePending(s)
 	g.Stats.Sessions.Add(1)
 	s.write(g.welcomePacket(s, j))

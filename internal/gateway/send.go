@@ -9,6 +9,10 @@ import (
 // retryFullMs is what a sender waits when the log or its own window is full.
 const retryFullMs = 100
 
+// rateRestMs is how long a sender over its rate rests beyond what it is over, so
+// that what it then sends fits in more than one by one.
+const rateRestMs = 100
+
 // refusal is why a send is not taken; the zero value is that it is.
 type refusal struct {
 	code    chat.Code
@@ -21,13 +25,17 @@ type refusal struct {
 // (law 8), so that order holds per sender and chat.
 func (g *Gateway) onSend(s *session, p packet.Raw, size int) {
 	m := &s.st.send
+	if err := m.Decode(p); err != nil { // the numbering cannot go on
+		s.bye(chat.CodeBadPacket, 0, err.Error())
+		return
+	}
+	if s.refused && m.N > s.next && int(s.dropped) < g.opt.Inflight {
+		s.dropped++ // it was on its way when the refusal was; not charged, or a retry would never fit
+		return
+	}
 	over := s.tokens.spend(&g.opt, s.st.loop.NowMs(), size)
 	if over > floodMs {
 		s.bye(chat.CodeFlood, floodMs, "far over the rate")
-		return
-	}
-	if err := m.Decode(p); err != nil { // the numbering cannot go on
-		s.bye(chat.CodeBadPacket, 0, err.Error())
 		return
 	}
 	if m.N != s.next {
@@ -41,14 +49,14 @@ func (g *Gateway) onSend(s *session, p packet.Raw, size int) {
 	var b *batch
 	if r.code == chat.CodeOK {
 		if over > 0 {
-			r = refusal{chat.CodeRateLimited, over, "over the rate"}
+			r = refusal{chat.CodeRateLimited, over + rateRestMs, "over the rate"}
 		} else if b = s.st.batch(g.owners.Partition(s.st.qualify(s, m.To))); b == nil {
 			r = refusal{chat.CodeOverloaded, retryFullMs, "the log takes no more now"}
 		}
 	}
 	if r.code != chat.CodeOK {
 		s.tokens.refund(size)
-		s.refused = true
+		s.refused, s.dropped = true, 0
 		g.Stats.refuse(r.code)
 		s.write(&packet.Refused{N: m.N, Code: r.code, Retry: uint64(r.retryMs), Text: r.text})
 		return

@@ -51,6 +51,7 @@ type session struct {
 	expires  int64 // when its token ends, ms
 	frameAt  int32 // where the open frame starts in the output, or noFrame
 	inflight int32 // sends taken and not yet durable
+	dropped  int32 // sends discarded since the refusal
 	part     int16 // the user's partition
 	requests uint8 // requests at work
 

@@ -72,6 +72,22 @@ func TestWhoWasAwayGetsEverythingInOrderThenCaughtUp(t *testing.T) {
 	}
 }
 
+// What a device persisted and could not mark before its connection broke, it
+// marks after the next welcome.
+func TestAMarkOfTheResumedPositionCounts(t *testing.T) {
+	s := startServer(t, t.TempDir(), nil)
+	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
+	bob := dial(t, s, "bob", "phone", packet.ResumeCursor)
+	alice.send("bob", "hi")
+	m := expect[*packet.Message](bob)
+	bob.net.Close()
+	bob = dial(t, s, "bob", "phone", int64(m.Pos))
+	bob.put(&packet.Mark{Pos: m.Pos})
+	if r := expect[*packet.Receipt](alice); r.Delivered != m.Pos {
+		t.Errorf("receipt %+v", r)
+	}
+}
+
 func TestWindowStopsUntilMarked(t *testing.T) {
 	s := startServer(t, t.TempDir(), windowOf(8))
 	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
