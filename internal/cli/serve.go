@@ -46,6 +46,10 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 		select {
 		case <-ctx.Done():
 			return stopServer(env, s, signals)
+		case <-s.LoopsEnded():
+			env.Errorf("the event loops have ended by themselves; the log says why")
+			stopServer(env, s, signals)
+			return ExitFailed
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
 				return stopServer(env, s, signals)

@@ -210,6 +210,10 @@ func (s *Server) gatewayOptions() gateway.Options {
 // Addr is where clients connect.
 func (s *Server) Addr() net.Addr { return s.engine.Addr() }
 
+// LoopsEnded is closed when the event loops have ended, also by themselves, as
+// they do when the process is out of descriptors.
+func (s *Server) LoopsEnded() <-chan struct{} { return s.engine.Done() }
+
 // AdminAddr is where operators look.
 func (s *Server) AdminAddr() net.Addr { return s.admin.Addr() }
 

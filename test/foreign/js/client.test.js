@@ -121,7 +121,6 @@ test('the client knows its position better than the server', async (t) => {
   assert.deepEqual(messages(again), ['2', '3'])
 })
 
-// todo: the server takes no notice of a mark of the position that the session resumed at.
 test('what was persisted before a disconnect is delivered by a mark after it', async (t) => {
   const { alice, bob, a, b } = await both(t)
   const sent = a.send(bob.user, 'a message')
