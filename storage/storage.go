@@ -101,6 +101,10 @@ type Store interface {
 	Close() error
 }
 
+// ErrMarkOwner says that a batch's mark carries more than MaxMarkOwner bytes.
+// Nothing of the batch was stored.
+var ErrMarkOwner = errors.New("storage: the mark carries too much for its owner")
+
 // ErrClosed says that the store was closed.
 var ErrClosed = errors.New("storage: closed")
 
@@ -147,7 +151,7 @@ type Mark struct {
 
 	// Owner is what the owner has to remember as of Position, opaque to the
 	// store, which keeps it with the mark and gives it back as it was. It has
-	// at most MaxMarkOwner bytes.
+	// at most MaxMarkOwner bytes; Apply refuses a batch with more.
 	Owner string
 }
 

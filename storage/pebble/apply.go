@@ -27,6 +27,9 @@ var writers = sync.Pool{New: func() any { return new(writer) }}
 
 // Apply implements storage.Store.
 func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
+	if len(b.Mark.Owner) > storage.MaxMarkOwner {
+		return storage.ErrMarkOwner
+	}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@
 //	u      user device                      position(8): the device's cursor
 //	d      user device                      version(1) seq(2) start(8) created(8)
 //	l      user                             last seen(8), ms since 1970
-//	k      partition(4)                     log identity(16) position(8)
+//	k      partition(4)                     log identity(16) position(8) owner's bytes
 //
 // A message row, version 1; "v" is an unsigned varint, "s" is v length then
 // bytes:

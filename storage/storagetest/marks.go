@@ -176,6 +176,29 @@ func testMarks(f *fixture) {
 	f.mark(300, other)
 }
 
+// testMarkOwner: what a mark carries comes back as it was, up to its bound; a
+// batch over it leaves nothing behind.
+func testMarkOwner(f *fixture) {
+	owner := make([]byte, storage.MaxMarkOwner)
+	for i := range owner {
+		owner[i] = byte(i * 7)
+	}
+	full := storage.Mark{Position: 5, Owner: string(owner)}
+	f.apply(storage.Batch{Mark: full})
+	f.mark(0, full)
+	m := text("alice", "bob", day0, 6)
+	over := storage.Batch{Messages: []chat.Message{m}, Mark: storage.Mark{Position: 6, Owner: full.Owner + "x"}}
+	if err := f.Apply(f.ctx, &over); !errors.Is(err, storage.ErrMarkOwner) {
+		f.Fatalf("a mark with a byte too many: %v", err)
+	}
+	f.notFound(m.Chat(), m.ID, 0)
+	f.mark(0, full)
+	less := storage.Mark{Position: 6, Owner: "x"}
+	f.apply(storage.Batch{Mark: less})
+	f.reopen()
+	f.mark(0, less)
+}
+
 // testReopen: what was applied before Sync is there when the store is opened
 // again.
 func testReopen(f *fixture) {

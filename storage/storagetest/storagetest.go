@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Devices", testDevices},
 		{"LastSeen", testLastSeen},
 		{"Marks", testMarks},
+		{"MarkOwner", testMarkOwner},
 		{"SweepExpired", testSweepExpired},
 		{"SweepStubs", testSweepStubs},
 		{"SweepMany", testSweepMany},
