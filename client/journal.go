@@ -24,9 +24,10 @@ const compactBytes = 1 << 20
 // Lock order: syncMu, then mu.
 type journal struct {
 	path     string
-	initial  state         // as it was opened; set once
-	synced   atomic.Uint64 // the sequence up to which records are durable
-	appended atomic.Uint64 // the sequence of the last record appended
+	fsync    func(*os.File) error // (*os.File).Sync, but for tests
+	initial  state                // as it was opened; set once
+	synced   atomic.Uint64        // the sequence up to which records are durable
+	appended atomic.Uint64        // the sequence of the last record appended
 
 	mu      sync.Mutex
 	live    state  // everything appended applied
@@ -43,7 +44,7 @@ type journal struct {
 // openJournal opens or makes the state file of a user's device and takes it for
 // this process.
 func openJournal(path, user, device string) (*journal, error) {
-	j := &journal{path: path}
+	j := &journal{path: path, fsync: (*os.File).Sync}
 	fresh := state{user: user, device: device, seq: uint16(rand.IntN(chat.MaxClockSeq + 1))}
 	if path == "" {
 		j.live, j.initial = fresh, fresh
@@ -198,7 +199,7 @@ func (j *journal) extend(records []byte) error {
 	if _, err := j.file.WriteAt(b, j.size); err != nil {
 		return err
 	}
-	if err := j.file.Sync(); err != nil {
+	if err := j.fsync(j.file); err != nil {
 		return err
 	}
 	j.size += int64(len(b))
@@ -214,7 +215,7 @@ func (j *journal) rewrite(records []byte) error {
 		return err
 	}
 	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), lockFile(f)); err == nil {
+	if err = errors.Join(err, j.fsync(f), lockFile(f)); err == nil {
 		err = os.Rename(f.Name(), j.path)
 	}
 	if err != nil {

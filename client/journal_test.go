@@ -205,6 +205,38 @@ func TestSyncIsShared(t *testing.T) {
 	wg.Wait()
 }
 
+// Nothing counts as durable before the file was synced with it, in a commit and
+// in a file made anew.
+func TestDurableIsAfterTheSync(t *testing.T) {
+	j := mustOpen(t, filepath.Join(t.TempDir(), "state"))
+	defer j.close()
+	syncs := 0
+	j.fsync = func(f *os.File) error {
+		syncs++
+		id, _ := testMessage(int(j.appended.Load()))
+		b := make([]byte, 1<<16)
+		if n, _ := f.ReadAt(b, 0); !bytes.Contains(b[:n], id[:]) {
+			t.Error("synced without what was appended")
+		}
+		if j.synced.Load() >= j.appended.Load() {
+			t.Error("durable before the sync")
+		}
+		return nil
+	}
+	for i := 1; i <= 3; i++ {
+		if i == 3 {
+			j.size = 100 * compactBytes
+		}
+		if err := j.sync(j.put(testMessage(i))); err != nil || syncs != i {
+			t.Fatalf("%d syncs after %d commits, %v", syncs, i, err)
+		}
+	}
+	j.fsync = func(*os.File) error { return errors.New("no more disk") }
+	if err := j.sync(j.put(testMessage(4))); !errors.Is(err, ErrState) || j.synced.Load() != 3 {
+		t.Fatalf("durable up to %d after a failed sync: %v", j.synced.Load(), err)
+	}
+}
+
 func TestFailedWriteIsFinal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	j := mustOpen(t, path)

@@ -207,8 +207,14 @@ func TestAcceptedAndThenNotStored(t *testing.T) {
 	conn, _ := f.welcome(packet.Welcome{})
 	s := f.send("bob", "x")
 	sends(t, conn, 1, 1)
-	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 9}, &packet.Outcome{ID: s.ID(), To: "bob", Code: chat.CodeIDConflict})
-	wantCode(t, s.Delivered(ctx(t)), chat.CodeIDConflict)
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: 9})
+	must(t, s.Durable(ctx(t)))
+	delivered := make(chan error, 1)
+	go func() { delivered <- s.Delivered(ctx(t)) }()
+	must(t, f.c.Typing("bob", true))
+	expect[packet.Typing](t, conn, packet.TypeTyping)
+	conn.Write(&packet.Outcome{ID: s.ID(), To: "bob", Code: chat.CodeIDConflict})
+	wantCode(t, <-delivered, chat.CodeIDConflict)
 	receive[client.Problem](t, f.c)
 }
 

@@ -141,10 +141,12 @@ func TestByeSendsElsewhereAndBack(t *testing.T) {
 func TestDrainingServerStillAcknowledges(t *testing.T) {
 	f := newFixture(t, nil)
 	conn, _ := f.welcome(packet.Welcome{})
-	s := f.send("bob", "x")
-	sends(t, conn, 1, 1)
+	a, b := f.send("bob", "a"), f.send("bob", "b")
+	sends(t, conn, 1, 2)
 	conn.Write(&packet.Bye{Code: chat.CodeDraining, Retry: 1}, &packet.Accepted{N: 1, Count: 1, Pos: 1})
-	must(t, s.Durable(ctx(t)))
+	must(t, a.Durable(ctx(t)))
+	conn.Write(&packet.Accepted{N: 2, Count: 1, Pos: 2})
+	must(t, b.Durable(ctx(t)))
 	f.send("bob", "y")
 	conn, _ = f.welcome(packet.Welcome{})
 	if m := sends(t, conn, 1, 1)[0]; string(m.Content) != "y" {
