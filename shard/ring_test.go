@@ -51,7 +51,8 @@ func TestRingNode(t *testing.T) {
 		}
 		seen[n] = fmt.Sprint(name)
 	}
-	if ring.Node("ann", "phone") != ring.Node("ann", "phone") || ring.Node("ann", "phone") == NewRing(8, [16]byte{2}).Node("ann", "phone") {
+	node := ring.Node("ann", "phone")
+	if again := ring.Node("ann", "phone"); again != node || node == NewRing(8, [16]byte{2}).Node("ann", "phone") {
 		t.Error("a node is not a function of name and key")
 	}
 }

@@ -58,19 +58,18 @@ type session struct {
 	node  chat.Node
 	state state
 
-	pending  bool // counted among the connections without a session
-	joined   bool // registered with presence
-	copies   bool // the user has other devices
-	refused  bool // a send was refused and not sent again yet
-	reading  bool // a catch-up job is at work
-	queued   bool // in the loop's retry list
-	marking  bool // a mark is on its way into the log
-	dirty    bool // in the loop's dirty list
-	pinged   bool // a ping went out since the client was last heard
-	warned   bool // the coming end of the token was told
-	gone     bool // Closed was called
-	leaving  bool // bye was said; it closes when its sends are durable
-	_padding [1]byte
+	pending bool // counted among the connections without a session
+	joined  bool // registered with presence
+	copies  bool // the user has other devices
+	refused bool // a send was refused and not sent again yet
+	reading bool // a catch-up job is at work
+	queued  bool // in the loop's retry list
+	marking bool // a mark is on its way into the log
+	dirty   bool // in the loop's dirty list
+	pinged  bool // a ping went out since the client was last heard
+	warned  bool // the coming end of the token was told
+	gone    bool // Closed was called
+	leaving bool // bye was said; it closes when its sends are durable
 }
 
 // rare is what few sessions have.

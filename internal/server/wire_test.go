@@ -77,8 +77,7 @@ type wire struct {
 	net    net.Conn
 	in     *bufio.Reader
 	reader frame.Reader
-	left   []byte // bytes not framed yet
-	queue  []any  // packets not asked for yet
+	queue  []any // packets not asked for yet
 	closed *frame.Event
 	pings  int
 	deaf   bool // does not answer pings
