@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/term"
@@ -163,11 +164,19 @@ func (t *talk) loaded(page *client.HistoryPage) {
 }
 
 // watch asks for the peer's presence, which is for those who have a chat with
-// them: so not before the first message.
+// them: so not before the first message is stored, which is a moment after it
+// was accepted.
 func (t *talk) watch() {
 	if !t.watching {
 		t.watching = true
 		t.c.Watch(t.peer)
+	}
+}
+
+// watchAgain is for when watch came before that moment.
+func (t *talk) watchAgain() {
+	if slices.ContainsFunc(t.view.bubbles, func(b bubble) bool { return b.place > 0 }) {
+		t.watch()
 	}
 }
 
@@ -191,6 +200,7 @@ func (t *talk) take(e client.Event) {
 	case client.Receipt:
 		if string(e.Peer) == t.peer {
 			v.advance(e.Delivered, e.Read)
+			t.watch()
 		}
 	case client.Typing:
 		if string(e.Peer) == t.peer {
@@ -214,7 +224,7 @@ func (t *talk) take(e client.Event) {
 
 func (t *talk) problem(p client.Problem) {
 	if chat.CodeOf(p.Err) == chat.CodeForbidden && p.ID.Zero() {
-		t.watching = false // no chat yet: after the next message
+		t.watching = false // no chat yet
 		return
 	}
 	t.view.notice = p.Err.Error()

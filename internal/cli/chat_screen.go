@@ -67,6 +67,7 @@ func (s *screen) run(ctx context.Context, in *os.File) {
 		case <-resized:
 		case now := <-second.C:
 			s.pauses(now, false)
+			s.watchAgain()
 		case <-ctx.Done():
 			return
 		}
