@@ -70,6 +70,8 @@ var exceptions = []exception{
 // testExceptions are imports that only test files may have.
 var testExceptions = []exception{
 	{"client", "client/clienttest", "its test server"},
+	{"bench", "internal/server", "a load is tried on a server in its own process"},
+	{"bench", "internal/config", "that server's settings"},
 	{"shard", "pipeline/local", "the owners on the real log"},
 	{"shard", "storage/pebble", "the owners on the real store"},
 	{"pipeline/local", "pipeline/pipelinetest", "the contract"},
