@@ -286,20 +286,26 @@ func watch(f *os.File) *watched {
 	return w
 }
 
+// until waits for a text on the screen, whatever its colours.
 func (w *watched) until(t *testing.T, want string) {
+	t.Helper()
+	w.wait(t, want, func(sent string) bool { return strings.Contains(escapes.ReplaceAllString(sent, ""), want) })
+}
+
+func (w *watched) wait(t *testing.T, what string, enough func(sent string) bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {
 		w.mu.Lock()
-		text := escapes.ReplaceAllString(w.text, "")
+		sent := w.text
 		w.mu.Unlock()
-		if strings.Contains(text, want) {
+		if enough(sent) {
 			return
 		}
 		select {
 		case <-w.more:
 		case <-deadline:
-			t.Fatalf("no %q on the screen:\n%s", want, text)
+			t.Fatalf("no %q on the screen:\n%q", what, sent[max(0, len(sent)-500):])
 		}
 	}
 }
@@ -329,10 +335,7 @@ func TestChatOnATerminal(t *testing.T) {
 	if got := <-code; got != ExitOK {
 		t.Fatalf("exit %d", got)
 	}
-	screen.until(t, "")
-	if !strings.HasSuffix(screen.text, leaveScreen) {
-		t.Fatalf("the terminal is left as %q", screen.text[max(0, len(screen.text)-40):])
-	}
+	screen.wait(t, "the other screen", func(sent string) bool { return strings.HasSuffix(sent, leaveScreen) })
 	tty.Close()
 	test.Close()
 }
