@@ -180,6 +180,10 @@ func TestWebSocketViolationsCloseWithTheirCode(t *testing.T) {
 }
 
 func TestDeflateBombIsStoppedInside(t *testing.T) {
+	var bomb bytes.Buffer
+	z, _ := flate.NewWriter(&bomb, 9)
+	z.Write(make([]byte, 16<<20))
+	z.Flush()
 	s := startServer(t, t.TempDir(), func(c *config.Config) { c.Session.Deflate = true })
 	by := standBy(t, s)
 	w, r := handshake(t, s, "/ws/eve", "Sec-WebSocket-Protocol: "+packet.Subprotocol,
@@ -187,10 +191,6 @@ func TestDeflateBombIsStoppedInside(t *testing.T) {
 	if !strings.Contains(r.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
 		t.Fatalf("permessage-deflate was not agreed on: %v", r.Header)
 	}
-	var bomb bytes.Buffer
-	z, _ := flate.NewWriter(&bomb, 9)
-	z.Write(make([]byte, 64<<20))
-	z.Flush()
 	b := frame.AppendMasked(nil, frame.OpBinary, bytes.TrimSuffix(bomb.Bytes(), []byte{0, 0, 0xff, 0xff}), [4]byte{1, 2, 3, 4})
 	b[0] |= 0x40
 	w.raw(b)

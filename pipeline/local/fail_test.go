@@ -82,13 +82,13 @@ func failedDisk(t *testing.T, kind string) {
 // fits, then nothing, and goes on when a segment can be used again.
 func TestFullDisk(t *testing.T) {
 	const inTwoSegments = 10 // records of 10,000 bytes
-	made := 0
+	var made atomic.Int32
 	s := &shim{FS: vfs.NewMem()}
 	s.before = func(o op) error {
 		if o == (op{"create", "next" + tempSuffix}) {
-			made++
+			made.Add(1)
 		}
-		if made > 2 && strings.HasSuffix(o.name, tempSuffix) {
+		if made.Load() > 2 && strings.HasSuffix(o.name, tempSuffix) {
 			return syscall.ENOSPC
 		}
 		return nil
