@@ -118,10 +118,10 @@ func settle(s *Store) {
 }
 
 // BenchmarkInbox catches up: an operation is 256 entries of an inbox of
-// 500,000, from one chat or from many, from anywhere in the newest part of it.
+// 200,000, from one chat or from many, from anywhere in the newest part of it.
 // What is not in the newest 20,000 has to come from the files.
 func BenchmarkInbox(b *testing.B) {
-	for _, c := range []struct{ chats, newest int }{{1, 20_000}, {100, 20_000}, {100_000, 20_000}, {100_000, 500_000}} {
+	for _, c := range []struct{ chats, newest int }{{1, 20_000}, {100, 20_000}, {100_000, 20_000}, {100_000, 200_000}} {
 		b.Run(fmt.Sprintf("chats=%d/newest=%d", c.chats, c.newest), func(b *testing.B) {
 			s, user, end := inboxStore(b, c.chats)
 			var dst []chat.Entry
@@ -142,7 +142,7 @@ func BenchmarkInbox(b *testing.B) {
 
 // inboxStore stores messages of many chats to one user.
 func inboxStore(b *testing.B, chats int) (s *Store, user chat.User, end chat.Position) {
-	const messages = 500_000
+	const messages = 200_000
 	s = benchStore(b, Options{})
 	l := newLoad(chats)
 	for n := 0; n < messages; n += 1000 {

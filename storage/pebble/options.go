@@ -18,12 +18,13 @@ type Options struct {
 	// locked while the store is open.
 	Dir string
 
-	// CacheBytes bounds the cache of uncompressed blocks. Default 64 MiB, at
-	// least 1 MiB.
+	// CacheBytes is for the cache of uncompressed blocks. Default 128 MiB,
+	// at least 1 MiB.
 	CacheBytes int64
 
-	// MemtableBytes is the size of one memtable; memtables in all hold up to
-	// four times that. Default 32 MiB, 1 MiB to 1 GiB.
+	// MemtableBytes is the size of one memtable. Two are in use as a rule;
+	// while flushes are behind up to four, the last two at the cost of the
+	// cache. Default 64 MiB, 1 MiB to 4 GiB less 1 MiB.
 	MemtableBytes int64
 
 	// Compactions is how many compactions run at once at most. Default 2,
@@ -38,11 +39,11 @@ type Options struct {
 
 // Bounds and defaults of Options.
 const (
-	defaultCacheBytes    = 64 << 20
+	defaultCacheBytes    = 128 << 20
 	minCacheBytes        = 1 << 20
-	defaultMemtableBytes = 32 << 20
+	defaultMemtableBytes = 64 << 20
 	minMemtableBytes     = 1 << 20
-	maxMemtableBytes     = 1 << 30
+	maxMemtableBytes     = 4<<30 - 1<<20
 	defaultCompactions   = 2
 	maxCompactions       = 64
 )
@@ -100,7 +101,8 @@ func (o Options) Validate() error {
 // pebbleOptions says the same to Pebble.
 func (o *Options) pebbleOptions(disk vfs.FS, w *watch) *pebble.Options {
 	p := &pebble.Options{
-		CacheSize:                   o.CacheBytes,
+		// Pebble takes its memtables out of this.
+		CacheSize:                   o.CacheBytes + 2*o.MemtableBytes,
 		MemTableSize:                uint64(o.MemtableBytes),
 		MemTableStopWritesThreshold: memtables,
 		L0CompactionThreshold:       l0CompactSublevels,
