@@ -47,7 +47,7 @@ cat >"$report/spec.json" <<JSON
 {"outdir": "$report", "servers": [{"agent": "rookery", "url": "$url"}],
  "cases": [$cases], "exclude-cases": [], "exclude-agent-cases": {}}
 JSON
-timeout $seconds "$wstest" -m fuzzingclient -s "$report/spec.json" >"$report/wstest.log" 2>&1 ||
+timeout -k 30 $seconds "$wstest" -m fuzzingclient -s "$report/spec.json" >"$report/wstest.log" 2>&1 ||
 	{ echo "autobahn: wstest ended with $?; the end of its log:" >&2; tail -5 "$report/wstest.log" >&2; exit 1; }
 kill -0 $server 2>/dev/null || { echo "autobahn: the server died" >&2; tail -20 "$report/server.log" >&2; exit 1; }
 python3 test/autobahn/verdict.py "$report/index.json" $expected
