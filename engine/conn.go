@@ -179,7 +179,7 @@ func (c *Conn) write(p []byte) {
 // unsent. A bare close would reset the connection if input is still coming,
 // and the peer might lose the last bytes.
 func (c *Conn) shutdown() {
-	if c.state&shut != 0 || c.Blocked() {
+	if c.state&shut != 0 || c.Blocked() || c.out != nil { // flush, which is to come, calls it again
 		return
 	}
 	c.state |= shut
