@@ -178,6 +178,9 @@ func TestForgeries(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, id, err)
 		}
 	}
+	if _, err := v.Verify(forgeries["kid of another algorithm"]); !strings.Contains(err.Error(), "not its key's") {
+		t.Errorf("the key's type alone refused it: %v", err)
+	}
 	if _, err := v.Verify(good); err != nil {
 		t.Errorf("the good one: %v", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,25 @@ func TestEveryKeyHasAField(t *testing.T) {
 	}
 	if c := Default(); countFields(reflect.ValueOf(*c)) != len(keys) {
 		t.Errorf("the struct has %d fields, the table %d keys", countFields(reflect.ValueOf(*c)), len(keys))
+	}
+}
+
+// TestBounds crosses every bound by one, and stands on it.
+func TestBounds(t *testing.T) {
+	for _, k := range Keys() {
+		if k.Max == 0 {
+			continue
+		}
+		unit := ""
+		if k.Kind == Duration {
+			unit = "ns"
+		}
+		for n, good := range map[int64]bool{k.Min - 1: false, k.Min: true, k.Max: true, k.Max + 1: false} {
+			v := strconv.FormatInt(n, 10) + unit
+			if err := k.set(Default(), []string{v}); (err == nil) != good {
+				t.Errorf("%s = %s: %v", k.Name, v, err)
+			}
+		}
 	}
 }
 
