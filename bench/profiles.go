@@ -199,7 +199,7 @@ func firehose(ctx context.Context, o *Options, res *Result) error {
 	setDefault(&o.Rate, 1_160_000)
 	setDefault(&o.PerWrite, 64)
 	setDefault(&o.Duration, 10*time.Second)
-	t, r, err := up(o, res, "--pipeline-partition-bytes=2GiB", "--session-window=100000", "--session-window-bytes=64MiB", "--session-inflight=100000")
+	t, r, err := up(o, res, "--pipeline-partition-bytes=2GiB", "--session-window=100000", "--session-window-bytes=64MiB", "--session-inflight=100000", "--engine-out-bytes-per-connection=64MiB")
 	if err != nil {
 		return err
 	}
