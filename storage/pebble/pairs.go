@@ -31,10 +31,8 @@ func (p *pairs) has(c chat.ChatID) bool {
 	return *p.slot(c) == c
 }
 
-func (p *pairs) add(cs []chat.ChatID) {
+func (p *pairs) add(c chat.ChatID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range cs {
-		*p.slot(c) = c
-	}
+	*p.slot(c) = c
 }
