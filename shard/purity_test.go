@@ -102,6 +102,8 @@ type model struct {
 }
 
 func modelOf(t testing.TB, log *memLog) *model {
+	log.mu.Lock() // the owners may be appending
+	defer log.mu.Unlock()
 	m := &model{
 		map[messageKey]chat.Message{}, map[messageKey]bool{}, map[pair]chat.Position{},
 		map[pair]chat.Position{}, map[pair][]chat.Position{},

@@ -185,12 +185,17 @@ func TestStoreFailsNowAndThen(t *testing.T) {
 	log.auto = true
 	w := newWorkload(5, log, NewRing(2, log.identity))
 	w.fill(60)
-	calls := 0
+	calls, away := 0, true
 	store.op = func(string) {
 		store.mu.Lock()
-		if calls++; calls%3 == 0 && store.failing == 0 {
+		if calls++; away && calls%3 == 0 && store.failing == 0 {
 			store.failing = 1
 		}
+		store.mu.Unlock()
+	}
+	setAway := func(now bool) { // Stop does not try again, so the store is there for it
+		store.mu.Lock()
+		away, store.failing = now, 0
 		store.mu.Unlock()
 	}
 	o := quiet()
@@ -200,13 +205,16 @@ func TestStoreFailsNowAndThen(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.await(t, len(modelOf(t, log).messages))
+	setAway(false)
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = Start(t.Context(), o, log, store, d); err != nil { // what Stop left in the log
 		t.Fatal(err)
 	}
+	setAway(true)
 	until(s.settled)
+	setAway(false)
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
