@@ -53,7 +53,6 @@ const (
 	CodeReplaced     Code = 202 // a newer session of this device took over
 	CodeDraining     Code = 203 // the server is going away: come back, elsewhere
 	CodeIdle         Code = 204 // nothing was heard for the idle time
-	CodeSlow         Code = 205 // the socket did not take what was written to it
 	CodeProtocol     Code = 206 // the WebSocket protocol was broken
 	CodeFlood        Code = 207 // far over the rate, or pings without end
 	CodeInternal     Code = 208 // a fault of the server
@@ -95,7 +94,6 @@ var codeFacts = map[Code]codeFact{
 	CodeReplaced:     {"replaced", ActionStop},
 	CodeDraining:     {"draining", ActionReconnect},
 	CodeIdle:         {"idle", ActionReconnect},
-	CodeSlow:         {"slow", ActionReconnect},
 	CodeProtocol:     {"protocol", ActionStop},
 	CodeFlood:        {"flood", ActionReconnect},
 	CodeInternal:     {"internal", ActionReconnect},

@@ -101,7 +101,7 @@ var keys = []Key{
 		Doc:   "Sockets accepted a second; the others wait in the kernel's queue. 0 is no limit.",
 		field: func(c *Config) any { return &c.Engine.AcceptPerSecond }},
 	{Name: "engine.out_bytes_per_connection", Kind: Size, Default: "1MiB", Min: 64 * kib, Max: gib,
-		Doc:   "Bytes that wait to be written to one socket; over it the connection is closed with slow.",
+		Doc:   "Bytes that wait to be written to one socket; over it the connection is closed.",
 		field: func(c *Config) any { return &c.Engine.OutBytesPerConnection }},
 	{Name: "engine.out_bytes_total", Kind: Size, Default: "512MiB", Min: mib, Max: tib,
 		Doc:   "Bytes that wait to be written to all sockets together.",
