@@ -13,11 +13,6 @@ import (
 	"github.com/rookery-chat/rookery/packet"
 )
 
-// Presence says which sessions of this process a user has.
-type Presence interface {
-	Lookup(user []byte, dst []presence.Ref) []presence.Ref
-}
-
 // Stats counts what was delivered.
 type Stats struct {
 	Posted  atomic.Uint64 // packets given to sessions here
@@ -29,7 +24,7 @@ type Stats struct {
 type Delivery struct {
 	Stats Stats
 
-	presence Presence
+	presence *presence.Memory
 	loopOf   func(presence.Ref) int
 	post     func(loop int, m *Mail)
 	batches  []batch
@@ -43,7 +38,7 @@ type batch struct {
 
 // New returns a Delivery for a number of partitions and loops. post hands a
 // mail to a loop and must not block; the loop frees it.
-func New(partitions, loops int, p Presence, loopOf func(presence.Ref) int, post func(loop int, m *Mail)) *Delivery {
+func New(partitions, loops int, p *presence.Memory, loopOf func(presence.Ref) int, post func(loop int, m *Mail)) *Delivery {
 	d := &Delivery{presence: p, loopOf: loopOf, post: post, batches: make([]batch, partitions)}
 	for i := range d.batches {
 		d.batches[i].mails = make([]*Mail, loops)
