@@ -34,8 +34,7 @@ type Chat struct {
 }
 
 // ChatsPage is one page of the user's chats, newest first. For the next one ask
-// before a millisecond after the time of the last one's Last.ID, and drop what
-// comes again: so none is lost that has the same millisecond.
+// before the last one's Last.ID.
 type ChatsPage struct {
 	Chats []Chat
 	More  bool
@@ -142,14 +141,10 @@ func (c *Client) History(ctx context.Context, peer string, before chat.ID, limit
 }
 
 // Chats returns up to limit of the user's chats whose newest message is older
-// than before, newest first; the zero time is no bound.
-func (c *Client) Chats(ctx context.Context, before time.Time, limit int) (*ChatsPage, error) {
-	var beforeMs int64
-	if !before.IsZero() {
-		beforeMs = before.UnixMilli()
-	}
+// than before, newest first; the zero ID is no bound.
+func (c *Client) Chats(ctx context.Context, before chat.ID, limit int) (*ChatsPage, error) {
 	answer, err := c.ask(ctx, func(dst []byte, id uint64) []byte {
-		q := packet.Chats{Req: id, Before: beforeMs, Limit: limit}
+		q := packet.Chats{Req: id, Before: before, Limit: limit}
 		return q.AppendTo(dst)
 	})
 	page, _ := answer.(*ChatsPage)

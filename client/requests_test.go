@@ -60,13 +60,14 @@ func TestHistory(t *testing.T) {
 func TestChats(t *testing.T) {
 	f := newFixture(t, nil)
 	conn, _ := f.welcome(packet.Welcome{})
+	before := chat.ID{1, 2, 3}
 	go func() {
 		q := packet.Chats{}
-		if conn.Expect(packet.TypeChats, &q) == nil && q.Before == 1000 && q.Limit == 5 {
+		if conn.Expect(packet.TypeChats, &q) == nil && q.Before == before && q.Limit == 5 {
 			conn.Write(&packet.ChatsPage{Req: q.Req, Chats: []packet.ChatRow{{Peer: "bob", Delivered: 2, Read: 1, Mine: 9, Last: row("alice", "x", 3)}}})
 		}
 	}()
-	page, err := f.c.Chats(ctx(t), time.UnixMilli(1000), 5)
+	page, err := f.c.Chats(ctx(t), before, 5)
 	must(t, err)
 	if len(page.Chats) != 1 || page.More {
 		t.Fatalf("page %+v", page)
@@ -97,7 +98,7 @@ func TestRequestsFail(t *testing.T) {
 	_, err := f.c.History(ctx(t), "bob", chat.ID{}, 2)
 	wantCode(t, err, chat.CodeForbidden)
 	must(t, f.c.Close(ctx(t)))
-	if _, err := f.c.Chats(ctx(t), time.Time{}, 1); !errors.Is(err, client.ErrClosed) {
+	if _, err := f.c.Chats(ctx(t), chat.ID{}, 1); !errors.Is(err, client.ErrClosed) {
 		t.Fatalf("after Close: %v", err)
 	}
 }
@@ -108,7 +109,7 @@ func TestRequestsInFlightAreLimited(t *testing.T) {
 	done := make(chan error, 5)
 	for range 5 {
 		go func() {
-			_, err := f.c.Chats(context.Background(), time.Time{}, 1)
+			_, err := f.c.Chats(context.Background(), chat.ID{}, 1)
 			done <- err
 		}()
 	}

@@ -118,11 +118,11 @@ type History struct {
 }
 
 // Chats [9, req, before, limit] asks for the user's chats whose newest message
-// is older than before (ms since 1970, 0 is no bound), newest first. Limit 0 is
-// as many as the server gives.
+// is older than Before, newest first; the zero ID is no bound. Limit 0 is as
+// many as the server gives.
 type Chats struct {
 	Req    uint64
-	Before int64
+	Before chat.ID
 	Limit  int
 }
 

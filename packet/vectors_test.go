@@ -150,6 +150,7 @@ func examples() []example {
 		{"history-before", &History{Req: 9, Peer: "bob", Before: first, Limit: 50}},
 		{"history-page", &HistoryPage{Req: 8, Peer: "bob", Delivered: 90213, Read: 90211, More: true, Rows: []Row{replyRow, firstRow}}},
 		{"chats", &Chats{Req: 10, Limit: 20}},
+		{"chats-before", &Chats{Req: 11, Before: reply, Limit: 20}},
 		{"chats-page", &ChatsPage{Req: 10, Chats: []ChatRow{{Peer: "bob", Delivered: 90213, Read: 90211, Mine: 4711, Last: replyRow}}}},
 		{"refresh", &Refresh{Token: "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbGljZSJ9.c2ln"}},
 		{"refreshed", &Refreshed{Expires: ms + 7200_000}},

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
@@ -38,33 +37,23 @@ func cmdChats(ctx context.Context, env *Env, args []string) int {
 	})
 }
 
-// listChats prints up to limit chats. Pages overlap by a millisecond, so those
-// that were printed already are passed over.
+// listChats prints up to limit chats.
 func (f *clientFlags) listChats(ctx context.Context, env *Env, c *client.Client, limit int) int {
-	seen := map[chat.User]bool{}
-	var before time.Time
+	var before chat.ID
 	for {
 		page, err := askFor(ctx, func(ctx context.Context) (*client.ChatsPage, error) {
-			return c.Chats(ctx, before, limit-len(seen)+1)
+			return c.Chats(ctx, before, limit)
 		})
 		if err != nil {
 			env.Errorf("%v", err)
 			return exitOf(err)
 		}
-		found := len(seen)
 		for i := range page.Chats {
-			row := &page.Chats[i]
-			before = row.Last.ID.Time().Add(time.Millisecond)
-			if seen[row.Peer] {
-				continue
-			}
-			if len(seen) == limit {
-				return ExitOK
-			}
-			seen[row.Peer] = true
-			f.printChat(env, row)
+			f.printChat(env, &page.Chats[i])
+			before = page.Chats[i].Last.ID
 		}
-		if !page.More || len(seen) == found {
+		limit -= len(page.Chats)
+		if !page.More || limit <= 0 || len(page.Chats) == 0 {
 			return ExitOK
 		}
 	}

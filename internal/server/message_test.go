@@ -223,6 +223,10 @@ func TestHistoryAndChats(t *testing.T) {
 	if c := chats.Chats[0]; c.Delivered != m.Pos || string(c.Last.Content) != "to carol" {
 		t.Errorf("the chat with carol: %+v", c)
 	}
+	bob.put(&packet.Chats{Req: 7, Limit: 1, Before: chats.Chats[0].Last.ID})
+	if chats = expect[*packet.ChatsPage](bob); len(chats.Chats) != 1 || chats.More || chats.Chats[0].Peer != "alice" {
+		t.Fatalf("bob's chats before the newest: %+v", chats)
+	}
 }
 
 func TestTypingAndPresenceAreForThoseWithAChat(t *testing.T) {

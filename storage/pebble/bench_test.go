@@ -201,7 +201,7 @@ func BenchmarkChats(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if cs, err := s.Chats(context.Background(), "zoe", 0, 50, 1, nil); err != nil || len(cs) != 50 {
+		if cs, err := s.Chats(context.Background(), "zoe", chat.ID{}, 50, 1, nil); err != nil || len(cs) != 50 {
 			b.Fatal(len(cs), err)
 		}
 	}

@@ -129,7 +129,7 @@ func (f *fixture) disturb(i int64) error {
 	if err := f.Sync(f.ctx); err != nil {
 		return err
 	}
-	if _, err := f.Sweep(f.ctx, i, i); err != nil {
+	if _, err := f.Sweep(f.ctx, i, i, i); err != nil {
 		return err
 	}
 	if err := f.PutLastSeen(f.ctx, "user0", i); err != nil {
@@ -138,6 +138,6 @@ func (f *fixture) disturb(i int64) error {
 	if err := f.PutDevice(f.ctx, "user1", storage.Device{Name: "phone", Created: i}); err != nil {
 		return err
 	}
-	_, err := f.Store.Chats(f.ctx, "user2", 0, 9, 0, nil)
+	_, err := f.Store.Chats(f.ctx, "user2", chat.ID{}, 9, 0, nil)
 	return err
 }

@@ -217,7 +217,7 @@ func testReopen(f *fixture) {
 	f.mark(0, mark)
 	equal(f.T, "history", f.history(m.Chat(), chat.ID{}, 9, 0), []chat.Message{m})
 	equal(f.T, "inbox", len(f.inbox("bob", 0, 7, 9, 0)), 1)
-	equal(f.T, "chats", len(f.chats("bob", 0, 9, 0)), 1)
+	equal(f.T, "chats", len(f.chats("bob", chat.ID{}, 9, 0)), 1)
 	equal(f.T, "receipts", len(f.receipts("alice", 0, 9)), 1)
 	f.readTo("bob", "alice", 6)
 	f.delivered("bob", 7)
@@ -246,13 +246,13 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"ReadTo":      func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
 		"Cursors":     func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },
 		"Delivered":   func(ctx context.Context) error { _, err := s.Delivered(ctx, "a"); return err },
-		"Chats":       func(ctx context.Context) error { _, err := s.Chats(ctx, "a", 0, 9, 0, nil); return err },
+		"Chats":       func(ctx context.Context) error { _, err := s.Chats(ctx, "a", chat.ID{}, 9, 0, nil); return err },
 		"HasChat":     func(ctx context.Context) error { _, err := s.HasChat(ctx, "a", "b"); return err },
 		"Devices":     func(ctx context.Context) error { _, err := s.Devices(ctx, "a"); return err },
 		"PutDevice":   func(ctx context.Context) error { return s.PutDevice(ctx, "a", storage.Device{Name: "d"}) },
 		"LastSeen":    func(ctx context.Context) error { _, err := s.LastSeen(ctx, "a"); return err },
 		"PutLastSeen": func(ctx context.Context) error { return s.PutLastSeen(ctx, "a", 1) },
-		"Sweep":       func(ctx context.Context) error { _, err := s.Sweep(ctx, 1, 1); return err },
+		"Sweep":       func(ctx context.Context) error { _, err := s.Sweep(ctx, 1, 1, 1); return err },
 	}
 }
 

@@ -130,7 +130,7 @@ func testHistoryChatsApart(f *fixture) {
 	equal(f.T, "with nobody", f.history(chat.DirectChat("bob", "carol"), chat.ID{}, 9, 0), nil)
 }
 
-func (f *fixture) chats(user chat.User, before int64, limit int, now int64) []storage.ChatSummary {
+func (f *fixture) chats(user chat.User, before chat.ID, limit int, now int64) []storage.ChatSummary {
 	f.Helper()
 	cs, err := f.Store.Chats(f.ctx, user, before, limit, now, nil)
 	must(f.T, err)
@@ -140,7 +140,7 @@ func (f *fixture) chats(user chat.User, before int64, limit int, now int64) []st
 // testChats: the newest message decides, whoever sent it and whenever the chat
 // began.
 func testChats(f *fixture) {
-	equal(f.T, "of nobody", f.chats("alice", 0, 9, 0), nil)
+	equal(f.T, "of nobody", f.chats("alice", chat.ID{}, 9, 0), nil)
 	f.send(text("alice", "bob", day0, 1), text("carol", "alice", day0+1, 2), text("alice", "dave", day0+2, 3))
 	last := text("bob", "alice", day0+3, 4)
 	f.send(last)
@@ -153,31 +153,38 @@ func testChats(f *fixture) {
 		{Peer: "alice", Last: toSelf},
 		{Peer: "carol", Last: text("carol", "alice", day0+1, 2)},
 	}
-	equal(f.T, "alice's", f.chats("alice", 0, 9, 0), want)
-	equal(f.T, "the first two", f.chats("alice", 0, 2, 0), want[:2])
-	equal(f.T, "none", f.chats("alice", 0, 0, 0), nil)
-	equal(f.T, "bob's", f.chats("bob", 0, 9, 0), []storage.ChatSummary{{Peer: "alice", Last: last}})
+	equal(f.T, "alice's", f.chats("alice", chat.ID{}, 9, 0), want)
+	equal(f.T, "the first two", f.chats("alice", chat.ID{}, 2, 0), want[:2])
+	equal(f.T, "none", f.chats("alice", chat.ID{}, 0, 0), nil)
+	equal(f.T, "bob's", f.chats("bob", chat.ID{}, 9, 0), []storage.ChatSummary{{Peer: "alice", Last: last}})
 }
 
+// testChatsBefore: a page begins right after the last message of the one before
+// it, whatever the messages' times.
 func testChatsBefore(f *fixture) {
 	f.send(text("alice", "bob", day0, 1), text("alice", "carol", day0+10, 1), text("alice", "dave", day0+20, 1))
-	for _, c := range []struct {
-		before int64
-		peers  []chat.User
-	}{
-		{0, []chat.User{"dave", "carol", "bob"}},
-		{day0 + 21, []chat.User{"dave", "carol", "bob"}},
-		{day0 + 20, []chat.User{"carol", "bob"}},
-		{day0 + 10, []chat.User{"bob"}},
-		{day0, nil},
-	} {
-		var peers []chat.User
-		for _, s := range f.chats("alice", c.before, 9, 0) {
-			peers = append(peers, s.Peer)
-		}
-		equal(f.T, "peers", peers, c.peers)
+	atOnce := text("erin", "alice", day0+10, 2)
+	atOnce.ID = idAt(day0+10, 9)
+	f.send(atOnce)
+	all := f.chats("alice", chat.ID{}, 9, 0)
+	var peers []chat.User
+	for _, s := range all {
+		peers = append(peers, s.Peer)
 	}
-	equal(f.T, "limit counts what is older", len(f.chats("alice", day0+20, 1, 0)), 1)
+	equal(f.T, "all", peers, []chat.User{"dave", "erin", "carol", "bob"})
+	for limit := 1; limit <= 4; limit++ {
+		var paged []storage.ChatSummary
+		var before chat.ID
+		for len(paged) < len(all) {
+			page := f.chats("alice", before, limit, 0)
+			equal(f.T, "chats on a page", len(page), min(limit, len(all)-len(paged)))
+			paged = append(paged, page...)
+			before = page[len(page)-1].Last.ID
+		}
+		equal(f.T, "all, by pages", paged, all)
+		equal(f.T, "after the last page", f.chats("alice", before, limit, 0), nil)
+	}
+	equal(f.T, "before an id that is not there", f.chats("alice", idAt(day0+11, 0), 9, 0), all[1:])
 }
 
 // testChatsExpiry: an expired message is no chat's newest; a chat of nothing
@@ -191,10 +198,10 @@ func testChatsExpiry(f *fixture) {
 	f.send(old, gone, only)
 	before := []storage.ChatSummary{{Peer: "carol", Last: only}, {Peer: "bob", Last: gone}}
 	after := []storage.ChatSummary{{Peer: "bob", Last: old}}
-	equal(f.T, "before", f.chats("alice", 0, 9, day0+99), before)
-	equal(f.T, "after", f.chats("alice", 0, 9, day0+100), after)
-	f.sweep(day0+100, 0)
-	equal(f.T, "swept", f.chats("alice", 0, 9, 0), after)
+	equal(f.T, "before", f.chats("alice", chat.ID{}, 9, day0+99), before)
+	equal(f.T, "after", f.chats("alice", chat.ID{}, 9, day0+100), after)
+	f.sweep(day0+100, 0, 0)
+	equal(f.T, "swept", f.chats("alice", chat.ID{}, 9, 0), after)
 	f.hasChat("alice", "carol", true)
 }
 

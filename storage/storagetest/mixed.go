@@ -31,7 +31,7 @@ func (f *fixture) onlyUserRows(user, peer chat.User, n int64) {
 	waiting, err := f.Waiting(f.ctx, user, 0, 1<<64-1, 99)
 	must(f.T, err)
 	equal(f.T, "waiting", waiting, 1)
-	equal(f.T, "chats", f.chats(user, 0, 99, 0), []storage.ChatSummary{{Peer: peer, Last: m}})
+	equal(f.T, "chats", f.chats(user, chat.ID{}, 99, 0), []storage.ChatSummary{{Peer: peer, Last: m}})
 	equal(f.T, "receipts", f.receipts(user, 0, 1<<64-1), []chat.Receipt{{User: user, Peer: peer, Delivered: pos, Read: pos}})
 	f.readTo(user, peer, pos)
 	equal(f.T, "cursors", f.cursors(user), []storage.Cursor{{Device: "phone", Position: pos}})
@@ -58,7 +58,7 @@ func testNames(f *fixture) {
 	}
 	f.hasChat("bob", "by", false)
 	f.hasChat("bo", "bx", false)
-	f.sweep(0, day0+1+3+1) // the first one's inbox row is of day0+1+3
+	f.sweep(0, day0+1+3+1, 0) // the first one's inbox row is of day0+1+3
 	f.inboxLeft("bob", 0)
 	for _, p := range pairs[1:] {
 		f.inboxLeft(p[0], 1)
@@ -105,7 +105,7 @@ func (f *fixture) checkSample() {
 		{Kind: chat.EntryMessage, User: "bob", Pos: 1, Message: b.Messages[0]},
 		{Kind: chat.EntryMessage, User: "bob", Pos: 2, Prev: 1, Message: b.Messages[1]},
 	})
-	equal(f.T, "chats", len(f.chats("bob", 0, 9, 0)), 2)
+	equal(f.T, "chats", len(f.chats("bob", chat.ID{}, 9, 0)), 2)
 	equal(f.T, "receipts", f.receipts("bob", 0, 9), []chat.Receipt{b.Receipts[0].Receipt})
 	f.readTo("bob", "alice", 1)
 	f.delivered("bob", 2)
@@ -173,7 +173,7 @@ func testDstKept(f *fixture) {
 	rs, err := f.Store.Receipts(f.ctx, "bob", 0, 9, make([]chat.Receipt, 3))
 	must(f.T, err)
 	equal(f.T, "receipts", len(rs), 4)
-	cs, err := f.Store.Chats(f.ctx, "bob", 0, 1, 0, make([]storage.ChatSummary, 3))
+	cs, err := f.Store.Chats(f.ctx, "bob", chat.ID{}, 1, 0, make([]storage.ChatSummary, 3))
 	must(f.T, err)
 	equal(f.T, "chats", len(cs), 4)
 }

@@ -123,14 +123,14 @@ func (o *model) inboxOf(user chat.User, after, upTo chat.Position, now int64) (e
 	return entries, rows
 }
 
-func (o *model) chatsOf(user chat.User, before int64, limit int, now int64) []storage.ChatSummary {
+func (o *model) chatsOf(user chat.User, before chat.ID, limit int, now int64) []storage.ChatSummary {
 	var cs []storage.ChatSummary
 	for p := range o.chats {
 		if p.user != user {
 			continue
 		}
 		last := o.history(chat.DirectChat(user, p.other), chat.ID{}, 1, now)
-		if len(last) == 1 && (before == 0 || last[0].ID.UnixMilli() < before) {
+		if len(last) == 1 && (before.Zero() || last[0].ID.Compare(before) < 0) {
 			cs = append(cs, storage.ChatSummary{Peer: p.other, Last: last[0]})
 		}
 	}
@@ -177,11 +177,14 @@ func (o *model) putDevice(user chat.User, d storage.Device) {
 const modelStubMs = 31 * dayMs
 
 // sweep is Sweep until there is no more.
-func (o *model) sweep(now, inboxBefore int64) {
+func (o *model) sweep(now, inboxBefore, messagesBefore int64) {
 	for k, m := range o.messages {
-		if hasExpired(&m, now) {
+		if hasExpired(&m, now) || max(m.ID.UnixMilli(), m.At) < messagesBefore {
 			delete(o.messages, k)
 			m.Content, m.Media = nil, ""
+			if m.Expires == 0 {
+				m.Expires = m.At
+			}
 			o.stubs[k] = m
 		}
 	}

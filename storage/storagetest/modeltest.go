@@ -88,8 +88,9 @@ func (w *walk) step() {
 // replayed: the rows that came back would be swept again, later.
 func (w *walk) sweepBoth() {
 	before := w.now - w.rnd.Int64N(60*dayMs)
-	w.sweep(w.now, before)
-	w.model.sweep(w.now, before)
+	messages := before - w.rnd.Int64N(20*dayMs)
+	w.sweep(w.now, before, messages)
+	w.model.sweep(w.now, before, messages)
 	w.log = nil
 }
 
@@ -156,8 +157,8 @@ func (w *walk) compare() {
 	w.compareMessages(user, peer, now)
 	w.compareInbox(user, now)
 
-	equal(w.T, "chats", w.chats(user, 0, 99, now), w.model.chatsOf(user, 0, 99, now))
-	before, limit := w.now-w.rnd.Int64N(30*dayMs), w.rnd.IntN(5)
+	equal(w.T, "chats", w.chats(user, chat.ID{}, 99, now), w.model.chatsOf(user, chat.ID{}, 99, now))
+	before, limit := idAt(w.now-w.rnd.Int64N(30*dayMs), byte(w.rnd.IntN(256))), w.rnd.IntN(5)
 	equal(w.T, "older chats", w.chats(user, before, limit, now), w.model.chatsOf(user, before, limit, now))
 	w.hasChat(user, peer, w.model.chats[pair{user, peer}])
 

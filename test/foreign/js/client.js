@@ -109,7 +109,7 @@ export class Client extends EventEmitter {
     return this.#request(8, peer, before, limit)
   }
 
-  chats(before = 0, limit = 0) {
+  chats(before = null, limit = 0) {
     return this.#request(9, before, limit)
   }
 

@@ -168,8 +168,10 @@ test('history and chats by pages', async (t) => {
   const { contents, pages } = await allHistory(a, bob.user, 5)
   assert.deepEqual(contents, numbers(0, 14))
   assert.ok(pages >= 3)
-  const first = await a.chats(0, 1)
+  const first = await a.chats(null, 1)
   assert.deepEqual([first.chats.map((chat) => chat.peer), first.more], [[carol.user], true])
+  const second = await a.chats(first.chats[0].last.id, 1)
+  assert.deepEqual([second.chats.map((chat) => chat.peer), second.more], [[bob.user], false])
   const all = await a.chats()
   assert.deepEqual(
     all.chats.map((chat) => [chat.peer, text(chat.last)]),

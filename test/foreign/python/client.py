@@ -113,7 +113,7 @@ class Client:
         page = await self._request(8, peer, before, limit)
         return page._replace(rows=[fit(Row, row) for row in page.rows])
 
-    async def chats(self, before=0, limit=0):
+    async def chats(self, before=None, limit=0):
         page = await self._request(9, before, limit)
         chats = [fit(Chat, chat) for chat in page.chats]
         return page._replace(chats=[chat._replace(last=fit(Row, chat.last)) for chat in chats])

@@ -132,8 +132,10 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
         content, pages = await all_history(alice, self.bob.user, 5)
         self.assertEqual(content, [f"{i}" for i in range(14)])
         self.assertGreaterEqual(pages, 3)
-        page = await alice.chats(0, 1)
+        page = await alice.chats(limit=1)
         self.assertEqual(([chat.peer for chat in page.chats], page.more), ([carol.user], True))
+        page = await alice.chats(page.chats[0].last.id, 1)
+        self.assertEqual(([chat.peer for chat in page.chats], page.more), ([self.bob.user], False))
         page = await alice.chats()
         self.assertEqual([(chat.peer, chat.last.content) for chat in page.chats],
                          [(carol.user, b"hello carol"), (self.bob.user, b"13")])  # fmt: skip
