@@ -21,7 +21,7 @@ func (w *worker) build(ctx context.Context) error {
 	w.receipts = w.receipts[:0]
 	w.merged.clear()
 	w.owing.clear()
-	w.cut, w.scanned, w.newOwner = false, 0, false
+	w.cut, w.scanned = false, 0
 	w.openCycle()
 	n := 0
 	for ; w.left > 0 && n < w.opt.BatchRecords; n++ {
@@ -82,7 +82,7 @@ func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) erro
 	case record.Copy:
 		w.copied(user, pos)
 	case record.Mark:
-		return w.mark(ctx, pos)
+		return w.mark(ctx, user, pos)
 	case record.Read:
 		return w.readTo(ctx, pos)
 	case record.Receipt:
@@ -109,15 +109,25 @@ func (w *worker) link(user uint64, e chat.Entry) {
 	}
 	w.heads.put(user, uint64(e.Pos))
 	w.entries = append(w.entries, e)
+	w.arrivals.put(user, &e, senderOf(&e))
 	if e.Kind != chat.EntryReceipt {
 		w.batch.Inbox = append(w.batch.Inbox, e)
 	}
 }
 
+// senderOf is who gets a receipt for an entry; empty is nobody.
+func senderOf(e *chat.Entry) chat.User {
+	if e.Kind != chat.EntryMessage {
+		return ""
+	}
+	return e.Message.From
+}
+
 // What hashKey is asked for.
 const (
-	keySender    = 's' // receiver, sender and node: whose ids these are
-	keyReceipt   = 'r' // user, peer
+	keySender    = 's' // sender and node: whose ids these are
+	keyReceipt   = 'r' // user, peer: what is delivered
+	keyReceiptTo = 't' // user, peer: what is read
 	keyOwing     = 'o' // user, peer
 	keyCursor    = 'c' // user, device
 	keyDelivered = 'd' // user

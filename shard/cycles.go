@@ -13,7 +13,7 @@ import (
 type cycle struct {
 	seq   uint64
 	upTo  chat.Position
-	owner string // of the mark
+	owner []byte // of the mark
 
 	// rows that may be stored only together with a mark that covers them
 	cursors []storage.UserCursor
@@ -51,15 +51,12 @@ func (w *worker) openCycle() {
 // derives nothing becomes part of the one before it, which bounds how many are
 // open by what waits in the outbox.
 func (w *worker) closeCycle() {
-	if w.newOwner {
-		w.key = appendCopies(w.key[:0], w.copies)
-		w.owner = string(w.key)
-	}
 	c := w.cur
-	c.upTo, c.owner = w.last, w.owner
+	c.upTo, c.owner = w.last, appendOwner(c.owner[:0], w.newest, w.copies)
 	if n := len(w.open); n > 0 && !w.out.staged() {
 		before := w.open[n-1]
-		before.seq, before.upTo, before.owner = c.seq, c.upTo, c.owner
+		before.seq, before.upTo = c.seq, c.upTo
+		before.owner, c.owner = c.owner, before.owner
 		before.cursors = append(before.cursors, c.cursors...)
 		before.reads = append(before.reads, c.reads...)
 		before.cells = append(before.cells, c.cells...)
@@ -86,7 +83,7 @@ func (w *worker) addReady(n int) {
 	for _, c := range w.open[:n] {
 		w.batch.Cursors = append(w.batch.Cursors, c.cursors...)
 		w.batch.Reads = append(w.batch.Reads, c.reads...)
-		w.batch.Mark = storage.Mark{Log: w.log.Identity(), Position: c.upTo, Owner: c.owner}
+		w.batch.Mark = storage.Mark{Log: w.log.Identity(), Position: c.upTo, Owner: viewOf[string](c.owner)}
 	}
 }
 
@@ -113,7 +110,7 @@ func (w *worker) reuse(c *cycle) {
 	}
 	clear(c.cursors)
 	clear(c.reads)
-	*c = cycle{cursors: c.cursors[:0], reads: c.reads[:0], cells: c.cells[:0], names: c.names[:0]}
+	*c = cycle{cursors: c.cursors[:0], reads: c.reads[:0], cells: c.cells[:0], owner: c.owner[:0], names: c.names[:0]}
 	w.spare = append(w.spare, c)
 }
 
@@ -124,9 +121,12 @@ func (c *cycle) keep(name []byte) string {
 	return unsafe.String(unsafe.SliceData(c.names[from:]), len(name))
 }
 
-// cell returns the value of a cursor or read: the one that waits to be stored,
-// else the store's.
+// cell returns the value of a cursor or read: the one that is remembered or
+// waits to be stored, else the store's.
 func (w *worker) cell(ctx context.Context, key uint64, what string, stored func() (chat.Position, error)) (value chat.Position, err error) {
+	if place, ok := w.places.get(key); ok {
+		return chat.Position(place), nil
+	}
 	if c, ok := w.cells[key]; ok {
 		return c.value, nil
 	}
@@ -139,6 +139,7 @@ func (w *worker) cell(ctx context.Context, key uint64, what string, stored func(
 
 // setCell makes a value wait for the cycle being built to be marked.
 func (w *worker) setCell(key uint64, value chat.Position) {
+	w.places.put(key, uint64(value))
 	w.cells[key] = cell{value: value, seq: w.cur.seq}
 	w.cur.cells = append(w.cur.cells, key)
 	w.waiting++

@@ -102,19 +102,27 @@ func TestNewestOfABatch(t *testing.T) {
 
 func TestDedupAsksTheStoreOnlyWhenNeeded(t *testing.T) {
 	s := newSim(t, 1, 1)
+	lookUps := func(want uint64, what string) {
+		t.Helper()
+		s.run() // a new worker each time
+		if n := s.workers[0].counts.LookUps; n != want {
+			t.Errorf("%d look-ups for %s, want %d", n, what, want)
+		}
+	}
 	for n := range uint64(50) {
 		s.from("ann", 100+n, "m", 0)
 	}
-	s.run()
-	if n := s.workers[0].counts.LookUps; n != 1 {
-		t.Errorf("%d look-ups for 50 new messages of one sender", n)
-	}
+	s.from("cid", 50, "m", 0) // older than ann's, which says nothing about cid's
+	lookUps(0, "new messages of two senders")
 	s.from("ann", 100, "m", record.FlagRetry)
 	s.from("ann", 500, "m", record.FlagRetry)
-	s.run()
-	if n := s.workers[0].counts.LookUps; n != 2 {
-		t.Errorf("%d look-ups for 2 retries", n)
-	}
+	lookUps(2, "2 retries")
+	s.from("dee", 450, "m", 0)
+	lookUps(1, "an id that an earlier run may have stored")
+	s.from("dee", 501, "m", 0)
+	s.from("eve", 502, "m", 0)
+	s.from("dee", 503, "m", 0)
+	lookUps(0, "ids above all that earlier runs have stored")
 }
 
 func TestRetryOfAStub(t *testing.T) {

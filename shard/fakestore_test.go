@@ -23,6 +23,7 @@ type memStore struct {
 	batches []storage.Batch
 	synced  int
 	syncs   int
+	reads   int // calls of an owner that asked for rows
 	rows    memRows
 }
 
@@ -63,6 +64,14 @@ func (s *memStore) enter() error {
 	return nil
 }
 
+func (s *memStore) read() error {
+	err := s.enter()
+	if err == nil {
+		s.reads++
+	}
+	return err
+}
+
 func own[S ~string](s S) S { return S(strings.Clone(string(s))) }
 
 func ownMessage(m chat.Message) chat.Message {
@@ -73,6 +82,7 @@ func ownMessage(m chat.Message) chat.Message {
 // ownBatch copies a batch with all that it points to.
 func ownBatch(b *storage.Batch) storage.Batch {
 	c := storage.Batch{Partition: b.Partition, Mark: b.Mark}
+	c.Mark.Owner = own(b.Mark.Owner)
 	for _, m := range b.Messages {
 		c.Messages = append(c.Messages, ownMessage(m))
 	}
@@ -175,7 +185,7 @@ func (s *memStore) Mark(_ context.Context, p int) (storage.Mark, error) {
 }
 
 func (s *memStore) Message(_ context.Context, c chat.ChatID, id chat.ID, _ int64) (chat.Message, bool, error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return chat.Message{}, false, err
 	}
 	defer s.mu.Unlock()
@@ -183,23 +193,8 @@ func (s *memStore) Message(_ context.Context, c chat.ChatID, id chat.ID, _ int64
 	return m, ok, nil
 }
 
-func (s *memStore) History(_ context.Context, c chat.ChatID, before chat.ID, limit int, _ int64, dst []chat.Message) ([]chat.Message, error) {
-	if err := s.enter(); err != nil {
-		return dst, err
-	}
-	defer s.mu.Unlock()
-	from := len(dst)
-	for k, m := range s.rows.messages {
-		if k.chat == c && (before.Zero() || m.ID.Compare(before) < 0) {
-			dst = append(dst, m)
-		}
-	}
-	slices.SortFunc(dst[from:], func(a, b chat.Message) int { return b.ID.Compare(a.ID) })
-	return dst[:min(len(dst), from+limit)], nil
-}
-
 func (s *memStore) Inbox(_ context.Context, user chat.User, after, upTo chat.Position, limit int, _ int64, dst []chat.Entry) ([]chat.Entry, chat.Position, error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return dst, after, err
 	}
 	defer s.mu.Unlock()
@@ -223,7 +218,7 @@ func (s *memStore) Inbox(_ context.Context, user chat.User, after, upTo chat.Pos
 }
 
 func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return dst, err
 	}
 	defer s.mu.Unlock()
@@ -236,7 +231,7 @@ func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.
 }
 
 func (s *memStore) Receipt(_ context.Context, user, peer chat.User) (chat.Receipt, error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return chat.Receipt{}, err
 	}
 	defer s.mu.Unlock()
@@ -244,7 +239,7 @@ func (s *memStore) Receipt(_ context.Context, user, peer chat.User) (chat.Receip
 }
 
 func (s *memStore) ReadTo(_ context.Context, user, peer chat.User) (chat.Position, error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return 0, err
 	}
 	defer s.mu.Unlock()
@@ -252,7 +247,7 @@ func (s *memStore) ReadTo(_ context.Context, user, peer chat.User) (chat.Positio
 }
 
 func (s *memStore) Cursors(_ context.Context, user chat.User) (all []storage.Cursor, err error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()

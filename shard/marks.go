@@ -21,7 +21,7 @@ type receipt struct {
 
 // mark takes a device's word that it has persisted its chain up to a place, and
 // tells the senders of what became delivered by it.
-func (w *worker) mark(ctx context.Context, pos chat.Position) error {
+func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error {
 	r := &w.rec
 	user, device := viewOf[chat.User](r.User), viewOf[chat.Device](r.Device)
 	place := min(r.Place, pos)
@@ -34,8 +34,10 @@ func (w *worker) mark(ctx context.Context, pos chat.Position) error {
 	}
 	cursorKey := w.hashKey(keyCursor, r.User, r.Device, nil)
 	if place > delivered {
-		if place, err = w.deliveredBy(ctx, user, delivered, place); err != nil {
-			return err
+		if !w.deliveredLately(hash, user, delivered, place) {
+			if place, err = w.deliveredBy(ctx, user, delivered, place); err != nil {
+				return err
+			}
 		}
 		w.setCell(deliveredKey, place)
 	} else {
@@ -62,6 +64,24 @@ func (w *worker) cursorOf(ctx context.Context, user chat.User, device chat.Devic
 		}
 	}
 	return 0, err
+}
+
+// deliveredLately is deliveredBy from memory. It reports whether memory goes
+// back far enough.
+func (w *worker) deliveredLately(hash uint64, user chat.User, after, upTo chat.Position) bool {
+	head, ok := w.heads.get(hash)
+	steps := 0
+	for at := chat.Position(head); ok && at > after; steps++ {
+		a := w.arrivals.at(hash, at)
+		if a == nil || steps == cycleRows {
+			return false
+		}
+		if a.nameBytes > 0 && at <= upTo {
+			w.owe(w.arrivals.sender(a), user, at, 0)
+		}
+		at = a.prev
+	}
+	return ok
 }
 
 // deliveredBy owes receipts for the messages in the user's inbox with
@@ -127,7 +147,8 @@ func (w *worker) owe(sender, user chat.User, delivered, read chat.Position) {
 	if !ok || w.receipts[i].User != sender || w.receipts[i].Peer != user {
 		i = len(w.receipts)
 		w.owing.put(key, i)
-		w.receipts = append(w.receipts, receipt{Receipt: chat.Receipt{User: sender, Peer: user}})
+		kept := chat.User(w.cur.keep(bytesOf(sender))) // arrivals may forget it
+		w.receipts = append(w.receipts, receipt{Receipt: chat.Receipt{User: kept, Peer: user}})
 	}
 	o := &w.receipts[i]
 	o.Delivered, o.Read = max(o.Delivered, delivered), max(o.Read, read)
@@ -149,17 +170,19 @@ func (w *worker) stageReceipts() {
 func (w *worker) receipt(ctx context.Context, user uint64, pos chat.Position) error {
 	r := &w.rec
 	name, peer := viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
-	key := w.hashKey(keyReceipt, r.User, r.Peer, nil)
+	key, keyTo := w.hashKey(keyReceipt, r.User, r.Peer, nil), w.hashKey(keyReceiptTo, r.User, r.Peer, nil)
 	at, here := w.merged.get(key)
 	here = here && w.batch.Receipts[at].User == name && w.batch.Receipts[at].Peer == peer
-	var old chat.Receipt
+	old, known := w.knownReceipt(key, keyTo)
 	if here {
 		old = w.batch.Receipts[at].Receipt
-	} else if err := w.try(ctx, "receipt", func() (err error) {
-		old, err = w.store.Receipt(ctx, name, peer)
-		return err
-	}); err != nil {
-		return err
+	} else if !known {
+		if err := w.try(ctx, "receipt", func() (err error) {
+			old, err = w.store.Receipt(ctx, name, peer)
+			return err
+		}); err != nil {
+			return err
+		}
 	}
 	now := chat.Receipt{
 		User: name, Peer: peer,
@@ -175,8 +198,18 @@ func (w *worker) receipt(ctx context.Context, user uint64, pos chat.Position) er
 		w.batch.Receipts = append(w.batch.Receipts, storage.ReceiptAt{})
 	}
 	w.batch.Receipts[at] = storage.ReceiptAt{Receipt: now, Pos: pos}
+	w.places.put(key, uint64(now.Delivered))
+	w.places.put(keyTo, uint64(now.Read))
 	w.link(user, chat.Entry{Kind: chat.EntryReceipt, User: name, Pos: pos, Receipt: now})
 	return nil
+}
+
+// knownReceipt is what is remembered of a receipt.
+func (w *worker) knownReceipt(key, keyTo uint64) (r chat.Receipt, known bool) {
+	delivered, ok := w.places.get(key)
+	read, okTo := w.places.get(keyTo)
+	r.Delivered, r.Read = chat.Position(delivered), chat.Position(read)
+	return r, ok && okTo
 }
 
 // receiptAgain links a receipt that changes nothing because an earlier run has

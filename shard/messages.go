@@ -44,66 +44,37 @@ func (w *worker) messageOf(place chat.Position) chat.Message {
 
 // stored finds the message that has been stored under the same id. It asks the
 // store only about ids that are flagged as retries, or are not above all that
-// is known to be stored of their sender.
+// is known to be stored of their sender's device: those rise (law 1).
 func (w *worker) stored(ctx context.Context, m *chat.Message, retry bool) (old chat.Message, found bool, err error) {
-	node := m.ID.Node()
-	sender := w.hashKey(keySender, w.rec.User, w.rec.Peer, node[:])
+	node, ticks := m.ID.Node(), m.ID.Ticks()
+	sender := w.hashKey(keySender, w.rec.Peer, nil, node[:])
 	newest, known := w.recent.get(sender)
-	if known && !retry && m.ID.Ticks() > newest {
-		w.recent.put(sender, m.ID.Ticks())
-		return old, false, nil
-	}
-	w.counts.LookUps++
-	if old, found = w.building(m); found {
-		return old, true, nil
-	}
-	chatID := m.Chat()
-	err = w.try(ctx, "message", func() (err error) {
-		old, found, err = w.store.Message(ctx, chatID, m.ID, 0)
-		return err
-	})
-	if err != nil || found {
-		return old, found, err
-	}
 	if !known {
-		if newest, err = w.newest(ctx, chatID, m); err != nil {
-			return old, false, err
+		newest = w.older
+	}
+	if retry || ticks <= newest {
+		w.counts.LookUps++
+		if old, found, err = w.lookUp(ctx, m); err != nil || found {
+			return old, found, err
 		}
 	}
-	w.recent.put(sender, max(newest, m.ID.Ticks()))
+	w.newest = max(w.newest, ticks)
+	w.older = max(w.older, w.recent.put(sender, max(newest, ticks)))
 	return old, false, nil
 }
 
-// building finds a message by its id in the batch being built.
-func (w *worker) building(m *chat.Message) (chat.Message, bool) {
+// lookUp finds a message by its id in the batch being built and in the store.
+func (w *worker) lookUp(ctx context.Context, m *chat.Message) (old chat.Message, found bool, err error) {
 	for i := range w.batch.Messages {
 		if b := &w.batch.Messages[i]; b.ID == m.ID && b.From == m.From && b.To == m.To {
-			return *b, true
+			return *b, true, nil
 		}
 	}
-	return chat.Message{}, false
-}
-
-// newest returns a time that no stored id of the message's chat is above, those
-// of the batch being built among them. Its rows include the other direction's,
-// which only makes more look-ups than needed.
-func (w *worker) newest(ctx context.Context, chatID chat.ChatID, m *chat.Message) (ticks uint64, err error) {
-	err = w.try(ctx, "history", func() (err error) {
-		w.messages, err = w.store.History(ctx, chatID, chat.ID{}, 1, 0, w.messages[:0])
+	err = w.try(ctx, "message", func() (err error) {
+		old, found, err = w.store.Message(ctx, m.Chat(), m.ID, 0)
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
-	for i := range w.messages {
-		ticks = max(ticks, w.messages[i].ID.Ticks())
-	}
-	for i := range w.batch.Messages {
-		if b := &w.batch.Messages[i]; b.From == m.From && b.To == m.To {
-			ticks = max(ticks, b.ID.Ticks())
-		}
-	}
-	return ticks, nil
+	return old, found, err
 }
 
 // again tells the sender what became of a message whose id is taken.
@@ -138,7 +109,7 @@ func (w *worker) copied(user uint64, pos chat.Position) {
 		w.counts.Repeats++
 		return
 	}
-	w.copies[from], w.newOwner = r.Place, true
+	w.copies[from] = r.Place
 	w.counts.Copies++
 	m := w.messageOf(r.Place)
 	m.From, m.To = viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)

@@ -78,26 +78,29 @@ func newEpoch(ctx context.Context, log Log, store Store, marks []storage.Mark, f
 	return nil
 }
 
-// appendCopies encodes, for Mark.Owner, the places up to which the copies of
-// each partition have been taken: 8 bytes a partition, little-endian.
-func appendCopies(dst []byte, places []chat.Position) []byte {
-	for _, p := range places {
+// appendOwner encodes, for Mark.Owner, the newest of all stored ids and the
+// places up to which the copies of each partition have been taken: 8 bytes
+// each, little-endian.
+func appendOwner(dst []byte, newest uint64, copies []chat.Position) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, newest)
+	for _, p := range copies {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(p))
 	}
 	return dst
 }
 
-// decodeCopies reads what appendCopies wrote. An empty string is a new mark.
-func decodeCopies(owner string, places []chat.Position) error {
+// decodeOwner reads what appendOwner wrote. An empty string is a new mark.
+func decodeOwner(owner string, newest *uint64, copies []chat.Position) error {
 	if owner == "" {
 		return nil
 	}
-	if len(owner) != 8*len(places) {
-		return fmt.Errorf("shard: a mark carries %d bytes, %d partitions take %d", len(owner), len(places), 8*len(places))
+	if want := 8 * (1 + len(copies)); len(owner) != want {
+		return fmt.Errorf("shard: a mark carries %d bytes, %d partitions take %d", len(owner), len(copies), want)
 	}
 	b := []byte(owner)
-	for i := range places {
-		places[i] = chat.Position(binary.LittleEndian.Uint64(b[8*i:]))
+	*newest = binary.LittleEndian.Uint64(b)
+	for i := range copies {
+		copies[i] = chat.Position(binary.LittleEndian.Uint64(b[8*(i+1):]))
 	}
 	return nil
 }

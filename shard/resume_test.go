@@ -91,7 +91,7 @@ func TestResumeErrors(t *testing.T) {
 	if _, err := resume(context.Background(), s.opt.Logger, s.log, s.store); !errors.Is(err, errAway) {
 		t.Errorf("error %v", err)
 	}
-	for _, owner := range []string{"123", "1234567812345678"} {
+	for _, owner := range []string{"123", "12345678", "123456781234567812345678"} {
 		if _, err := newWorker(&s.opt, 0, storage.Mark{Owner: owner}, s.ring, s.log, s.store, s); err == nil {
 			t.Errorf("a mark for other partitions (%d bytes) is taken", len(owner))
 		}

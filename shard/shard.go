@@ -34,7 +34,6 @@ type Store interface {
 	Mark(ctx context.Context, partition int) (storage.Mark, error)
 	Sync(ctx context.Context) error
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
-	History(ctx context.Context, chatID chat.ChatID, before chat.ID, limit int, now int64, dst []chat.Message) ([]chat.Message, error)
 	Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error)
 	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error)
 	Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error)
@@ -59,7 +58,7 @@ type Options struct {
 	BatchBytes   int           // bytes of records read at once, and so stored at once; 0 is 1 MiB
 	DerivedBytes int           // derived records of a partition that are not durable yet; over it the worker waits; 0 is 4 MiB
 	SyncEvery    time.Duration // how often the store is synced, after which the log may delete; 0 is 5 s
-	Heads        int           // users a partition, and chats with their device, whose newest is kept in memory, 32 bytes each; 0 is 65,536
+	Heads        int           // users a partition, senders' devices, and cursors and receipts, whose newest is kept in memory, 16 bytes each; 0 is 65,536
 	Logger       *slog.Logger  // nil is slog.Default
 }
 

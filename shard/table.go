@@ -62,8 +62,9 @@ func (t *table) get(key uint64) (value uint64, found bool) {
 	return 0, false
 }
 
-// put sets a key's value and makes it the newest of its set.
-func (t *table) put(key, value uint64) {
+// put sets a key's value and makes it the newest of its set. It returns the
+// value of the key that made room, 0 when none had to.
+func (t *table) put(key, value uint64) (out uint64) {
 	key = max(key, 1)
 	s := &t.sets[key&t.mask]
 	last := 0
@@ -72,11 +73,14 @@ func (t *table) put(key, value uint64) {
 	}
 	if was := s[last].key; was != 0 && was != key && len(t.sets) < t.most {
 		t.grow()
-		t.put(key, value)
-		return
+		return t.put(key, value)
+	}
+	if s[last].key != key {
+		out = s[last].value
 	}
 	copy(s[1:last+1], s[:last])
 	s[0].key, s[0].value = key, value
+	return out
 }
 
 // index finds what lies in a slice of one cycle by a 64-bit hash. It is cleared

@@ -40,18 +40,21 @@ type worker struct {
 	readUpTo chat.Position
 
 	// owned by the worker from here on; what it keeps between cycles:
-	heads   *table // user → position of the chain's newest entry
-	recent  *table // (chat, node) → no stored id of these is newer
-	copies  []chat.Position
-	owner   string // copies, encoded
-	out     outbox
-	cells   map[uint64]cell // cursors and reads that wait to be stored
-	open    []*cycle        // built, not yet marked; in order
-	spare   []*cycle
-	waiting int    // rows of the open cycles
-	seq     uint64 // of the newest cycle
-	counts  PartitionStats
-	last    chat.Position // of the newest record built
+	heads    *table // user → position of the chain's newest entry
+	recent   *table // (sender, node) → no stored id of these is newer
+	older    uint64 // ticks: no stored id of who is not in recent is newer
+	newest   uint64 // ticks: no stored id is newer
+	places   *table // cursors, reads and receipts, as they are stored or will be
+	arrivals arrivals
+	copies   []chat.Position
+	out      outbox
+	cells    map[uint64]cell // cursors and reads that wait to be stored
+	open     []*cycle        // built, not yet marked; in order
+	spare    []*cycle
+	waiting  int    // rows of the open cycles
+	seq      uint64 // of the newest cycle
+	counts   PartitionStats
+	last     chat.Position // of the newest record built
 
 	// the read batch: what is left of it
 	rest []byte
@@ -68,13 +71,11 @@ type worker struct {
 	merged   index // (user, peer) → batch.Receipts
 	receipts []receipt
 	owing    index // (user, peer) → receipts
-	newOwner bool  // copies changed
 
 	// scratch
-	key      []byte
-	scan     []chat.Entry
-	messages []chat.Message
-	found    []chat.Receipt
+	key   []byte
+	scan  []chat.Entry
+	found []chat.Receipt
 }
 
 func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store Store, deliver Deliverer) (*worker, error) {
@@ -83,13 +84,15 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		logger: o.Logger.With("partition", p), replay: log.End(p),
 		batches: make(chan pipeline.Batch), taken: make(chan struct{}, 1),
 		readUpTo: mark.Position,
-		heads:    newTable(o.Heads), recent: newTable(o.Heads),
-		copies: make([]chat.Position, ring.Partitions()), owner: mark.Owner,
-		cells: map[uint64]cell{}, last: mark.Position,
+		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
+		copies: make([]chat.Position, ring.Partitions()),
+		cells:  map[uint64]cell{}, last: mark.Position,
 	}
-	if err := decodeCopies(mark.Owner, w.copies); err != nil {
+	if err := decodeOwner(mark.Owner, &w.newest, w.copies); err != nil {
 		return nil, fmt.Errorf("%w; partition %d", err, p)
 	}
+	w.older = w.newest
+	w.arrivals.reset()
 	w.out.init(log, o.DerivedBytes, ring.Partitions())
 	w.applied.Store(uint64(mark.Position))
 	w.marked.Store(uint64(mark.Position))

@@ -1,0 +1,88 @@
+package shard
+
+import "github.com/rookery-chat/rookery/chat"
+
+// arrivals remembers the newest entries of a partition's chains, and who sent
+// them, so that a mark, which mostly comes soon after the messages it is about,
+// need not ask the store for their senders. It holds no pointers.
+type arrivals struct {
+	slots  []arrival // by position
+	names  []byte    // of senders, one behind the other, round and round
+	named  uint64    // bytes of names written so far
+	missed bool      // one was asked for that had been written over
+}
+
+// arrival is an entry and what came before it in its chain.
+type arrival struct {
+	pos, prev chat.Position
+	user      uint64 // the keyed hash of whose chain it is
+	nameAt    uint64
+	nameBytes uint16 // of the sender; 0 where the entry is no message
+}
+
+const (
+	firstArrivals = 1 << 8
+	maxArrivals   = 1 << 14 // 40 bytes each; some tenths of a second at full load
+	nameBytes     = 24      // room for a name, on average
+)
+
+func (a *arrivals) reset() {
+	*a = arrivals{slots: make([]arrival, firstArrivals), names: make([]byte, firstArrivals*nameBytes)}
+}
+
+func (a *arrivals) slot(pos chat.Position) *arrival {
+	return &a.slots[uint64(pos)&uint64(len(a.slots)-1)]
+}
+
+// put remembers an entry. The sender is empty where it is no message.
+func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
+	if a.missed && len(a.slots) < maxArrivals {
+		a.grow()
+	}
+	s := a.slot(e.Pos)
+	*s = arrival{pos: e.Pos, prev: e.Prev, user: user, nameBytes: uint16(len(sender))}
+	if len(sender) == 0 {
+		return
+	}
+	at := a.named % uint64(len(a.names))
+	if room := uint64(len(a.names)) - at; room < uint64(len(sender)) {
+		a.named += room // a name lies in one piece
+		at = 0
+	}
+	s.nameAt = a.named
+	a.named += uint64(copy(a.names[at:], sender))
+}
+
+// grow doubles what is remembered.
+func (a *arrivals) grow() {
+	old := *a
+	*a = arrivals{slots: make([]arrival, 2*len(old.slots)), names: make([]byte, 2*len(old.names)), named: old.named}
+	for _, s := range old.slots {
+		if s.nameBytes > 0 && !old.holds(&s) {
+			continue
+		}
+		if s.nameBytes > 0 {
+			copy(a.names[s.nameAt%uint64(len(a.names)):], old.sender(&s))
+		}
+		*a.slot(s.pos) = s
+	}
+}
+
+// holds reports whether the sender's name has not been written over.
+func (a *arrivals) holds(s *arrival) bool { return a.named-s.nameAt <= uint64(len(a.names)) }
+
+// sender is the name of who sent the entry: a view, which put may change.
+func (a *arrivals) sender(s *arrival) chat.User {
+	at := s.nameAt % uint64(len(a.names))
+	return viewOf[chat.User](a.names[at : at+uint64(s.nameBytes)])
+}
+
+// at returns the entry of a user at a position, nil when it is forgotten.
+func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
+	s := a.slot(pos)
+	if s.pos == pos && s.user == user && (s.nameBytes == 0 || a.holds(s)) {
+		return s
+	}
+	a.missed = a.missed || s.pos >= pos
+	return nil
+}

@@ -1,0 +1,111 @@
+package shard
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/record"
+)
+
+// TestArrivals puts entries of every kind, with names of every length, and asks
+// for all again: what is remembered is right, and the newest is.
+func TestArrivals(t *testing.T) {
+	var a arrivals
+	a.reset()
+	sender := func(pos int) chat.User {
+		if pos%5 == 0 {
+			return ""
+		}
+		return chat.User(fmt.Sprintf("%0*d", 1+pos%200, pos))
+	}
+	const last = 3 * maxArrivals
+	for pos := 1; pos <= last; pos++ {
+		e := chat.Entry{Pos: chat.Position(pos), Prev: chat.Position(pos - 1)}
+		a.put(uint64(pos%7), &e, sender(pos))
+		a.missed = pos%1000 == 0 // as a question too far back does
+		for back := range min(pos, 20) {
+			at := pos - back
+			s := a.at(uint64(at%7), chat.Position(at))
+			if s == nil || a.sender(s) != sender(at) || s.prev != chat.Position(at-1) {
+				t.Fatalf("at %d, %d is %+v, want it from %q", pos, at, s, sender(at))
+			}
+		}
+	}
+	if len(a.slots) != maxArrivals {
+		t.Errorf("%d slots, want %d", len(a.slots), maxArrivals)
+	}
+	known := 0
+	for pos := 1; pos <= last; pos++ {
+		if s := a.at(uint64(pos%7), chat.Position(pos)); s != nil {
+			known++
+			if a.sender(s) != sender(pos) {
+				t.Fatalf("%d is from %q, want %q", pos, a.sender(s), sender(pos))
+			}
+		}
+	}
+	if known < maxArrivals/8 || a.at(1, last+1) != nil || a.at(uint64((last+1)%7), last) != nil {
+		t.Errorf("%d known", known)
+	}
+}
+
+// TestArrivalsGrow grows only when it was asked for what had been written over.
+func TestArrivalsGrow(t *testing.T) {
+	var a arrivals
+	a.reset()
+	put := func(from, to chat.Position) {
+		for pos := from; pos <= to; pos++ {
+			a.put(1, &chat.Entry{Pos: pos}, "")
+		}
+	}
+	put(1, 10*firstArrivals)
+	if a.at(1, 10*firstArrivals+1) != nil || a.missed {
+		t.Error("what has not come yet counts as forgotten")
+	}
+	put(10*firstArrivals, 11*firstArrivals)
+	if len(a.slots) != firstArrivals {
+		t.Errorf("%d slots", len(a.slots))
+	}
+	if a.at(1, 5) != nil || !a.missed {
+		t.Error("what was written over is known")
+	}
+	put(11*firstArrivals+1, 14*firstArrivals)
+	if len(a.slots) != 2*firstArrivals || a.missed || a.at(1, 13*firstArrivals) == nil {
+		t.Errorf("%d slots", len(a.slots))
+	}
+}
+
+// TestMarksOfTheNewestAskNothing marks what has just come, by one batch and by
+// a later one: the store is not asked who sent it, nor how far the user was.
+func TestMarksOfTheNewestAskNothing(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.BatchRecords, s.dropped = 7, 100 // nobody is connected
+	mark := func(place chat.Position) {
+		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: place})
+	}
+	mark(s.from("ann", 1, "m", 0))
+	s.start()
+	w := s.workers[0]
+	turn := func() {
+		w.begin(s.log.next(0, w.last, 1<<20))
+		for w.left > 0 {
+			s.must(w.cycle(t.Context()))
+		}
+		s.log.flush(10)
+		s.must(w.settle(t.Context()))
+	}
+	turn() // bob's head is not known before
+	asked := s.store.reads
+	var last chat.Position
+	for n := range uint64(30) {
+		last = s.from([]string{"ann", "cid", "dee"}[n%3], 10+n, "m", 0)
+		mark(last - 1)
+	}
+	for w.last < s.log.End(0) {
+		turn()
+	}
+	if n := s.store.reads - asked; n != 3 { // the first receipts of three peers
+		t.Errorf("the store was asked %d times", n)
+	}
+	modelOf(t, s.log).check(t, nil, &s.store.rows)
+}
