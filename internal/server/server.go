@@ -31,6 +31,7 @@ import (
 const (
 	maxBlockBytes = 4 << 20               // of the log, written with one sync
 	sweepEvery    = time.Minute           // how often expired rows are looked for
+	maxSweepStep  = 24 * time.Hour        // how far the age at which messages are deleted moves at once
 	sweepPause    = 20 * time.Millisecond // between the steps of one sweep
 	drainPoll     = 10 * time.Millisecond // how often a drain looks whether all have gone
 	byeEach       = time.Millisecond      // a drain takes as long a session, up to half its grace
@@ -292,7 +293,7 @@ func (s *Server) sweep(ctx context.Context) {
 	every := time.NewTicker(sweepEvery)
 	defer every.Stop()
 	for {
-		more, err := s.sweepOnce(ctx)
+		more, err := s.sweepOnce(ctx, chat.MillisNow())
 		if err != nil && ctx.Err() == nil {
 			s.logger.Error("sweep failed", "err", err)
 		}
@@ -308,7 +309,15 @@ func (s *Server) sweep(ctx context.Context) {
 	}
 }
 
-func (s *Server) sweepOnce(ctx context.Context) (more bool, err error) {
-	now := chat.MillisNow()
-	return s.store.Sweep(ctx, now, now-s.cfg.Retention.Inbox.Milliseconds())
+func (s *Server) sweepOnce(ctx context.Context, now int64) (more bool, err error) {
+	keep := &s.cfg.Retention
+	return s.store.Sweep(ctx, now, now-keep.Inbox.Milliseconds(), messagesBefore(now, keep.Messages))
+}
+
+// messagesBefore is the time, ms since 1970, whose older messages are deleted.
+// It moves in steps, as with each the store goes round all chats, and stays one
+// behind, so that inboxes are swept first where both are kept as long.
+func messagesBefore(now int64, keep time.Duration) int64 {
+	step := min(maxSweepStep, keep/10).Milliseconds()
+	return (now-keep.Milliseconds())/step*step - step
 }

@@ -92,7 +92,7 @@ func onlyRows(s *Store, n int) error {
 }
 
 func openMem(fs vfs.FS) (*Store, error) {
-	return Open(Options{Dir: "db", MemtableBytes: minMemtableBytes, Logger: quiet(), fs: fs})
+	return Open(Options{Dir: "db", MemtableBytes: minMemtableBytes, Logger: quiet(), FS: fs})
 }
 
 // recovered opens what a power cut left, and returns how many batches it has.

@@ -22,6 +22,7 @@
 //	d      user device                      version(1) seq(2) start(8) created(8)
 //	l      user                             last seen(8), ms since 1970
 //	k      partition(4)                     log identity(16) position(8) owner's bytes
+//	g                                       time(8), ms since 1970: older messages are gone
 //
 // A message row, version 1; "v" is an unsigned varint, "s" is v length then
 // bytes:
@@ -40,6 +41,16 @@
 // where histories need not step over it, until stubDays after the time in its
 // id. Sends that are older than that are refused, so the id cannot come back.
 // A stub answers Message alone, and only when now is 0.
+//
+// # Retention
+//
+// Sweep writes the time before which messages are to go, synced, and from then
+// on every read leaves them out: what is shown does not depend on how far the
+// deleting has come, nor on a crash in the middle of it. Then it goes round
+// the chats, one seek each. As a chat's newest comes first, the old ones are
+// its end: down to stubDays below that time each row is looked at, as a message
+// may be taken in long after the time in its id, and the rest goes as one
+// range. There is no index by age: taking a message in writes nothing for it.
 //
 // # Durability
 //

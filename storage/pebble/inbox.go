@@ -142,11 +142,11 @@ func (r *inboxReader) fetch(messages *pebble.Iterator, n int) error {
 		if err != nil {
 			return err
 		}
-		expires, err := expiresOf(row)
+		hidden, err := r.s.hidden(ref.id, row, r.now)
 		if err != nil {
 			return err
 		}
-		if expired(expires, r.now) {
+		if hidden {
 			continue
 		}
 		if err := decodeMessage(row, &r.m); err != nil {

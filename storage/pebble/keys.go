@@ -22,6 +22,7 @@ const (
 	tableDevice    = 'd'
 	tableLastSeen  = 'l'
 	tableMark      = 'k'
+	tableKept      = 'g'
 )
 
 const (

@@ -34,7 +34,8 @@ type Options struct {
 	// Logger gets what Pebble has to say. Default slog.Default.
 	Logger *slog.Logger
 
-	fs vfs.FS // for tests; nil is the disk
+	// FS is the filesystem (default: the operating system's).
+	FS vfs.FS
 }
 
 // Bounds and defaults of Options.
@@ -73,8 +74,8 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.fs == nil {
-		o.fs = vfs.Default
+	if o.FS == nil {
+		o.FS = vfs.Default
 	}
 }
 

@@ -62,19 +62,20 @@ func decodeMessage(row []byte, m *chat.Message) error {
 	return nil
 }
 
-// expiresOf reads only when a message's row expires; 0 is never.
-func expiresOf(row []byte) (int64, error) {
+// timesOf reads only when a message was taken in, and when it expires; 0 is
+// never.
+func timesOf(row []byte) (at, expires int64, err error) {
 	if len(row) < 2 || row[0] != rowVersion {
-		return 0, fmt.Errorf("%w: a message of %d bytes, or of a later version", errCorrupt, len(row))
+		return 0, 0, fmt.Errorf("%w: a message of %d bytes, or of a later version", errCorrupt, len(row))
 	}
 	d := rowDecoder{rest: row[2:]}
+	at = int64(d.uvarint())
 	d.uvarint()
-	d.uvarint()
-	expires := int64(d.uvarint())
+	expires = int64(d.uvarint())
 	if d.short {
-		return 0, fmt.Errorf("%w: a message is cut off", errCorrupt)
+		return 0, 0, fmt.Errorf("%w: a message is cut off", errCorrupt)
 	}
-	return expires, nil
+	return at, expires, nil
 }
 
 func expired(expires, now int64) bool { return expires > 0 && expires <= now }

@@ -29,9 +29,14 @@ type Store struct {
 	mu     sync.RWMutex
 	closed bool
 
+	// keptFrom is the row of tableKept: messages older than this are gone for
+	// every read, swept yet or not. Sweep raises it.
+	keptFrom atomic.Int64
+
 	// guarded by sweepMu, which makes Sweep one at a time
 	sweepMu   sync.Mutex
 	sweepFrom []byte // inbox key at which the next call goes on; nil is the start
+	round     round  // through the messages
 
 	chatRows      atomic.Uint64
 	sweptMessages atomic.Uint64
@@ -49,12 +54,16 @@ func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	w := &watch{log: o.Logger}
 	// Ours, as Pebble would not end its own where it fails to open.
-	disk, health := vfs.WithDiskHealthChecks(o.fs, slowDisk, nil, w.diskSlow)
+	disk, health := vfs.WithDiskHealthChecks(o.FS, slowDisk, nil, w.diskSlow)
 	db, err := pebble.Open(o.Dir, o.pebbleOptions(disk, w))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), health.Close())
 	}
-	return &Store{db: db, health: health, watch: w, pairs: newPairs(pairSlots)}, nil
+	s := &Store{db: db, health: health, watch: w, pairs: newPairs(pairSlots)}
+	if err := s.loadKept(); err != nil {
+		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), db.Close(), health.Close())
+	}
+	return s, nil
 }
 
 // Close makes everything applied durable, waits for calls that are under way,

@@ -146,7 +146,7 @@ func TestStall(t *testing.T) {
 	stalled := make(chan struct{})
 	var once sync.Once
 	log := slog.New(slog.NewTextHandler(&wordLog{word: "stall", said: func() { once.Do(func() { close(stalled) }) }}, nil))
-	s, err := Open(Options{Dir: "db", MemtableBytes: minMemtableBytes, Logger: log, fs: errorfs.Wrap(vfs.NewMem(), g)})
+	s, err := Open(Options{Dir: "db", MemtableBytes: minMemtableBytes, Logger: log, FS: errorfs.Wrap(vfs.NewMem(), g)})
 	if err != nil {
 		t.Fatal(err)
 	}

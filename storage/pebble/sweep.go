@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -16,28 +15,37 @@ import (
 const (
 	sweepMessages = 1024 // expired messages and stubs
 	sweepEntries  = 2048 // inbox rows looked at
+	sweepOldRows  = 2048 // chats and old messages looked at
 )
 
 // stubDays is how long a swept message's id is kept, by the time in it. A send
 // is refused when its id is 30 days old; the day more is for clocks.
-const stubDays = 31
+const (
+	stubDays = 31
+	stubMs   = stubDays * 24 * 60 * 60 * 1000
+)
 
 // Sweep implements storage.Store. Inboxes are gone through from where the last
 // call ended; more is false where their end was reached, and the next call
-// begins anew. An inbox is swept up to its first entry that stays.
-func (s *Store) Sweep(ctx context.Context, now, inboxBefore int64) (more bool, err error) {
+// begins anew. An inbox is swept up to its first entry that stays. Chats are
+// gone through in the same way, but anew only for a higher messagesBefore.
+func (s *Store) Sweep(ctx context.Context, now, inboxBefore, messagesBefore int64) (more bool, err error) {
 	if err := s.begin(ctx); err != nil {
 		return false, err
 	}
 	defer s.leave()
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
-	moreMessages, err := s.sweepExpired(ctx, now)
+	moreExpired, err := s.sweepExpired(ctx, now)
 	if err != nil {
 		return false, err
 	}
 	moreEntries, err := s.sweepInboxes(ctx, inboxBefore)
-	return moreMessages || moreEntries, err
+	if err != nil {
+		return false, err
+	}
+	moreOld, err := s.sweepOld(ctx, now, messagesBefore)
+	return moreExpired || moreEntries || moreOld, err
 }
 
 // sweepExpired looks at the messages and stubs whose time has come.
@@ -77,25 +85,42 @@ func (s *Store) expire(b *pebble.Batch, c chat.ChatID, id chat.ID, now int64) (s
 	if err != nil {
 		return 0, err
 	}
-	stubKey := appendMessageKey(nil, tableStub, c, id)
-	stubUntil := id.Time().Add(stubDays * 24 * time.Hour).UnixMilli()
 	if !found {
-		if stubUntil > now {
+		if stubUntil(id) > now {
 			return 0, nil
 		}
-		return 0, b.Delete(stubKey, nil)
+		return 0, b.Delete(appendMessageKey(nil, tableStub, c, id), nil)
 	}
 	if !expired(m.Expires, now) {
 		return 0, nil
 	}
-	if err := b.Delete(appendMessageKey(nil, tableMessage, c, id), nil); err != nil || stubUntil <= now {
-		return 1, err
-	}
-	m.Content, m.Media = nil, ""
-	return 1, errors.Join(
-		b.Set(stubKey, appendMessage(nil, &m), nil),
-		b.Set(appendExpiryKey(nil, stubUntil, c, id), nil, nil))
+	return 1, remove(b, c, &m, now)
 }
+
+// remove puts into b that a message goes, and its stub where its id could
+// still be sent again.
+func remove(b *pebble.Batch, c chat.ChatID, m *chat.Message, now int64) error {
+	err := b.Delete(appendMessageKey(nil, tableMessage, c, m.ID), nil)
+	until := stubUntil(m.ID)
+	if err != nil || until <= now {
+		return err
+	}
+	toStub(m)
+	return errors.Join(
+		b.Set(appendMessageKey(nil, tableStub, c, m.ID), appendMessage(nil, m), nil),
+		b.Set(appendExpiryKey(nil, until, c, m.ID), nil, nil))
+}
+
+// toStub makes a message its own stub. The expiry tells that the content is
+// gone, not that it never was.
+func toStub(m *chat.Message) {
+	m.Content, m.Media = nil, ""
+	if m.Expires <= 0 {
+		m.Expires = max(m.At, 1)
+	}
+}
+
+func stubUntil(id chat.ID) int64 { return id.UnixMilli() + stubMs }
 
 // sweepInboxes deletes inbox rows from before a time, and says so in each
 // inbox's truncated row.

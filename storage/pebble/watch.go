@@ -31,7 +31,7 @@ type Stats struct {
 	FlushesTotal       int64
 	LogBytesTotal      uint64 // written to Pebble's log
 	ChatRowsTotal      uint64 // chat rows written, more than one a chat and user when the memory of pairs is short
-	SweptMessagesTotal uint64
+	SweptMessagesTotal uint64 // the long-old end of a chat, which goes as one range, counts as one
 	SweptEntriesTotal  uint64 // inbox rows
 }
 
