@@ -33,7 +33,8 @@ type Store interface {
 	// Message returns one message. found is false when there is none, or when
 	// it has expired at now (ms since 1970): 0 < Expires <= now. A now of 0
 	// asks whatever its expiry, and finds what Sweep deleted too, without
-	// content and media, as long as its id could be sent again.
+	// content and media, as long as its id could be sent again; a message of
+	// those that had no expiry has one.
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
 
 	// History appends to dst up to limit messages of a chat older than before
@@ -93,10 +94,15 @@ type Store interface {
 	LastSeen(ctx context.Context, user chat.User) (int64, error)
 	PutLastSeen(ctx context.Context, user chat.User, at int64) error
 
-	// Sweep deletes what has expired at now, and inbox entries taken in before
-	// inboxBefore (both ms since 1970; 0 sweeps nothing), a bounded amount a
-	// call. more says that it has to be called again.
-	Sweep(ctx context.Context, now, inboxBefore int64) (more bool, err error)
+	// Sweep deletes what has expired at now, inbox entries taken in before
+	// inboxBefore, and messages older than messagesBefore: those of which both
+	// the time in the id and At are before it (all ms since 1970; 0 sweeps
+	// nothing), a bounded amount a call. more says that it has to be called
+	// again. From the first call that names a messagesBefore on no read shows
+	// what is older, also after a crash, however far the deleting has come. A
+	// chat whose messages have all gone is no more among Chats until there is a
+	// new one; HasChat and the marks of its users stay.
+	Sweep(ctx context.Context, now, inboxBefore, messagesBefore int64) (more bool, err error)
 
 	Close() error
 }

@@ -86,11 +86,11 @@ func TestSweepIsBounded(t *testing.T) {
 	s := openFS(t, memFS())
 	const n = 2*sweepEntries + 10
 	fillInbox(t, s, n, func(_ int, m *chat.Message) { m.Expires = testStart })
-	more, err := s.Sweep(t.Context(), testStart, 0)
+	more, err := s.Sweep(t.Context(), testStart, 0, 0)
 	if st := s.Stats(); err != nil || !more || st.SweptMessagesTotal != sweepMessages {
 		t.Fatalf("%d messages swept, more is %v, %v", st.SweptMessagesTotal, more, err)
 	}
-	more, err = s.Sweep(t.Context(), 0, testStart+n+1)
+	more, err = s.Sweep(t.Context(), 0, testStart+n+1, 0)
 	if st := s.Stats(); err != nil || !more || st.SweptEntriesTotal != sweepEntries {
 		t.Fatalf("%d inbox rows swept, more is %v, %v", st.SweptEntriesTotal, more, err)
 	}
@@ -99,7 +99,7 @@ func TestSweepIsBounded(t *testing.T) {
 	}
 	calls := 0
 	for more = true; more; calls++ {
-		if more, err = s.Sweep(t.Context(), testStart, testStart+n+1); err != nil {
+		if more, err = s.Sweep(t.Context(), testStart, testStart+n+1, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,12 +123,12 @@ func TestSweepGoesRound(t *testing.T) {
 	mustApply(t, s, &b)
 	for round := range 2 {
 		for call, want := range []bool{true, false} {
-			if more, err := s.Sweep(t.Context(), 0, testStart); err != nil || more != want {
+			if more, err := s.Sweep(t.Context(), 0, testStart, 0); err != nil || more != want {
 				t.Fatalf("round %d, call %d: more is %v, %v", round, call, more, err)
 			}
 		}
 	}
-	if more, err := s.Sweep(t.Context(), 0, testStart+2); err != nil || !more || s.Stats().SweptEntriesTotal != sweepEntries {
+	if more, err := s.Sweep(t.Context(), 0, testStart+2, 0); err != nil || !more || s.Stats().SweptEntriesTotal != sweepEntries {
 		t.Fatalf("%d rows swept, more is %v, %v", s.Stats().SweptEntriesTotal, more, err)
 	}
 }
@@ -174,7 +174,7 @@ func TestStubTable(t *testing.T) {
 		now  int64
 		want string
 	}{{testStart + 4, "ccimx"}, {testStart + 5, "ccisx"}, {testStart + stubDays*day, "ccisx"}, {testStart + 1 + stubDays*day, "cci"}} {
-		if _, err := s.Sweep(t.Context(), c.now, 0); err != nil {
+		if _, err := s.Sweep(t.Context(), c.now, 0, 0); err != nil {
 			t.Fatal(err)
 		}
 		if got := tables(); got != c.want {

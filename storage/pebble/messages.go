@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -22,6 +23,12 @@ func (s *Store) Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now
 	if !found && err == nil && now == 0 {
 		found, err = s.message(tableStub, chatID, id, now, &m)
 	}
+	if found && older(id, m.At, s.keptFrom.Load()) {
+		if now != 0 {
+			return chat.Message{}, false, nil
+		}
+		toStub(&m) // which it is, or is about to be
+	}
 	return m, found, err
 }
 
@@ -30,7 +37,7 @@ func (s *Store) Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now
 func (s *Store) message(table byte, c chat.ChatID, id chat.ID, now int64, m *chat.Message) (found bool, err error) {
 	live := false
 	_, err = s.get(appendMessageKey(make([]byte, 0, messageKeyBytes), table, c, id), func(row []byte) error {
-		expires, err := expiresOf(row)
+		_, expires, err := timesOf(row)
 		if err != nil || expired(expires, now) {
 			return err
 		}
@@ -38,6 +45,15 @@ func (s *Store) message(table byte, c chat.ChatID, id chat.ID, now int64, m *cha
 		return decodeMessage(row, m)
 	})
 	return live && err == nil, err
+}
+
+// hidden reports whether reads at now leave out a message by its row: it has
+// expired, or is older than messages are kept. A row that was read in an
+// iterator has to be judged after that was made, or a page could have a gap
+// that Sweep made meanwhile.
+func (s *Store) hidden(id chat.ID, row []byte, now int64) (bool, error) {
+	at, expires, err := timesOf(row)
+	return expired(expires, now) || older(id, at, s.keptFrom.Load()), err
 }
 
 // History implements storage.Store. It steps over expired messages that are not
@@ -51,17 +67,17 @@ func (s *Store) History(ctx context.Context, chatID chat.ChatID, before chat.ID,
 		return dst, nil
 	}
 	prefix := append([]byte{tableMessage}, chatID[:]...)
-	lower, upper := prefix, after(nil, prefix)
+	lower, upper := prefix, s.endOf(chatID)
 	if !before.Zero() {
 		lower = append(appendMessageKey(nil, tableMessage, chatID, before), 0)
 	}
 	var m chat.Message
 	err := s.scan(ctx, lower, upper, func(key, row []byte) (bool, error) {
-		expires, err := expiresOf(row)
-		if err != nil || expired(expires, now) {
+		m.ID = idOfSortID(key)
+		hidden, err := s.hidden(m.ID, row, now)
+		if err != nil || hidden {
 			return err == nil, err
 		}
-		m.ID = idOfSortID(key)
 		if err := decodeMessage(row, &m); err != nil {
 			return false, err
 		}
@@ -132,7 +148,7 @@ func (s *Store) newestOfChats(ctx context.Context, user chat.User, now int64) ([
 	err = s.scan(ctx, prefix, after(nil, prefix), func(key, _ []byte) (bool, error) {
 		n := newest{peer: chat.User(key[len(prefix):])}
 		n.chat = chat.DirectChat(user, n.peer)
-		found, err := n.seek(ctx, it, now)
+		found, err := n.seek(ctx, s, it, now)
 		if found {
 			all = append(all, n)
 		}
@@ -143,10 +159,10 @@ func (s *Store) newestOfChats(ctx context.Context, user chat.User, now int64) ([
 }
 
 // seek sets n.id to the newest unexpired message of n.chat.
-func (n *newest) seek(ctx context.Context, it *pebble.Iterator, now int64) (found bool, err error) {
-	prefix := append([]byte{tableMessage}, n.chat[:]...)
+func (n *newest) seek(ctx context.Context, s *Store, it *pebble.Iterator, now int64) (found bool, err error) {
+	end := s.endOf(n.chat)
 	rows := 0
-	for ok := it.SeekGE(prefix); ok && string(it.Key()[:len(prefix)]) == string(prefix); ok = it.Next() {
+	for ok := it.SeekGE(append([]byte{tableMessage}, n.chat[:]...)); ok && bytes.Compare(it.Key(), end) < 0; ok = it.Next() {
 		if rows++; rows%ctxEvery == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
 		}
@@ -154,13 +170,10 @@ func (n *newest) seek(ctx context.Context, it *pebble.Iterator, now int64) (foun
 		if err != nil {
 			return false, err
 		}
-		expires, err := expiresOf(row)
-		if err != nil {
-			return false, err
-		}
-		if !expired(expires, now) {
-			n.id = idOfSortID(it.Key())
-			return true, nil
+		n.id = idOfSortID(it.Key())
+		hidden, err := s.hidden(n.id, row, now)
+		if err != nil || !hidden {
+			return err == nil, err
 		}
 	}
 	return false, it.Error()

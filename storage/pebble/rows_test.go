@@ -26,8 +26,8 @@ func TestMessageRow(t *testing.T) {
 		if err := decodeMessage(row, &got); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("decoded %+v, %v\nstored %+v", got, err, want)
 		}
-		if expires, err := expiresOf(row); err != nil || expires != want.Expires {
-			t.Fatalf("expires %d, %v", expires, err)
+		if at, expires, err := timesOf(row); err != nil || at != want.At || expires != want.Expires {
+			t.Fatalf("taken in at %d, expires %d, %v", at, expires, err)
 		}
 		clear(row)
 		if string(got.Content) != string(want.Content) || got.Media != want.Media || got.From != want.From {
@@ -62,8 +62,8 @@ func TestRowCutOff(t *testing.T) {
 		b[0] = rowVersion + 1
 	}
 	_, inboxErr := decodeInbox(inbox)
-	_, expiresErr := expiresOf(row)
-	for _, err := range []error{decodeMessage(row, &m), inboxErr, expiresErr, decodeDevice(device, &storage.Device{})} {
+	_, _, timesErr := timesOf(row)
+	for _, err := range []error{decodeMessage(row, &m), inboxErr, timesErr, decodeDevice(device, &storage.Device{})} {
 		if !errors.Is(err, errCorrupt) {
 			t.Errorf("a row of a later version: %v", err)
 		}
@@ -77,15 +77,15 @@ func FuzzDecodeMessage(f *testing.F) {
 	f.Add([]byte{rowVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, row []byte) {
 		var m, again chat.Message
-		expires, expiresErr := expiresOf(row)
+		at, expires, timesErr := timesOf(row)
 		if err := decodeMessage(row, &m); err != nil {
 			if !errors.Is(err, errCorrupt) {
 				t.Fatal(err)
 			}
 			return
 		}
-		if expiresErr != nil || expires != m.Expires {
-			t.Fatalf("expires %d, %v; the message says %d", expires, expiresErr, m.Expires)
+		if timesErr != nil || at != m.At || expires != m.Expires {
+			t.Fatalf("taken in at %d, expires %d, %v; the message says %d and %d", at, expires, timesErr, m.At, m.Expires)
 		}
 		if err := decodeMessage(appendMessage(nil, &m), &again); err != nil || !reflect.DeepEqual(m, again) {
 			t.Fatalf("%+v written and read again is %+v, %v", m, again, err)
@@ -155,7 +155,11 @@ func TestCorruptRows(t *testing.T) {
 			return err
 		}},
 		"swept inbox": {appendInboxKey(nil, "bob", 1), func(s *Store) error {
-			_, err := s.Sweep(ctx, 0, testStart)
+			_, err := s.Sweep(ctx, 0, testStart, 0)
+			return err
+		}},
+		"swept message": {appendMessageKey(nil, tableMessage, m.Chat(), m.ID), func(s *Store) error {
+			_, err := s.Sweep(ctx, 0, 0, testStart+2)
 			return err
 		}},
 		"receipts": {appendPairKey(nil, tableReceipt, "bob", "x"), func(s *Store) error {

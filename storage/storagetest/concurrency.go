@@ -129,7 +129,7 @@ func (f *fixture) disturb(i int64) error {
 	if err := f.Sync(f.ctx); err != nil {
 		return err
 	}
-	if _, err := f.Sweep(f.ctx, i, i); err != nil {
+	if _, err := f.Sweep(f.ctx, i, i, i); err != nil {
 		return err
 	}
 	if err := f.PutLastSeen(f.ctx, "user0", i); err != nil {

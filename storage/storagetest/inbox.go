@@ -82,7 +82,7 @@ func testInboxExpiry(f *fixture) {
 		}
 		equal(f.T, "expired, by pages", got, want)
 	}
-	f.sweep(day0+1000, 0)
+	f.sweep(day0+1000, 0, 0)
 	equal(f.T, "swept", f.inbox("bob", 0, 12, 100, 0), want)
 }
 

@@ -252,7 +252,7 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"PutDevice":   func(ctx context.Context) error { return s.PutDevice(ctx, "a", storage.Device{Name: "d"}) },
 		"LastSeen":    func(ctx context.Context) error { _, err := s.LastSeen(ctx, "a"); return err },
 		"PutLastSeen": func(ctx context.Context) error { return s.PutLastSeen(ctx, "a", 1) },
-		"Sweep":       func(ctx context.Context) error { _, err := s.Sweep(ctx, 1, 1); return err },
+		"Sweep":       func(ctx context.Context) error { _, err := s.Sweep(ctx, 1, 1, 1); return err },
 	}
 }
 

@@ -200,7 +200,7 @@ func testChatsExpiry(f *fixture) {
 	after := []storage.ChatSummary{{Peer: "bob", Last: old}}
 	equal(f.T, "before", f.chats("alice", chat.ID{}, 9, day0+99), before)
 	equal(f.T, "after", f.chats("alice", chat.ID{}, 9, day0+100), after)
-	f.sweep(day0+100, 0)
+	f.sweep(day0+100, 0, 0)
 	equal(f.T, "swept", f.chats("alice", chat.ID{}, 9, 0), after)
 	f.hasChat("alice", "carol", true)
 }

@@ -58,7 +58,7 @@ func testNames(f *fixture) {
 	}
 	f.hasChat("bob", "by", false)
 	f.hasChat("bo", "bx", false)
-	f.sweep(0, day0+1+3+1) // the first one's inbox row is of day0+1+3
+	f.sweep(0, day0+1+3+1, 0) // the first one's inbox row is of day0+1+3
 	f.inboxLeft("bob", 0)
 	for _, p := range pairs[1:] {
 		f.inboxLeft(p[0], 1)

@@ -177,11 +177,14 @@ func (o *model) putDevice(user chat.User, d storage.Device) {
 const modelStubMs = 31 * dayMs
 
 // sweep is Sweep until there is no more.
-func (o *model) sweep(now, inboxBefore int64) {
+func (o *model) sweep(now, inboxBefore, messagesBefore int64) {
 	for k, m := range o.messages {
-		if hasExpired(&m, now) {
+		if hasExpired(&m, now) || max(m.ID.UnixMilli(), m.At) < messagesBefore {
 			delete(o.messages, k)
 			m.Content, m.Media = nil, ""
+			if m.Expires == 0 {
+				m.Expires = m.At
+			}
 			o.stubs[k] = m
 		}
 	}

@@ -88,8 +88,9 @@ func (w *walk) step() {
 // replayed: the rows that came back would be swept again, later.
 func (w *walk) sweepBoth() {
 	before := w.now - w.rnd.Int64N(60*dayMs)
-	w.sweep(w.now, before)
-	w.model.sweep(w.now, before)
+	messages := before - w.rnd.Int64N(20*dayMs)
+	w.sweep(w.now, before, messages)
+	w.model.sweep(w.now, before, messages)
 	w.log = nil
 }
 

@@ -52,6 +52,10 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SweepMany", testSweepMany},
 		{"SweepInboxes", testSweepInboxes},
 		{"SweepNothing", testSweepNothing},
+		{"SweepOld", testSweepOld},
+		{"SweepOldBounds", testSweepOldBounds},
+		{"SweepOldStubs", testSweepOldStubs},
+		{"SweepOldMany", testSweepOldMany},
 		{"NamesThatBeginAlike", testNames},
 		{"Tenants", testTenants},
 		{"AppliedTwice", testAppliedTwice},
@@ -104,10 +108,10 @@ func (f *fixture) send(ms ...chat.Message) {
 }
 
 // sweep sweeps until there is no more, and fails when that never ends.
-func (f *fixture) sweep(now, inboxBefore int64) {
+func (f *fixture) sweep(now, inboxBefore, messagesBefore int64) {
 	f.Helper()
 	for range 10_000 {
-		more, err := f.Store.Sweep(f.ctx, now, inboxBefore)
+		more, err := f.Store.Sweep(f.ctx, now, inboxBefore, messagesBefore)
 		must(f.T, err)
 		if !more {
 			return

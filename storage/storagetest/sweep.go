@@ -22,8 +22,8 @@ func testSweepExpired(f *fixture) {
 		}
 		f.send(m)
 	}
-	f.sweep(day0+1003, 0)
-	f.sweep(day0+1003, 0)
+	f.sweep(day0+1003, 0, 0)
+	f.sweep(day0+1003, 0, 0)
 	c := stay[0].Chat()
 	equal(f.T, "history", f.history(c, chat.ID{}, 99, 0), reversed(stay))
 	equal(f.T, "inbox", len(f.inbox("bob", 0, 10, 99, 0)), len(stay))
@@ -42,7 +42,7 @@ func testSweepStubs(f *fixture) {
 		m.Expires, m.Media, m.Suite = day0+dayMs, "https://media.example/1", 2
 	}
 	f.send(young, old)
-	f.sweep(day0+2*dayMs, 0)
+	f.sweep(day0+2*dayMs, 0, 0)
 	for _, m := range []chat.Message{young, old} {
 		got, found, err := f.Message(f.ctx, m.Chat(), m.ID, 0)
 		must(f.T, err)
@@ -55,18 +55,18 @@ func testSweepStubs(f *fixture) {
 		equal(f.T, "history", f.history(m.Chat(), chat.ID{}, 9, 0), nil)
 	}
 	f.reopen()
-	f.sweep(day0+12*dayMs, 0)
+	f.sweep(day0+12*dayMs, 0, 0)
 	f.notFound(old.Chat(), old.ID, 0)
 	_, found, err := f.Message(f.ctx, young.Chat(), young.ID, 0)
 	must(f.T, err)
 	equal(f.T, "the young one's stub", found, true)
-	f.sweep(day0+32*dayMs, 0)
+	f.sweep(day0+32*dayMs, 0, 0)
 	f.notFound(young.Chat(), young.ID, 0)
 
 	long := text("alice", "bob", day0, 3) // outlives the need for a stub
 	long.Expires = day0 + 40*dayMs
 	f.send(long)
-	f.sweep(day0+40*dayMs, 0)
+	f.sweep(day0+40*dayMs, 0, 0)
 	f.notFound(long.Chat(), long.ID, 0)
 }
 
@@ -84,7 +84,7 @@ func testSweepMany(f *fixture) {
 		b.Inbox = append(b.Inbox, inboxEntry(m))
 	}
 	f.apply(b)
-	f.sweep(day0+dayMs, day0+n/2)
+	f.sweep(day0+dayMs, day0+n/2, 0)
 	equal(f.T, "messages left", len(f.history(b.Messages[0].Chat(), chat.ID{}, n, 0)), n/10)
 	first := b.Messages[n/2].Place
 	left, err := f.Waiting(f.ctx, "bob", 0, n, n)
@@ -110,7 +110,7 @@ func testSweepInboxes(f *fixture) {
 	f.send(at("bob", 3, day0), at("bob", 5, day0+1), at("bob", 9, day0+2),
 		at("bobby", 4, day0), at("carol", 2, day0+2), at("zoe", 8, day0+1))
 	for range 2 {
-		f.sweep(day0, day0+2)
+		f.sweep(day0, day0+2, 0)
 		for user, want := range map[chat.User]struct {
 			truncated chat.Position
 			left      int
@@ -126,7 +126,7 @@ func testSweepInboxes(f *fixture) {
 	// Replayed after a crash, rows come back below what is truncated: sweeping
 	// them again does not turn it back.
 	f.send(at("bob", 3, day0))
-	f.sweep(day0, day0+1)
+	f.sweep(day0, day0+1, 0)
 	got, err := f.Truncated(f.ctx, "bob")
 	must(f.T, err)
 	equal(f.T, "truncated", got, 5)
@@ -136,8 +136,8 @@ func testSweepNothing(f *fixture) {
 	m := text("alice", "bob", day0, 1)
 	m.Expires = day0 + 10
 	f.send(m)
-	for _, c := range [][2]int64{{0, 0}, {day0 + 9, day0}, {0, day0 + 3}} {
-		more, err := f.Sweep(f.ctx, c[0], c[1])
+	for _, c := range [][3]int64{{0, 0, 0}, {day0 + 9, day0, day0}, {0, day0 + 3, day0}, {day0 + 9, 0, 1}} {
+		more, err := f.Sweep(f.ctx, c[0], c[1], c[2])
 		must(f.T, err)
 		equal(f.T, "more", more, false)
 		equal(f.T, "inbox", len(f.inbox("bob", 0, 9, 9, 0)), 1)
