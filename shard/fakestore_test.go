@@ -217,17 +217,19 @@ func (s *memStore) Inbox(_ context.Context, user chat.User, after, upTo chat.Pos
 	return dst, upTo, nil
 }
 
-func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error) {
+func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error) {
 	if err := s.read(); err != nil {
 		return dst, err
 	}
 	defer s.mu.Unlock()
+	var found []chat.Receipt
 	for k, r := range s.rows.receipts {
-		if k.user == user && after < r.Pos && r.Pos <= upTo {
-			dst = append(dst, r.Receipt)
+		if k.user == user && after < r.Pos && r.Pos <= upTo && r.Peer > beyond {
+			found = append(found, r.Receipt)
 		}
 	}
-	return dst, nil
+	slices.SortFunc(found, func(a, b chat.Receipt) int { return strings.Compare(string(a.Peer), string(b.Peer)) })
+	return append(dst, found[:min(limit, len(found))]...), nil
 }
 
 func (s *memStore) Receipt(_ context.Context, user, peer chat.User) (chat.Receipt, error) {

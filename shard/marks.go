@@ -219,7 +219,7 @@ func (w *worker) receiptAgain(ctx context.Context, user uint64, pos chat.Positio
 		return nil
 	}
 	err := w.try(ctx, "receipts", func() (err error) {
-		w.found, err = w.store.Receipts(ctx, now.User, pos-1, pos, w.found[:0])
+		w.found, err = w.store.Receipts(ctx, now.User, pos-1, pos, "", 1, w.found[:0])
 		return err
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ type Store interface {
 	Sync(ctx context.Context) error
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
 	Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error)
-	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error)
+	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error)
 	Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error)
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)
 	Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, error)

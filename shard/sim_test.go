@@ -208,7 +208,7 @@ func (r *reader) merge(c chat.Receipt) {
 func (r *reader) catchUp(s *sim) {
 	r.catchUps++
 	ctx, applied := context.Background(), s.applied(r.user)
-	receipts, _ := s.store.Receipts(ctx, r.user, r.at, applied, nil)
+	receipts, _ := s.store.Receipts(ctx, r.user, r.at, applied, "", 1<<30, nil)
 	entries, _, _ := s.store.Inbox(ctx, r.user, r.at, applied, 1<<30, 0, nil)
 	for i := range entries {
 		r.take(&entries[i])

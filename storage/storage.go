@@ -58,9 +58,10 @@ type Store interface {
 	// device that resumes below it has missed entries (law 15).
 	Truncated(ctx context.Context, user chat.User) (chat.Position, error)
 
-	// Receipts appends to dst the receipts of a user that changed at a
-	// position after < p <= upTo.
-	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error)
+	// Receipts appends to dst up to limit receipts of a user that changed at a
+	// position after < p <= upTo, in order of the peers' names, of peers beyond
+	// a name ("" is before all). Fewer than limit are the last.
+	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error)
 
 	// Receipt returns what is known of how far peer has come with what user
 	// sent; the zero marks when nothing is.

@@ -54,7 +54,7 @@ func (emptyStore) Waiting(context.Context, chat.User, chat.Position, chat.Positi
 func (emptyStore) Inbox(_ context.Context, _ chat.User, _, upTo chat.Position, _ int, _ int64, dst []chat.Entry) ([]chat.Entry, chat.Position, error) {
 	return dst, upTo, nil
 }
-func (emptyStore) Receipts(_ context.Context, _ chat.User, _, _ chat.Position, dst []chat.Receipt) ([]chat.Receipt, error) {
+func (emptyStore) Receipts(_ context.Context, _ chat.User, _, _ chat.Position, _ chat.User, _ int, dst []chat.Receipt) ([]chat.Receipt, error) {
 	return dst, nil
 }
 

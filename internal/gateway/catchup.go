@@ -12,22 +12,33 @@ import (
 )
 
 const (
-	jobTimeout  = 10 * time.Second // for a job's reads of the store
-	pageEntries = 256              // entries a catch-up job reads
-	pageBytes   = 64 << 10         // bytes of packets after which a page ends
-	slowBytes   = 64 << 10         // unsent bytes over which live entries wait
+	jobTimeout   = 10 * time.Second // for a job's reads of the store
+	pageEntries  = 256              // entries a catch-up job reads
+	pageBytes    = 64 << 10         // bytes of packets after which a page ends
+	pageReceipts = 256              // receipts it reads
+	slowBytes    = 64 << 10         // unsent bytes over which live entries wait
 )
 
-// page is what one catch-up job read, encoded for its session.
+// page is what one catch-up job is to read, and what it read, encoded for its
+// session.
 type page struct {
-	entries []chat.Entry
-	buf     []byte
-	count   int
-	last    chat.Position // the session has everything up to here afterwards
-	applied chat.Position // read before the inbox was
-	sent    chat.Position // of the last entry
-	done    bool          // last reaches applied
-	err     error
+	user         chat.User
+	node         chat.Node
+	part         int
+	after        chat.Position // where the session stands
+	receiptsFrom chat.Position
+	beyond       chat.User // receipts are left of peers beyond this one; "": none
+	limit        int
+
+	entries   []chat.Entry
+	buf       []byte
+	count     int
+	truncated chat.Position // the inbox was swept up to here since the session began; 0: it was not
+	last      chat.Position // the session has everything up to here afterwards
+	applied   chat.Position // read before the inbox was
+	sent      chat.Position // of the last entry
+	done      bool          // last reaches applied
+	err       error
 }
 
 var pages = sync.Pool{New: func() any { return new(page) }}
@@ -46,11 +57,15 @@ func (g *Gateway) readOn(s *session) {
 	if s.reading || s.queued || s.window.full() || s.conn.Blocked() {
 		return
 	}
-	ref, user, node, part := s.ref(), s.user, s.node, int(s.part)
-	after, receiptsFrom, limit := s.cur, s.receiptsFrom, min(pageEntries, s.window.room())
+	p := pages.Get().(*page)
+	p.user, p.node, p.part = s.user, s.node, int(s.part)
+	p.after, p.receiptsFrom, p.limit = s.cur, s.receiptsFrom, min(pageEntries, s.window.room())
+	if s.rare != nil {
+		p.beyond = s.rare.receiptsBeyond
+	}
+	ref := s.ref()
 	ok := g.jobs.try(func() {
-		p := pages.Get().(*page)
-		g.readPage(p, user, node, part, after, receiptsFrom, limit)
+		g.readPage(p)
 		if !g.post(ref, func(s *session) { g.deliverPage(s, p) }) {
 			p.free()
 		}
@@ -59,40 +74,73 @@ func (g *Gateway) readOn(s *session) {
 		s.reading = true
 		return
 	}
+	p.free()
 	s.queued = true
 	s.st.retry = append(s.st.retry, s)
 }
 
 // readPage runs on a worker.
-func (g *Gateway) readPage(p *page, user chat.User, node chat.Node, part int, after, receiptsFrom chat.Position, limit int) {
+func (g *Gateway) readPage(p *page) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
-	p.applied = max(g.owners.Applied(part), after)
-	p.entries, p.last, p.err = g.store.Inbox(ctx, user, after, p.applied, limit, chat.MillisNow(), p.entries)
-	if p.err != nil {
+	if p.beyond != "" { // all but the receipts is sent
+		p.last, p.sent, p.applied, p.done = p.after, p.after, p.after, true
+	} else if p.err = g.readInbox(ctx, p); p.err != nil {
 		return
 	}
+	if p.done {
+		p.err = g.readReceipts(ctx, p)
+	}
+}
+
+// readInbox reads the entries after p.after, which it moves on to where a sweep
+// has passed it: looked at after the inbox, so that no sweep goes unseen (law 15).
+func (g *Gateway) readInbox(ctx context.Context, p *page) error {
+	p.applied = g.owners.Applied(p.part)
+	for {
+		p.applied = max(p.applied, p.after)
+		var err error
+		p.entries, p.last, err = g.store.Inbox(ctx, p.user, p.after, p.applied, p.limit, chat.MillisNow(), p.entries[:0])
+		if err != nil {
+			return err
+		}
+		truncated, err := g.store.Truncated(ctx, p.user)
+		if err != nil {
+			return err
+		}
+		if truncated <= p.after {
+			break
+		}
+		p.after, p.truncated = truncated, truncated
+	}
 	p.done = p.last >= p.applied
-	prev := after
+	prev := p.after
 	for i := range p.entries {
 		e := &p.entries[i]
 		if len(p.buf) > pageBytes {
 			p.last, p.done = prev, false
 			break
 		}
-		p.buf = packet.AppendLink(p.buf, delivery.AppendEntry(nil, e, e.Message.ID.Node() == node), e.Pos, prev)
+		p.buf = packet.AppendLink(p.buf, delivery.AppendEntry(nil, e, e.Message.ID.Node() == p.node), e.Pos, prev)
 		prev = e.Pos
 		p.count++
 	}
 	p.sent = prev
-	if !p.done {
-		return
-	}
-	var receipts []chat.Receipt
-	receipts, p.err = g.store.Receipts(ctx, user, receiptsFrom, p.applied, nil)
+	return nil
+}
+
+// readReceipts reads a page of those that changed up to p.applied, which stays
+// the same for all of these pages, and sets p.beyond when it is not the last.
+func (g *Gateway) readReceipts(ctx context.Context, p *page) error {
+	receipts, err := g.store.Receipts(ctx, p.user, p.receiptsFrom, p.applied, p.beyond, pageReceipts, nil)
 	for i := range receipts {
 		p.buf = delivery.AppendEntry(p.buf, &chat.Entry{Kind: chat.EntryReceipt, Receipt: receipts[i]}, false)
 	}
+	p.beyond = ""
+	if len(receipts) == pageReceipts {
+		p.beyond = receipts[pageReceipts-1].Peer
+	}
+	return err
 }
 
 // deliverPage writes a page on the session's loop.
@@ -107,6 +155,10 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 		s.bye(chat.CodeUnavailable, unavailableRetry.Milliseconds(), "the store does not answer")
 		return
 	}
+	if p.truncated > s.cur {
+		s.write(&packet.Truncated{Pos: p.truncated})
+		s.cur = p.truncated
+	}
 	if len(p.buf) > 0 {
 		out := s.out()
 		*out = append(*out, p.buf...)
@@ -116,6 +168,14 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 		s.window.add(p.last, p.count, len(p.buf))
 	}
 	s.cur = max(s.cur, p.last)
+	if p.beyond != "" {
+		s.extra().receiptsBeyond = p.beyond
+		g.readOn(s)
+		return
+	}
+	if s.rare != nil {
+		s.rare.receiptsBeyond = ""
+	}
 	if p.done || p.last > p.sent {
 		// Rows were passed over: the client has to know how far, or it would
 		// take the next entry for one behind a gap.

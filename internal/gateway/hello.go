@@ -13,14 +13,13 @@ import (
 
 // joined is what the hello job found out.
 type joined struct {
-	node      chat.Node
-	resume    chat.Position
-	cursor    chat.Position // what the device has marked before
-	truncated chat.Position
-	waiting   int
-	copies    bool
-	first     bool
-	err       error
+	node    chat.Node
+	resume  chat.Position
+	cursor  chat.Position // what the device has marked before
+	waiting int
+	copies  bool
+	first   bool
+	err     error
 }
 
 // onHello takes the first packet and queues the job that answers it.
@@ -136,9 +135,6 @@ func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev stor
 	default:
 		j.resume = max(dev.Start, j.cursor)
 	}
-	if j.truncated, err = g.store.Truncated(ctx, user); err != nil {
-		return err
-	}
 	j.waiting, err = g.store.Waiting(ctx, user, j.resume, applied, g.opt.Waiting)
 	return err
 }
@@ -195,10 +191,6 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	g.leavePending(s)
 	g.Stats.Sessions.Add(1)
 	s.write(g.welcomePacket(s, j))
-	if j.truncated > s.cur {
-		s.write(&packet.Truncated{Pos: j.truncated})
-		s.cur = j.truncated
-	}
 	if j.first {
 		g.announce(s.user, true, 0)
 	}

@@ -74,8 +74,9 @@ type session struct {
 
 // rare is what few sessions have.
 type rare struct {
-	watches map[chat.User]struct{}
-	deflate frame.DeflateParams
+	watches        map[chat.User]struct{}
+	deflate        frame.DeflateParams
+	receiptsBeyond chat.User // the inbox is sent, receipts are left of peers beyond this one; "": catch-up is not so far
 }
 
 func (s *session) extra() *rare {

@@ -163,7 +163,7 @@ func TestCorruptRows(t *testing.T) {
 			return err
 		}},
 		"receipts": {appendPairKey(nil, tableReceipt, "bob", "x"), func(s *Store) error {
-			_, err := s.Receipts(ctx, "bob", 0, 9, nil)
+			_, err := s.Receipts(ctx, "bob", 0, 9, "", 9, nil)
 			return err
 		}},
 		"cursors": {appendPairKey(nil, tableCursor, "bob", "x"), func(s *Store) error {

@@ -9,23 +9,32 @@ import (
 	"github.com/rookery-chat/rookery/storage"
 )
 
-// Receipts implements storage.Store, in order of the peers' names. It looks at
-// all receipts of the user, one a peer.
-func (s *Store) Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, dst []chat.Receipt) ([]chat.Receipt, error) {
+// Receipts implements storage.Store. It steps over receipts that have not
+// changed, however many they are.
+func (s *Store) Receipts(ctx context.Context, user chat.User, from, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error) {
 	if err := s.begin(ctx); err != nil {
 		return dst, err
 	}
 	defer s.leave()
-	err := s.scanUser(ctx, tableReceipt, user, func(peer, row []byte) error {
+	if limit <= 0 {
+		return dst, nil
+	}
+	prefix := appendUserKey(nil, tableReceipt, user)
+	lower := append(appendPairKey(nil, tableReceipt, user, beyond), 0)
+	if beyond == "" {
+		lower = prefix
+	}
+	err := s.scan(ctx, lower, after(nil, prefix), func(key, row []byte) (bool, error) {
 		var delivered, read, pos uint64
 		err := readUint64s(row, &delivered, &read, &pos)
-		if err == nil && after < chat.Position(pos) && chat.Position(pos) <= upTo {
+		if err == nil && from < chat.Position(pos) && chat.Position(pos) <= upTo {
 			dst = append(dst, chat.Receipt{
-				User: user, Peer: chat.User(peer),
+				User: user, Peer: chat.User(key[len(prefix):]),
 				Delivered: chat.Position(delivered), Read: chat.Position(read),
 			})
+			limit--
 		}
-		return err
+		return err == nil && limit > 0, err
 	})
 	return dst, err
 }

@@ -16,13 +16,22 @@ func receiptAt(user, peer chat.User, delivered, read, pos chat.Position) storage
 	}
 }
 
-// receipts reads a range, in order of the peers' names.
+// receipts reads a range by pages.
 func (f *fixture) receipts(user chat.User, after, upTo chat.Position) []chat.Receipt {
 	f.Helper()
-	rs, err := f.Store.Receipts(f.ctx, user, after, upTo, nil)
-	must(f.T, err)
-	slices.SortFunc(rs, func(a, b chat.Receipt) int { return cmp.Compare(a.Peer, b.Peer) })
-	return rs
+	const limit = 2
+	var rs []chat.Receipt
+	var beyond chat.User
+	for {
+		page, err := f.Store.Receipts(f.ctx, user, after, upTo, beyond, limit, nil)
+		must(f.T, err)
+		rs = append(rs, page...)
+		if len(page) < limit {
+			return rs
+		}
+		equal(f.T, "receipts on a page", len(page), limit)
+		beyond = page[limit-1].Peer
+	}
 }
 
 // testReceipts: one receipt a pair, at the position of its last change.
@@ -50,6 +59,28 @@ func testReceipts(f *fixture) {
 		}
 		equal(f.T, "receipt", r, want)
 	}
+}
+
+// testReceiptPages: in order of the peers' names, from the one beyond the last,
+// whoever of them is a prefix of another.
+func testReceiptPages(f *fixture) {
+	var b storage.Batch
+	var all []chat.Receipt
+	for i, peer := range []chat.User{"b", "b-", "b.c", "ba", "c", "z"} {
+		b.Receipts = append(b.Receipts, receiptAt("alice", peer, 1, 0, chat.Position(100-i)), receiptAt("alic", peer, 2, 0, 1))
+		all = append(all, b.Receipts[2*i].Receipt)
+	}
+	slices.Reverse(b.Receipts)
+	f.apply(b)
+	equal(f.T, "by pages", f.receipts("alice", 0, 1000), all)
+	for i, r := range all {
+		rest, err := f.Store.Receipts(f.ctx, "alice", 0, 1000, r.Peer, 99, nil)
+		must(f.T, err)
+		equal(f.T, "beyond "+string(r.Peer), len(rest), len(all)-i-1)
+	}
+	none, err := f.Store.Receipts(f.ctx, "alice", 0, 1000, "", 0, nil)
+	must(f.T, err)
+	equal(f.T, "no limit at all", len(none), 0)
 }
 
 func (f *fixture) readTo(user, peer chat.User, want chat.Position) {
@@ -241,7 +272,7 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"Inbox":       func(ctx context.Context) error { _, _, err := s.Inbox(ctx, "a", 0, 9, 1, 0, nil); return err },
 		"Waiting":     func(ctx context.Context) error { _, err := s.Waiting(ctx, "a", 0, 9, 1); return err },
 		"Truncated":   func(ctx context.Context) error { _, err := s.Truncated(ctx, "a"); return err },
-		"Receipts":    func(ctx context.Context) error { _, err := s.Receipts(ctx, "a", 0, 9, nil); return err },
+		"Receipts":    func(ctx context.Context) error { _, err := s.Receipts(ctx, "a", 0, 9, "", 9, nil); return err },
 		"Receipt":     func(ctx context.Context) error { _, err := s.Receipt(ctx, "a", "b"); return err },
 		"ReadTo":      func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
 		"Cursors":     func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },

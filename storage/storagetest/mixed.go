@@ -170,7 +170,7 @@ func testDstKept(f *fixture) {
 	must(f.T, err)
 	equal(f.T, "entries", []chat.Position{es[0].Pos, es[1].Pos, es[1].Prev}, []chat.Position{77, 1, 0})
 	equal(f.T, "limit is without them", len(es), 2)
-	rs, err := f.Store.Receipts(f.ctx, "bob", 0, 9, make([]chat.Receipt, 3))
+	rs, err := f.Store.Receipts(f.ctx, "bob", 0, 9, "", 9, make([]chat.Receipt, 3))
 	must(f.T, err)
 	equal(f.T, "receipts", len(rs), 4)
 	cs, err := f.Store.Chats(f.ctx, "bob", chat.ID{}, 1, 0, make([]storage.ChatSummary, 3))

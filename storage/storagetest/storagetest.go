@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"ChatsExpiry", testChatsExpiry},
 		{"HasChat", testHasChat},
 		{"Receipts", testReceipts},
+		{"ReceiptPages", testReceiptPages},
 		{"ReadTo", testReadTo},
 		{"CursorsAndDelivered", testCursors},
 		{"Devices", testDevices},
