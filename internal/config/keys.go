@@ -228,7 +228,7 @@ var keys = []Key{
 	{Name: "store.cache_bytes", Kind: Size, Default: "128MiB", Min: mib, Max: tib,
 		Doc:   "Cache of blocks.",
 		field: func(c *Config) any { return &c.Store.CacheBytes }},
-	{Name: "store.memtable_bytes", Kind: Size, Default: "64MiB", Min: mib, Max: 4*gib - mib,
+	{Name: "store.memtable_bytes", Kind: Size, Default: "16MiB", Min: mib, Max: 4*gib - mib,
 		Doc:   "Size of a table in memory before it goes to disk.",
 		field: func(c *Config) any { return &c.Store.MemtableBytes }},
 
