@@ -58,17 +58,35 @@ func (emptyStore) Receipts(_ context.Context, _ chat.User, _, _ chat.Position, _
 	return dst, nil
 }
 
-// oneSession is a gateway on a real loop with one live session, whose client
+// oneSession is a gateway on a real loop with one session, whose client
 // allocates nothing.
 type oneSession struct {
 	t   *testing.T
 	gw  *Gateway
 	out *delivery.Delivery
 	net net.Conn
+	in  *bufio.Reader
 	buf []byte
 }
 
+// newOneSession returns one that is live.
 func newOneSession(t *testing.T) *oneSession {
+	t.Helper()
+	s := newSession(t, emptyStore{}, oneOwner{}, packet.ResumeNow)
+	var last []byte
+	caughtUp := string((&packet.CaughtUp{}).AppendTo(nil))
+	for len(last) < len(caughtUp) || string(last[len(last)-len(caughtUp):]) != caughtUp {
+		n, err := s.in.Read(s.buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = append(last, s.buf[:n]...)
+	}
+	return s
+}
+
+// newSession returns one that has said hello.
+func newSession(t *testing.T, store storage.Store, owners Owners, resume int64) *oneSession {
 	t.Helper()
 	o := DefaultOptions()
 	o.Logger = slog.New(slog.DiscardHandler)
@@ -77,7 +95,7 @@ func newOneSession(t *testing.T) *oneSession {
 		return Identity{User: "alice", Expires: time.Now().Add(time.Hour)}, nil
 	}
 	table := presence.NewMemory()
-	g, err := New(o, &instantLog{}, emptyStore{}, oneOwner{}, table)
+	g, err := New(o, &instantLog{}, store, owners, table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,19 +118,10 @@ func newOneSession(t *testing.T) *oneSession {
 	if _, err := http.ReadResponse(in, nil); err != nil {
 		t.Fatal(err)
 	}
-	hello := (&packet.Hello{Version: 1, Device: "d", Resume: packet.ResumeNow}).AppendTo(nil)
+	hello := (&packet.Hello{Version: 1, Device: "d", Resume: resume}).AppendTo(nil)
 	c.Write(frame.AppendMasked(nil, frame.OpBinary, hello, [4]byte{}))
-	s := &oneSession{t: t, gw: g, net: c, buf: make([]byte, 64<<10)}
+	s := &oneSession{t: t, gw: g, net: c, in: in, buf: make([]byte, 64<<10)}
 	s.out = delivery.New(1, 1, table, LoopOf, g.Post)
-	var last []byte
-	caughtUp := string((&packet.CaughtUp{}).AppendTo(nil))
-	for len(last) < len(caughtUp) || string(last[len(last)-len(caughtUp):]) != caughtUp {
-		n, err := in.Read(s.buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		last = append(last, s.buf[:n]...)
-	}
 	return s
 }
 
