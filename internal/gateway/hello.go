@@ -18,6 +18,7 @@ type joined struct {
 	cursor  chat.Position // what the device has marked before
 	waiting int
 	copies  bool
+	skipped bool
 	first   bool
 	err     error
 }
@@ -63,7 +64,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	answer := func() {
 		g.postAlways(ref, func(s *session) { g.welcome(s, user, ref, j) })
 	}
-	devices, dev, err := g.device(ctx, user, device, seq, part)
+	devices, dev, err := g.device(ctx, user, device, seq)
 	if err != nil {
 		j.err = err
 		answer()
@@ -88,7 +89,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 
 // device returns the user's number of devices and this one, which it writes
 // when it is new, or when its clock sequence changed.
-func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, seq uint16, part int) (int, storage.Device, error) {
+func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, seq uint16) (int, storage.Device, error) {
 	known, err := g.store.Devices(ctx, user)
 	if err != nil {
 		return 0, storage.Device{}, err
@@ -106,8 +107,10 @@ func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, 
 		return len(known), d, g.store.PutDevice(ctx, user, d)
 	}
 	d := storage.Device{Name: name, Seq: seq, Created: chat.MillisNow()}
-	if len(known) > 0 {
-		d.Start = g.owners.Applied(part) // a linked device starts now
+	if len(known) > 0 { // it gets what none of them has persisted
+		if d.Start, err = g.store.Delivered(ctx, user); err != nil {
+			return 0, d, err
+		}
 	}
 	return len(known) + 1, d, g.store.PutDevice(ctx, user, d)
 }
@@ -132,11 +135,28 @@ func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev stor
 		}
 	case resume == packet.ResumeNow:
 		j.resume = applied
+		if j.skipped, err = g.skips(ctx, user, applied); err != nil {
+			return err
+		}
 	default:
 		j.resume = max(dev.Start, j.cursor)
 	}
 	j.waiting, err = g.store.Waiting(ctx, user, j.resume, applied, g.opt.Waiting)
 	return err
+}
+
+// skips reports whether who begins at a position passes over entries that no
+// device has persisted: a mark above them would tell their senders otherwise.
+func (g *Gateway) skips(ctx context.Context, user chat.User, at chat.Position) (bool, error) {
+	if at == 0 {
+		return false, nil
+	}
+	delivered, err := g.store.Delivered(ctx, user)
+	if err != nil {
+		return false, err
+	}
+	n, err := g.store.Waiting(ctx, user, delivered, at, 1)
+	return n > 0, err
 }
 
 // tellSiblings makes the user's other sessions here send copies from now on,
@@ -187,6 +207,7 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	s.joined = true
 	s.node, s.copies = j.node, s.copies || j.copies
 	s.cur, s.receiptsFrom = j.resume, j.resume
+	s.skipped = j.skipped
 	s.marked, s.markSent = j.cursor, j.cursor // a resume is no mark: the client may still owe one
 	g.leavePending(s)
 	g.Stats.Sessions.Add(1)

@@ -148,7 +148,7 @@ func (g *Gateway) onMark(s *session, p packet.Raw) error {
 // logMark appends the session's newest mark, one at a time: marks that come
 // while one is on its way into the log are coalesced.
 func (g *Gateway) logMark(s *session) {
-	if s.marking || s.marked <= s.markSent || s.gone {
+	if s.marking || s.marked <= s.markSent || s.gone || s.skipped {
 		return
 	}
 	b := s.st.softBatch(int(s.part))

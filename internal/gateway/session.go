@@ -61,6 +61,7 @@ type session struct {
 	pending bool // counted among the connections without a session
 	joined  bool // registered with presence
 	copies  bool // the user has other devices
+	skipped bool // it began above what no device has persisted: its marks are no cursor
 	refused bool // a send was refused and not sent again yet
 	reading bool // a catch-up job is at work
 	queued  bool // in the loop's retry list

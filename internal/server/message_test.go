@@ -88,6 +88,64 @@ func TestAMarkOfTheResumedPositionCounts(t *testing.T) {
 	}
 }
 
+// A user's later device gets what no device has persisted, and only that.
+func TestALaterDeviceBeginsAtTheFurthestMark(t *testing.T) {
+	s := startServer(t, t.TempDir(), nil)
+	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
+	alice.send("bob", "marked")
+	phone := dial(t, s, "bob", "phone", packet.ResumeCursor)
+	m := expect[*packet.Message](phone) // the first device gets what was before it
+	phone.put(&packet.Mark{Pos: m.Pos})
+	if r := expect[*packet.Receipt](alice); r.Delivered != m.Pos {
+		t.Fatalf("after the phone's mark: %+v", r)
+	}
+	alice.send("bob", "not marked")
+	expect[*packet.Message](phone)
+	laptop := dial(t, s, "bob", "laptop", packet.ResumeCursor)
+	m = expect[*packet.Message](laptop)
+	if string(m.Content) != "not marked" {
+		t.Fatalf("the laptop got %+v first", m)
+	}
+	laptop.put(&packet.Mark{Pos: m.Pos})
+	if r := expect[*packet.Receipt](alice); r.Delivered != m.Pos {
+		t.Errorf("after the laptop's mark: %+v", r)
+	}
+}
+
+// Who begins now, above what no device has marked, makes none of it delivered.
+func TestMarksOfWhoPassedOverEntriesAreNone(t *testing.T) {
+	s := startServer(t, t.TempDir(), nil)
+	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
+	phone := dial(t, s, "bob", "phone", packet.ResumeCursor)
+	alice.send("bob", "passed over")
+	first := expect[*packet.Message](phone)
+	tablet := dial(t, s, "bob", "tablet", packet.ResumeNow)
+	alice.send("bob", "from now on")
+	m := expect[*packet.Message](tablet)
+	if string(m.Content) != "from now on" {
+		t.Fatalf("the tablet got %+v", m)
+	}
+	tablet.put(&packet.Mark{Pos: m.Pos}, &packet.Ping{})
+	expect[*packet.Pong](tablet) // the mark was taken before
+	phone.put(&packet.Mark{Pos: first.Pos})
+	if r := expect[*packet.Receipt](alice); r.Delivered != first.Pos {
+		t.Errorf("delivered up to %d, the phone has persisted %d", r.Delivered, first.Pos)
+	}
+	// With nothing passed over, marks from now on count.
+	expect[*packet.Message](phone)
+	phone.put(&packet.Mark{Pos: m.Pos})
+	if r := expect[*packet.Receipt](alice); r.Delivered != m.Pos {
+		t.Fatalf("after the phone's second mark: %+v", r)
+	}
+	tablet = dial(t, s, "bob", "tablet", packet.ResumeNow)
+	alice.send("bob", "later")
+	m = expect[*packet.Message](tablet)
+	tablet.put(&packet.Mark{Pos: m.Pos})
+	if r := expect[*packet.Receipt](alice); r.Delivered != m.Pos {
+		t.Errorf("after the tablet's mark: %+v", r)
+	}
+}
+
 func TestWindowStopsUntilMarked(t *testing.T) {
 	s := startServer(t, t.TempDir(), windowOf(8))
 	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
