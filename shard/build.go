@@ -100,14 +100,14 @@ func (w *worker) deadLetter(pos chat.Position, err error) {
 	w.counts.DeadLetters++
 }
 
-// link appends an entry to its user's chain. A head that is not remembered
-// makes sessions catch up, which never hides a gap.
+// link appends an entry to its user's chain. Where the head is not remembered
+// it is below all that are: who has everything up to there misses nothing.
 func (w *worker) link(user uint64, e chat.Entry) {
-	e.Prev = e.Pos - 1
+	e.Prev = w.floor
 	if head, ok := w.heads.get(user); ok {
 		e.Prev = chat.Position(head)
 	}
-	w.heads.put(user, uint64(e.Pos))
+	w.floor = max(w.floor, chat.Position(w.heads.put(user, uint64(e.Pos))))
 	w.entries = append(w.entries, e)
 	w.arrivals.put(user, &e, senderOf(&e))
 	if e.Kind != chat.EntryReceipt {

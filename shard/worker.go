@@ -40,11 +40,12 @@ type worker struct {
 	readUpTo chat.Position
 
 	// owned by the worker from here on; what it keeps between cycles:
-	heads    *table // user → position of the chain's newest entry
-	recent   *table // (sender, node) → no stored id of these is newer
-	older    uint64 // ticks: no stored id of who is not in recent is newer
-	newest   uint64 // ticks: no stored id is newer
-	places   *table // cursors, reads and receipts, as they are stored or will be
+	heads    *table        // user → position of the chain's newest entry
+	floor    chat.Position // no head that is not in heads is above
+	recent   *table        // (sender, node) → no stored id of these is newer
+	older    uint64        // ticks: no stored id of who is not in recent is newer
+	newest   uint64        // ticks: no stored id is newer
+	places   *table        // cursors, reads and receipts, as they are stored or will be
 	arrivals arrivals
 	copies   []chat.Position
 	out      outbox
@@ -86,7 +87,7 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		readUpTo: mark.Position,
 		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
 		copies: make([]chat.Position, ring.Partitions()),
-		cells:  map[uint64]cell{}, last: mark.Position,
+		cells:  map[uint64]cell{}, last: mark.Position, floor: mark.Position,
 	}
 	if err := decodeOwner(mark.Owner, &w.newest, w.copies); err != nil {
 		return nil, fmt.Errorf("%w; partition %d", err, p)
