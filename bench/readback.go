@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -12,7 +13,8 @@ import (
 // sample is a burst to be looked for in the store afterwards.
 type sample struct {
 	from, to    *conn
-	first, last uint64 // ticks of its ids
+	n           uint64 // of the last send
+	first, last uint64 // ticks of their ids
 	count       int
 	dueNs       int64
 }
@@ -33,6 +35,11 @@ func (r *run) keep(s sample) {
 		return
 	}
 	r.samples[int(r.bursts/sampleEvery)%samplesKept] = s
+}
+
+// voided forgets samples of sends that were refused: they are not in the store.
+func (r *run) voided(from *conn, n uint64) {
+	r.samples = slices.DeleteFunc(r.samples, func(s sample) bool { return s.from == from && s.n >= n })
 }
 
 // readBack asks the server for the bodies of samples and compares them.

@@ -130,6 +130,7 @@ func (r *run) packet(c *conn, p packet.Raw) error {
 		r.refused++
 		c.n = m.N - 1 // a bench does not send again: it counts
 		c.cutStamps()
+		r.voided(c, m.N)
 	case packet.TypeHistoryPage:
 		return r.historyPage(p)
 	case packet.TypeBye, packet.TypeError:
@@ -216,7 +217,7 @@ func (r *run) burst(from, to *conn, count, size int, dueNs int64) {
 	if to == r.frozen {
 		r.toFrozen += uint64(count)
 	}
-	r.keep(sample{from, to, first, from.ticks, count, dueNs})
+	r.keep(sample{from, to, from.n, first, from.ticks, count, dueNs})
 	from.sent = append(from.sent, stamp{from.n, dueNs})
 	if dueNs >= r.measureFromNs {
 		r.lag.RecordValue(max((r.loop.clock()-dueNs)/1000, 1))
