@@ -107,7 +107,15 @@ func newSession(t *testing.T, store storage.Store, owners Owners, resume int64) 
 		e.Stop(t.Context())
 		g.Close()
 	})
-	c, err := net.Dial("tcp", e.Addr().String())
+	s := hello(t, e.Addr(), "d", resume)
+	s.gw, s.out = g, delivery.New(1, 1, table, LoopOf, g.Post)
+	return s
+}
+
+// hello connects a device and says hello.
+func hello(t *testing.T, to net.Addr, device string, resume int64) *oneSession {
+	t.Helper()
+	c, err := net.Dial("tcp", to.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,11 +126,9 @@ func newSession(t *testing.T, store storage.Store, owners Owners, resume int64) 
 	if _, err := http.ReadResponse(in, nil); err != nil {
 		t.Fatal(err)
 	}
-	hello := (&packet.Hello{Version: 1, Device: "d", Resume: resume}).AppendTo(nil)
+	hello := (&packet.Hello{Version: 1, Device: device, Resume: resume}).AppendTo(nil)
 	c.Write(frame.AppendMasked(nil, frame.OpBinary, hello, [4]byte{}))
-	s := &oneSession{t: t, gw: g, net: c, in: in, buf: make([]byte, 64<<10)}
-	s.out = delivery.New(1, 1, table, LoopOf, g.Post)
-	return s
+	return &oneSession{t: t, net: c, in: in, buf: make([]byte, 64<<10)}
 }
 
 // read takes n bytes off the socket.

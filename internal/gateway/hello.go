@@ -64,7 +64,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	answer := func() {
 		g.postAlways(ref, func(s *session) { g.welcome(s, user, ref, j) })
 	}
-	devices, dev, err := g.device(ctx, user, device, seq)
+	dev, err := g.device(ctx, user, device, seq)
 	if err != nil {
 		j.err = err
 		answer()
@@ -78,8 +78,10 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 			s.bye(chat.CodeReplaced, 0, "a newer session of this device took over")
 		})
 	}
-	j.err = g.place(ctx, j, user, dev, resume, part)
-	j.copies = devices > 1
+	if j.copies, err = g.hasOthers(ctx, user); err == nil {
+		err = g.place(ctx, j, user, dev, resume, part)
+	}
+	j.err = err
 	if j.err != nil || !j.copies {
 		answer()
 		return
@@ -87,32 +89,40 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	g.tellSiblings(ref, user, answer)
 }
 
-// device returns the user's number of devices and this one, which it writes
-// when it is new, or when its clock sequence changed.
-func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, seq uint16) (int, storage.Device, error) {
+// hasOthers reports whether the user has more than one device. It is asked when
+// this one is written and registered: of two devices that come at the same time,
+// the one that registers later finds both rows, and the other in presence.
+func (g *Gateway) hasOthers(ctx context.Context, user chat.User) (bool, error) {
+	known, err := g.store.Devices(ctx, user)
+	return len(known) > 1, err
+}
+
+// device returns the device, which it writes when it is new, or when its clock
+// sequence changed.
+func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, seq uint16) (storage.Device, error) {
 	known, err := g.store.Devices(ctx, user)
 	if err != nil {
-		return 0, storage.Device{}, err
+		return storage.Device{}, err
 	}
 	for _, d := range known {
 		if d.Name != name {
 			continue
 		}
 		if d.Seq == seq {
-			return len(known), d, nil
+			return d, nil
 		}
 		// Another installation under this name, or a clone of it.
 		g.Stats.DeviceChanged.Add(1)
 		d.Seq = seq
-		return len(known), d, g.store.PutDevice(ctx, user, d)
+		return d, g.store.PutDevice(ctx, user, d)
 	}
 	d := storage.Device{Name: name, Seq: seq, Created: chat.MillisNow()}
 	if len(known) > 0 { // it gets what none of them has persisted
 		if d.Start, err = g.store.Delivered(ctx, user); err != nil {
-			return 0, d, err
+			return d, err
 		}
 	}
-	return len(known) + 1, d, g.store.PutDevice(ctx, user, d)
+	return d, g.store.PutDevice(ctx, user, d)
 }
 
 // place finds where the session's chain begins and what waits there.
