@@ -90,7 +90,7 @@ func (d *device) connect(ctx context.Context, url, token string) error {
 	c.SetReadLimit(4 << 20)
 	d.mu.Lock()
 	d.conn, d.cancel, d.ended, d.wrote = c, cancel, make(chan struct{}), make(chan struct{})
-	d.open, d.n, d.written, d.inflight, d.node, d.ups = map[uint64]*message{}, 1, 0, 0, nil, 0
+	d.renumber()
 	var resume any
 	if d.begun {
 		resume = d.mine
@@ -107,6 +107,11 @@ func (d *device) connect(ctx context.Context, url, token string) error {
 	}
 	go d.reader(ctx, c)
 	return nil
+}
+
+// renumber forgets what holds for one connection only.
+func (d *device) renumber() {
+	d.open, d.n, d.written, d.inflight, d.node, d.ups = map[uint64]*message{}, 1, 0, 0, nil, 0
 }
 
 func (d *device) offline() {
@@ -177,6 +182,7 @@ func (d *device) writer(ctx context.Context, c *websocket.Conn, wrote chan struc
 		if d.node != nil && d.mine > marked && (!d.sending || d.rng.IntN(16) == 0) {
 			d.persist()
 			marked = d.mine
+			d.ledger.mark(d.user, marked)
 			b = append(b, encode(typeMark, d.mine)...)
 			if d.rng.IntN(8) == 0 && len(d.peers) > 0 {
 				b = append(b, encode(typeRead, d.peers[d.rng.IntN(len(d.peers))], d.mine)...)

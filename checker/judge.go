@@ -33,8 +33,7 @@ func (w *world) lost(d *device) (lost []*message) {
 func (w *world) receiptsComplete(d *device) bool {
 	w.ledger.mu.Lock()
 	defer w.ledger.mu.Unlock()
-	for id, m := range w.ledger.sent {
-		_ = id
+	for _, m := range w.ledger.sent {
 		if m.from == d.user && m.device == d.name && m.accepted && m.stored > d.receipts[m.to][0] {
 			return false
 		}

@@ -26,6 +26,7 @@ type ledger struct {
 	mu     sync.Mutex
 	sent   map[msgID]*message
 	byTo   map[string][]*message // accepted, by receiver
+	marked map[string]uint64     // by user: how far the furthest device has marked
 	faults []string
 	count  int // of faults
 
@@ -33,7 +34,7 @@ type ledger struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{sent: map[msgID]*message{}, byTo: map[string][]*message{}}
+	return &ledger{sent: map[msgID]*message{}, byTo: map[string][]*message{}, marked: map[string]uint64{}}
 }
 
 func (l *ledger) fault(format string, a ...any) {
@@ -68,6 +69,19 @@ func (l *ledger) promise(m *message, place uint64) {
 		m.place = place // of a retry the place may be a later one
 	}
 	l.byTo[m.to] = append(l.byTo[m.to], m)
+}
+
+// mark enters a mark before its first byte leaves.
+func (l *ledger) mark(user string, pos uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.marked[user] = max(l.marked[user], pos)
+}
+
+func (l *ledger) markOf(user string) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.marked[user]
 }
 
 // find returns what a received message was sent as, or reports it.

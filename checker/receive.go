@@ -149,6 +149,9 @@ func (d *device) receipt(p fields) {
 	if read > delivered {
 		d.fault("monotonic: %s: %s read up to %d but was delivered %d", d.who(), peer, read, delivered)
 	}
+	if marked := d.ledger.markOf(peer); delivered > marked {
+		d.fault("monotonic: %s: %s was delivered %d but has marked %d", d.who(), peer, delivered, marked)
+	}
 	d.receipts[peer] = [2]uint64{delivered, read}
 }
 

@@ -19,7 +19,6 @@ type server struct {
 	log       *os.File
 	cmd       *exec.Cmd
 	url       string
-	env       []string
 }
 
 const startWithin = 60 * time.Second
@@ -28,7 +27,6 @@ func (s *server) start() error {
 	args := append([]string{"serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--data=" + s.data, "--log-level=warn"}, s.flags...)
 	s.cmd = exec.Command(s.bin, args...)
 	s.cmd.Stderr = s.log
-	s.cmd.Env = append(os.Environ(), s.env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -69,10 +67,4 @@ func (s *server) readReady(out io.Reader) error {
 func (s *server) kill() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
-}
-
-// stop ends it the ordinary way, and reports how that went.
-func (s *server) stop() error {
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	return s.cmd.Wait()
 }

@@ -18,11 +18,11 @@ import (
 
 // Packet types (docs/protocol.md section 13).
 const (
-	typeHello, typeSend, typeMark, typeRead, typeHistory = 1, 2, 3, 4, 8
+	typeHello, typeSend, typeMark, typeRead = 1, 2, 3, 4
 
 	typeWelcome, typeAccepted, typeRefused, typeMessage, typeCopy = 32, 33, 34, 35, 36
 	typeReceipt, typeCaughtUp, typeTruncated                      = 37, 38, 39
-	typeHistoryPage, typeOutcome, typeError, typeBye              = 42, 44, 47, 48
+	typeOutcome, typeError, typeBye                               = 44, 47, 48
 )
 
 // fields is one decoded packet, its type at 0. Elements that are not there read
