@@ -24,7 +24,7 @@ const (
 // agedMessage is the n-th of a chat that has one an hour.
 func agedMessage(peer, n int) chat.Message {
 	m := testMessage("alice", chat.User(fmt.Sprintf("peer%04d", peer)), chat.Position(n+1))
-	m.At = testStart + int64(n)*hourMs
+	m.At, m.Content = testStart+int64(n)*hourMs, []byte{byte(n)}
 	m.ID = chat.NewID(uint64(m.At)*10_000+0x01b21dd213814000, 7, chat.Node{1, byte(n)})
 	if n%50 == 0 {
 		m.Expires = testStart + 400*dayMs
@@ -165,7 +165,7 @@ func (c *agedCuts) String() string { return "cuts" }
 
 func (c *agedCuts) MaybeError(op errorfs.Op) error {
 	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-		c.cut()
+		c.cut(false)
 	}
 	return nil
 }
@@ -176,15 +176,21 @@ func (c *agedCuts) turn(on bool) {
 	c.on, c.writes = on, 0
 }
 
-func (c *agedCuts) cut() {
+// cut cuts at some of the writes, and now where that is asked for; then nothing
+// survives that is not synced.
+func (c *agedCuts) cut(now bool) {
 	c.mu.Lock() // Pebble writes from several goroutines
 	defer c.mu.Unlock()
-	if c.writes++; !c.on || c.writes > 20 && c.writes%12 != 0 {
+	if c.writes++; !c.on || !now && c.writes > 20 && c.writes%12 != 0 {
 		return
+	}
+	percent := c.writes * 50 % 101
+	if now {
+		percent = 0
 	}
 	hidden := c.hidden.Load()
 	c.cuts++
-	left := c.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.cuts * 50 % 101, RNG: rand.New(rand.NewPCG(uint64(c.cuts), 5))})
+	left := c.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(uint64(c.cuts), 5))})
 	s, err := openMem(left)
 	if err != nil {
 		c.t.Errorf("cut %d: %v", c.cuts, err)
@@ -250,13 +256,11 @@ func TestSweepOldCrash(t *testing.T) {
 	c.turn(true)
 	sweep(s, func() {
 		c.hidden.Store(true)
-		for range 3 {
-			c.cut()
-		}
+		c.cut(true)
 		if err := s.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		c.cut()
+		c.cut(true)
 		if err := s.db.Flush(); err != nil {
 			t.Fatal(err)
 		}
