@@ -243,14 +243,23 @@ func terminalPair(t *testing.T) (test, command *os.File) {
 	if err != nil {
 		t.Skipf("no pseudo-terminal here: %v", err)
 	}
-	if err := unix.IoctlSetPointerInt(int(test.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(test.Fd()), unix.TIOCGPTN)
+	raw, err := test.SyscallConn() // test.Fd would make reads of it block, beyond its Close
 	if err != nil {
 		t.Fatal(err)
 	}
-	unix.IoctlSetWinsize(int(test.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 10, Col: 60})
+	var n int
+	raw.Control(func(fd uintptr) {
+		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err != nil {
+			return
+		}
+		if n, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN); err != nil {
+			return
+		}
+		err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 10, Col: 60})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	command, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -336,6 +345,6 @@ func TestChatOnATerminal(t *testing.T) {
 		t.Fatalf("exit %d", got)
 	}
 	screen.wait(t, "the other screen", func(sent string) bool { return strings.HasSuffix(sent, leaveScreen) })
+	test.Close() // wakes who reads keys, too
 	tty.Close()
-	test.Close()
 }
