@@ -269,7 +269,7 @@ func retries(raws [][]byte) [][]byte {
 func TestPowerLossOfLogAndStore(t *testing.T) {
 	every, again := 2, 8
 	if raceEnabled || testing.Short() {
-		every, again = 9, 4
+		every, again = 23, 4
 	}
 	plan := newMemLog(powerPartitions)
 	fs := vfs.NewCrashableMem()
@@ -300,7 +300,7 @@ func TestPowerLossOfLogAndStore(t *testing.T) {
 		cuts[i] = powerCut{} // frees its disk
 	}
 	t.Logf("%d cuts in %d writes, %d more on the way back; the log: %+v", len(cuts), first.writes, deep, stats)
-	if len(cuts) < 15 || deep < 5 {
+	if len(cuts) < 10 || deep < 4 {
 		t.Error("the cuts test little")
 	}
 }
