@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/rookery-chat/rookery/internal/nearest"
 )
@@ -89,7 +90,7 @@ func commandNames() []string {
 }
 
 func cmdHelp(ctx context.Context, env *Env, args []string) int {
-	if len(args) == 0 || args[0] == "help" {
+	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") {
 		printHelp(env.Stdout)
 		return ExitOK
 	}

@@ -40,7 +40,7 @@ func lookUp(environ []string, name string) string {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"help"}, {"--help"}, {"-h"}, {"help", "help"}} {
+	for _, args := range [][]string{{"help"}, {"--help"}, {"-h"}, {"help", "help"}, {"help", "--help"}, {"--help", "-h"}} {
 		code, out, _ := runCommand(t, nil, args...)
 		if code != ExitOK {
 			t.Errorf("%v: exit %d", args, code)
