@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite the generated parts of the docu
 func all() []Metrics {
 	var g gateway.Stats
 	g.Refused[chat.CodeOverloaded].Add(7)
+	g.Byes[chat.CodeBadPacket].Add(3)
 	return []Metrics{
 		Engine(func() engine.Stats { return engine.Stats{Open: 5, Accepted: 9} }),
 		Gateway(&g),
@@ -51,7 +52,7 @@ func TestScrape(t *testing.T) {
 	for _, want := range []string{
 		"rookery_connections 5\n", "rookery_connections_accepted_total 9\n",
 		`rookery_sends_refused_total{code="overloaded"} 7`, `rookery_sends_refused_total{code="too_large"} 0`,
-		`rookery_sessions_ended_total{code="idle"} 0`,
+		`rookery_sessions_ended_total{code="idle"} 0`, `rookery_sessions_ended_total{code="bad_packet"} 3`,
 		`rookery_partition_lag_records{partition="1"} 4`, `rookery_partition_halted{partition="1"} 1`,
 		"rookery_store_disk_bytes 1.048576e+06\n", "rookery_ready 0\n", `rookery_build_info{version="v1 go`,
 		"rookery_log_sync_seconds_sum 3\n", "rookery_log_sync_seconds_count 9\n", `rookery_log_sync_seconds_bucket{le="+Inf"} 9`,

@@ -54,7 +54,7 @@ func Gateway(stats *gateway.Stats) Metrics {
 		count("rookery_sessions_replaced_total", "Sessions taken over by a newer one of their device.", func(s s) uint64 { return s.Replaced.Load() }),
 		by(counter, "rookery_sessions_ended_total", "code", "Sessions that the server ended, by error code.",
 			func(s s, emit func(string, float64)) {
-				emitCodes(200, 255, emit, func(c chat.Code) uint64 { return s.Byes[c].Load() })
+				emitCodes(1, 255, emit, func(c chat.Code) uint64 { return s.Byes[c].Load() })
 			}),
 		count("rookery_devices_changed_total", "Hellos with another clock sequence than before: installed again, or a clone.", func(s s) uint64 { return s.DeviceChanged.Load() }),
 		count("rookery_log_full_total", "Batches that the log did not take at once.", func(s s) uint64 { return s.LogFull.Load() }),
