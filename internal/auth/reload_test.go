@@ -57,6 +57,23 @@ func TestRotation(t *testing.T) {
 	expect("a broken file changes nothing", false, true)
 }
 
+// TestReloadSaysSo holds that whoever asks for a reload finds in the log when the
+// new keys are in use, and nothing there when they are not.
+func TestReloadSaysSo(t *testing.T) {
+	var log strings.Builder
+	v, path := verifier(t, newSigner(t), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	if log.String() != "" {
+		t.Errorf("the first time: %q", log.String())
+	}
+	if err := v.Reload(); err != nil || strings.Count(log.String(), "keys reloaded") != 1 {
+		t.Errorf("%v, %q", err, log.String())
+	}
+	os.WriteFile(path, []byte("{"), 0o600)
+	if err := v.Reload(); err == nil || strings.Count(log.String(), "keys reloaded") != 1 {
+		t.Errorf("a broken file: %v, %q", err, log.String())
+	}
+}
+
 // TestWatch holds that a changed file is taken up within an interval, and that
 // a broken one is left alone.
 func TestWatch(t *testing.T) {

@@ -193,7 +193,11 @@ func (v *Verifier) Reload() error {
 		return err
 	}
 	old := v.state.Swap(&state{keys, revoked})
-	if old == nil || v.opt.OnRevoked == nil {
+	if old == nil { // the first time
+		return nil
+	}
+	v.opt.Logger.Info("keys reloaded", "keys", len(keys))
+	if v.opt.OnRevoked == nil {
 		return nil
 	}
 	for _, u := range revoked.newlyRevoked(old.revoked) {
@@ -261,9 +265,7 @@ func (v *Verifier) poll() {
 	}
 	if err := v.Reload(); err != nil {
 		v.opt.Logger.Error("keys not reloaded; those read before stay", "err", err)
-		return
 	}
-	v.opt.Logger.Info("keys reloaded", "keys", len(v.state.Load().keys))
 }
 
 func (v *Verifier) stamps() (s [2]stamp) {
