@@ -10,6 +10,7 @@ package gateway
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -115,6 +116,7 @@ func (o *Options) Validate() error {
 	bad(o.Rate > 0 && o.RateBurst > 0 && o.RateBytes > 0, "rates must be positive")
 	bad(o.Inflight > 0 && o.Window > 1 && o.WindowBytes > 0, "windows must be positive")
 	bad(o.Watches > 0 && o.HistoryRows > 0 && o.ChatRows > 0 && o.Requests > 0, "request limits must be positive")
+	bad(o.Requests <= math.MaxUint8, "requests must be at most 255, what a session counts up to")
 	bad(o.Workers > 0 && o.Jobs > 0 && o.BatchBytes > 0 && o.PendingPerAddress > 0, "workers, jobs, batch bytes and pending per address must be positive")
 	return errors.Join(errs...)
 }
