@@ -78,6 +78,7 @@ type Result struct {
 	ServerCPUPerMessageUs float64      `json:"server_cpu_us_per_message,omitempty"`
 	ServerCores           float64      `json:"server_cores,omitempty"`
 	LoadCores             float64      `json:"load_cores,omitempty"`
+	StolenCores           float64      `json:"stolen_cores"` // taken by other guests of the machine meanwhile
 	BytesPerConnection    float64      `json:"bytes_per_connection,omitempty"`
 	EmptyBytes            int64        `json:"empty_bytes,omitempty"`
 	SettledBytes          int64        `json:"settled_bytes,omitempty"`

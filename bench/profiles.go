@@ -127,6 +127,7 @@ func load(ctx context.Context, o *Options, res *Result, t *target, r *run, pick 
 	if err != nil {
 		return err
 	}
+	stolen := stolenTime()
 	serverCPU, loadCPU, began := t.cpu(), processCPU(os.Getpid()), r.loop.clock()
 	if err := p.until(ctx, warm+int64(o.Duration)); err != nil {
 		return err
@@ -146,6 +147,7 @@ func load(ctx context.Context, o *Options, res *Result, t *target, r *run, pick 
 	if res.Delivered > 0 {
 		res.ServerCPUPerMessageUs = serverCPU.Seconds() * 1e6 / float64(max(res.Accepted, res.Delivered))
 	}
+	res.StolenCores = (stolenTime() - stolen).Seconds() / seconds
 	res.PeakBytes = t.resident()
 	end := r.loop.clock()
 	fmt.Fprintf(o.Progress, "draining\n")
