@@ -1,6 +1,9 @@
 package shard
 
-import "github.com/rookery-chat/rookery/chat"
+import (
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/view"
+)
 
 // arrivals remembers the newest entries of a partition's chains, and who sent
 // them, so that a mark, which mostly comes soon after the messages it is about,
@@ -74,7 +77,7 @@ func (a *arrivals) holds(s *arrival) bool { return a.named-s.nameAt <= uint64(le
 // sender is the name of who sent the entry: a view, which put may change.
 func (a *arrivals) sender(s *arrival) chat.User {
 	at := s.nameAt % uint64(len(a.names))
-	return viewOf[chat.User](a.names[at : at+uint64(s.nameBytes)])
+	return view.String[chat.User](a.names[at : at+uint64(s.nameBytes)])
 }
 
 // at returns the entry of a user at a position, nil when it is forgotten.

@@ -2,9 +2,9 @@ package shard
 
 import (
 	"context"
-	"unsafe"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/storage"
 )
 
@@ -83,7 +83,7 @@ func (w *worker) addReady(n int) {
 	for _, c := range w.open[:n] {
 		w.batch.Cursors = append(w.batch.Cursors, c.cursors...)
 		w.batch.Reads = append(w.batch.Reads, c.reads...)
-		w.batch.Mark = storage.Mark{Log: w.log.Identity(), Position: c.upTo, Owner: viewOf[string](c.owner)}
+		w.batch.Mark = storage.Mark{Log: w.log.Identity(), Position: c.upTo, Owner: view.String[string](c.owner)}
 	}
 }
 
@@ -118,7 +118,7 @@ func (w *worker) reuse(c *cycle) {
 func (c *cycle) keep(name []byte) string {
 	from := len(c.names)
 	c.names = append(c.names, name...)
-	return unsafe.String(unsafe.SliceData(c.names[from:]), len(name))
+	return view.String[string](c.names[from:])
 }
 
 // cell returns the value of a cursor or read: the one that is remembered or

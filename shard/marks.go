@@ -5,6 +5,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/storage"
 )
 
@@ -23,7 +24,7 @@ type receipt struct {
 // tells the senders of what became delivered by it.
 func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error {
 	r := &w.rec
-	user, device := viewOf[chat.User](r.User), viewOf[chat.Device](r.Device)
+	user, device := view.String[chat.User](r.User), view.String[chat.Device](r.Device)
 	place := min(r.Place, pos)
 	deliveredKey := w.hashKey(keyDelivered, r.User, nil, nil)
 	delivered, err := w.cell(ctx, deliveredKey, "delivered", func() (chat.Position, error) {
@@ -123,7 +124,7 @@ func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo ch
 // readTo takes a device's word that it has shown a chat up to a place.
 func (w *worker) readTo(ctx context.Context, pos chat.Position) error {
 	r := &w.rec
-	user, peer := viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
+	user, peer := view.String[chat.User](r.User), view.String[chat.User](r.Peer)
 	place := min(r.Place, pos)
 	key := w.hashKey(keyRead, r.User, r.Peer, nil)
 	old, err := w.cell(ctx, key, "read to", func() (chat.Position, error) { return w.store.ReadTo(ctx, user, peer) })
@@ -142,12 +143,12 @@ func (w *worker) readTo(ctx context.Context, pos chat.Position) error {
 // the two of them. Its places are of messages, not of marks, so that it does
 // not depend on where cycles end.
 func (w *worker) owe(sender, user chat.User, delivered, read chat.Position) {
-	key := w.hashKey(keyOwing, bytesOf(sender), bytesOf(user), nil)
+	key := w.hashKey(keyOwing, view.Bytes(sender), view.Bytes(user), nil)
 	i, ok := w.owing.get(key)
 	if !ok || w.receipts[i].User != sender || w.receipts[i].Peer != user {
 		i = len(w.receipts)
 		w.owing.put(key, i)
-		kept := chat.User(w.cur.keep(bytesOf(sender))) // arrivals may forget it
+		kept := chat.User(w.cur.keep(view.Bytes(sender))) // arrivals may forget it
 		w.receipts = append(w.receipts, receipt{Receipt: chat.Receipt{User: kept, Peer: user}})
 	}
 	o := &w.receipts[i]
@@ -160,7 +161,7 @@ func (w *worker) stageReceipts() {
 	for i := range w.receipts {
 		o := &w.receipts[i]
 		w.out.stage(w.ring.PartitionOf(o.User), w.seq, &record.Record{
-			Kind: record.Receipt, At: o.at, User: bytesOf(o.User), Peer: bytesOf(o.Peer),
+			Kind: record.Receipt, At: o.at, User: view.Bytes(o.User), Peer: view.Bytes(o.Peer),
 			Place: o.Delivered, ReadTo: o.Read,
 		})
 	}
@@ -169,7 +170,7 @@ func (w *worker) stageReceipts() {
 // receipt merges how far a peer has come into what is known of it.
 func (w *worker) receipt(ctx context.Context, user uint64, pos chat.Position) error {
 	r := &w.rec
-	name, peer := viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
+	name, peer := view.String[chat.User](r.User), view.String[chat.User](r.Peer)
 	key, keyTo := w.hashKey(keyReceipt, r.User, r.Peer, nil), w.hashKey(keyReceiptTo, r.User, r.Peer, nil)
 	at, here := w.merged.get(key)
 	here = here && w.batch.Receipts[at].User == name && w.batch.Receipts[at].Peer == peer

@@ -6,13 +6,14 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
+	"github.com/rookery-chat/rookery/internal/view"
 )
 
 // message stores a message unless it has been (law 2).
 func (w *worker) message(ctx context.Context, user uint64, pos chat.Position) error {
 	r := &w.rec
 	m := w.messageOf(pos)
-	m.From, m.To = viewOf[chat.User](r.Peer), viewOf[chat.User](r.User)
+	m.From, m.To = view.String[chat.User](r.Peer), view.String[chat.User](r.User)
 	old, found, err := w.stored(ctx, &m, r.Flags&record.FlagRetry != 0)
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func (w *worker) messageOf(place chat.Position) chat.Message {
 	r := &w.rec
 	return chat.Message{
 		ID: r.ID, Place: place, At: r.At, Expires: expires(r),
-		Suite: r.Suite, Content: r.Content, Media: viewOf[string](r.Media),
+		Suite: r.Suite, Content: r.Content, Media: view.String[string](r.Media),
 	}
 }
 
@@ -79,7 +80,7 @@ func (w *worker) lookUp(ctx context.Context, m *chat.Message) (old chat.Message,
 
 // again tells the sender what became of a message whose id is taken.
 func (w *worker) again(old, m *chat.Message) {
-	o := Outcome{User: m.From, Device: viewOf[chat.Device](w.rec.Device), ID: m.ID, To: m.To, Place: old.Place}
+	o := Outcome{User: m.From, Device: view.String[chat.Device](w.rec.Device), ID: m.ID, To: m.To, Place: old.Place}
 	if same(old, m) {
 		w.counts.Duplicates++
 	} else {
@@ -112,7 +113,7 @@ func (w *worker) copied(user uint64, pos chat.Position) {
 	w.copies[from] = r.Place
 	w.counts.Copies++
 	m := w.messageOf(r.Place)
-	m.From, m.To = viewOf[chat.User](r.User), viewOf[chat.User](r.Peer)
+	m.From, m.To = view.String[chat.User](r.User), view.String[chat.User](r.Peer)
 	// The very row that the receiver's owner stores. After a crash that owner
 	// may lag behind this one, and the inbox must never refer to nothing.
 	w.batch.Messages = append(w.batch.Messages, m)

@@ -3,11 +3,11 @@ package shard
 import (
 	"encoding/binary"
 	"math/bits"
-	"unsafe"
 
 	"github.com/dchest/siphash"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/view"
 )
 
 // Ring says which partition owns a user. It hashes names with SipHash-2-4 under
@@ -42,7 +42,7 @@ func (r *Ring) Partitions() int { return int(r.partitions) }
 func (r *Ring) Partition(user []byte) int { return r.partitionOf(r.hash(user)) }
 
 // PartitionOf is Partition for a string. It does not allocate.
-func (r *Ring) PartitionOf(user chat.User) int { return r.Partition(bytesOf(user)) }
+func (r *Ring) PartitionOf(user chat.User) int { return r.Partition(view.Bytes(user)) }
 
 // Node returns the node bits of the ids of a user's device: 47 bits of a hash,
 // and the multicast bit set.
@@ -65,9 +65,3 @@ func (r *Ring) partitionOf(hash uint64) int {
 	hi, _ := bits.Mul64(hash, r.partitions)
 	return int(hi)
 }
-
-// bytesOf and viewOf look at the same memory as the other type. What viewOf
-// returns is valid as long as b is and changes with it.
-func bytesOf[S ~string](s S) []byte { return unsafe.Slice(unsafe.StringData(string(s)), len(s)) }
-
-func viewOf[S ~string](b []byte) S { return S(unsafe.String(unsafe.SliceData(b), len(b))) }

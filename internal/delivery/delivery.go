@@ -6,10 +6,10 @@ package delivery
 
 import (
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -65,7 +65,7 @@ func (d *Delivery) Deliver(partition int, entries []chat.Entry, outcomes []chat.
 }
 
 func (d *Delivery) entry(b *batch, e *chat.Entry) {
-	b.refs = d.presence.Lookup(view(string(e.User)), b.refs[:0])
+	b.refs = d.presence.Lookup(view.Bytes(e.User), b.refs[:0])
 	if len(b.refs) == 0 {
 		d.Stats.Nowhere.Add(1)
 		return
@@ -84,7 +84,7 @@ func (d *Delivery) entry(b *batch, e *chat.Entry) {
 }
 
 func (d *Delivery) outcome(b *batch, o *chat.Outcome) {
-	b.refs = d.presence.Lookup(view(string(o.User)), b.refs[:0])
+	b.refs = d.presence.Lookup(view.Bytes(o.User), b.refs[:0])
 	for _, ref := range b.refs {
 		m, _ := d.mail(b, ref)
 		p := packet.Outcome{ID: o.ID, To: o.To.Name(), Code: o.Code, Place: o.Place}
@@ -125,23 +125,20 @@ func AppendEntry(dst []byte, e *chat.Entry, bare bool) []byte {
 	switch e.Kind {
 	case chat.EntryMessage:
 		p := packet.Message{
-			ID: m.ID, From: view(m.From.Name()), Late: m.At - m.ID.UnixMilli(), Suite: m.Suite,
-			Content: m.Content, Expires: m.Expires, Media: view(m.Media),
+			ID: m.ID, From: view.Bytes(m.From.Name()), Late: m.At - m.ID.UnixMilli(), Suite: m.Suite,
+			Content: m.Content, Expires: m.Expires, Media: view.Bytes(m.Media),
 		}
 		return p.AppendTo(dst)
 	case chat.EntryCopy:
 		p := packet.Copy{
-			ID: m.ID, To: view(m.To.Name()), Late: m.At - m.ID.UnixMilli(), Suite: m.Suite,
-			Content: m.Content, Place: m.Place, Expires: m.Expires, Media: view(m.Media),
+			ID: m.ID, To: view.Bytes(m.To.Name()), Late: m.At - m.ID.UnixMilli(), Suite: m.Suite,
+			Content: m.Content, Place: m.Place, Expires: m.Expires, Media: view.Bytes(m.Media),
 		}
 		if bare {
 			p.Content, p.Media = nil, nil
 		}
 		return p.AppendTo(dst)
 	}
-	p := packet.Receipt{Peer: view(e.Receipt.Peer.Name()), Delivered: e.Receipt.Delivered, Read: e.Receipt.Read}
+	p := packet.Receipt{Peer: view.Bytes(e.Receipt.Peer.Name()), Delivered: e.Receipt.Delivered, Read: e.Receipt.Read}
 	return p.AppendTo(dst)
 }
-
-// view is a string as bytes that nobody writes to.
-func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -17,6 +17,7 @@ import (
 	"github.com/rookery-chat/rookery/frame"
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -209,7 +210,7 @@ func TestDeliverAllocatesNothing(t *testing.T) {
 		for i := range entries {
 			entries[i] = chat.Entry{Kind: chat.EntryMessage, User: "alice", Pos: pos + 1, Prev: pos,
 				Message: chat.Message{ID: id, From: "bob-with-a-name-of-some-length-and-more", To: "alice", At: now.UnixMilli(), Content: content}}
-			m := packet.Message{Pos: pos + 1, Gap: 1, ID: id, From: bytesOf(entries[i].Message.From), Late: now.UnixMilli() - id.UnixMilli(), Content: content}
+			m := packet.Message{Pos: pos + 1, Gap: 1, ID: id, From: view.Bytes(entries[i].Message.From), Late: now.UnixMilli() - id.UnixMilli(), Content: content}
 			s.buf = m.AppendTo(s.buf[:0])
 			size += len(s.buf)
 			pos++

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/frame"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -45,7 +46,7 @@ func (g *Gateway) handshake(s *session, in []byte) (rest []byte) {
 	}
 	s.state = opened
 	s.next = 1
-	s.part = int16(g.owners.Partition(bytesOf(s.user)))
+	s.part = int16(g.owners.Partition(view.Bytes(s.user)))
 	s.window.maxCount, s.window.maxBytesOut = int32(g.opt.Window), int32(g.opt.WindowBytes)
 	s.conn.SetDeadline(s.st.loop.NowMs() + g.opt.HelloTimeout.Milliseconds())
 	return in[n:]
@@ -54,7 +55,7 @@ func (g *Gateway) handshake(s *session, in []byte) (rest []byte) {
 // decide says whether a request becomes a session.
 func (g *Gateway) decide(s *session, r *frame.Request) frame.Decision {
 	name, ok := strings.CutPrefix(r.Path, pathPrefix)
-	if !ok || !chat.ValidUserName(bytesOf(name)) {
+	if !ok || !chat.ValidUserName(view.Bytes(name)) {
 		return frame.Decision{Status: 404, Reason: "not_found: connect to /ws/<user>"}
 	}
 	if g.draining.Load() {

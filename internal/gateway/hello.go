@@ -7,6 +7,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -172,7 +173,7 @@ func (g *Gateway) skips(ctx context.Context, user chat.User, at chat.Position) (
 // tellSiblings makes the user's other sessions here send copies from now on,
 // and calls then when all have been told.
 func (g *Gateway) tellSiblings(ref presence.Ref, user chat.User, then func()) {
-	refs := g.presence.Lookup(bytesOf(user), nil)
+	refs := g.presence.Lookup(view.Bytes(user), nil)
 	var left atomic.Int32
 	left.Store(int32(len(refs)))
 	told := func() {

@@ -10,6 +10,7 @@ import (
 	"github.com/rookery-chat/rookery/frame"
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -116,7 +117,7 @@ func (g *Gateway) Drain(ctx context.Context, over time.Duration) {
 
 // Revoke ends the sessions of a user whose tokens are taken back.
 func (g *Gateway) Revoke(user chat.User) {
-	for _, ref := range g.presence.Lookup(bytesOf(user), nil) {
+	for _, ref := range g.presence.Lookup(view.Bytes(user), nil) {
 		g.post(ref, func(s *session) {
 			if s.user == user {
 				s.bye(chat.CodeUnauthorized, 0, "the token was revoked")

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -107,7 +108,7 @@ func (g *Gateway) askOr(s *session, req uint64, job func(ctx context.Context) (e
 // shown reports whether a row is at or below what its partition has applied:
 // after a crash, rows above it wait to be applied again (law 5).
 func (g *Gateway) shown(m *chat.Message) bool {
-	return m.Place <= g.owners.Applied(g.owners.Partition(bytesOf(m.To)))
+	return m.Place <= g.owners.Applied(g.owners.Partition(view.Bytes(m.To)))
 }
 
 func rowOf(m *chat.Message) packet.Row {
@@ -168,10 +169,10 @@ func (g *Gateway) onTyping(s *session, p packet.Raw) error {
 		if ok, err := g.store.HasChat(ctx, user, peer); err != nil || !ok {
 			return nil, err
 		}
-		for _, ref := range g.presence.Lookup(bytesOf(peer), nil) {
+		for _, ref := range g.presence.Lookup(view.Bytes(peer), nil) {
 			g.post(ref, func(s *session) {
 				if s.user == peer && s.state == live && !s.conn.Blocked() {
-					s.write(&packet.TypingFrom{Peer: bytesOf(user.Name()), On: on})
+					s.write(&packet.TypingFrom{Peer: view.Bytes(user.Name()), On: on})
 				}
 			})
 		}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
+	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -75,7 +76,7 @@ func (g *Gateway) take(s *session, b *batch, m *packet.Send) {
 	}
 	rec := record.Record{
 		Kind: record.Message, Flags: flags, Suite: m.Suite, At: s.st.loop.NowMs(),
-		User: s.st.qualify(s, m.To), Peer: bytesOf(s.user), Device: bytesOf(s.device),
+		User: s.st.qualify(s, m.To), Peer: view.Bytes(s.user), Device: view.Bytes(s.device),
 		ID: m.ID, TTL: uint64(m.TTL) * 1000, Media: m.Media, Content: m.Content,
 	}
 	b.buf = record.AppendFramed(b.buf, &rec)
@@ -155,7 +156,7 @@ func (g *Gateway) logMark(s *session) {
 	if b == nil {
 		return // the next mark, or the heartbeat, tries again
 	}
-	rec := record.Record{Kind: record.Mark, At: s.st.loop.NowMs(), User: bytesOf(s.user), Device: bytesOf(s.device), Place: s.marked}
+	rec := record.Record{Kind: record.Mark, At: s.st.loop.NowMs(), User: view.Bytes(s.user), Device: view.Bytes(s.device), Place: s.marked}
 	b.buf = record.AppendFramed(b.buf, &rec)
 	b.mark(s)
 	s.marking = true
@@ -182,8 +183,8 @@ func (g *Gateway) onRead(s *session, p packet.Raw) error {
 		return e
 	}
 	rec := record.Record{
-		Kind: record.Read, At: s.st.loop.NowMs(), User: bytesOf(s.user),
-		Peer: s.st.qualify(s, m.Peer), Device: bytesOf(s.device), Place: m.Pos,
+		Kind: record.Read, At: s.st.loop.NowMs(), User: view.Bytes(s.user),
+		Peer: s.st.qualify(s, m.Peer), Device: view.Bytes(s.device), Place: m.Pos,
 	}
 	b.buf = record.AppendFramed(b.buf, &rec)
 	b.count++

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"unsafe"
-
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/frame"
@@ -150,9 +148,4 @@ func (b *bucket) spend(o *Options, nowMs int64, n int) int64 {
 func (b *bucket) refund(n int) {
 	b.packets += 1000
 	b.bytes += int64(n) * 1000
-}
-
-// bytesOf views a string as bytes that must not be written to.
-func bytesOf[T ~string](s T) []byte {
-	return unsafe.Slice(unsafe.StringData(string(s)), len(s))
 }
