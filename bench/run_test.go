@@ -19,7 +19,7 @@ func startLoad(t *testing.T, sessions int) *run {
 	c := config.Default()
 	c.Listen, c.Admin, c.Data = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	c.Drain.Grace = time.Second
-	s, err := server.Start(c, server.Options{Version: "test", Logger: slog.New(slog.DiscardHandler)})
+	s, err := server.Start(t.Context(), c, server.Options{Version: "test", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func startTestServer(t *testing.T) *testServer {
 	c.Pipeline.SegmentBytes, c.Store.MemtableBytes, c.Store.CacheBytes = 4<<20, 4<<20, 8<<20
 	c.Drain.Grace = 2 * time.Second
 	c.Session.HistoryRows = 1 // a page each, so that commands go through pages
-	s, err := server.Start(c, server.Options{Version: "test", Logger: slog.New(slog.DiscardHandler)})
+	s, err := server.Start(t.Context(), c, server.Options{Version: "test", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,13 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	s, err := server.Start(c, server.Options{Version: Version(), Logger: logger, Level: level})
+	starting, started := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	s, err := server.Start(starting, c, server.Options{Version: Version(), Logger: logger, Level: level})
+	started()
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(env.Stdout, "stopped")
+		return ExitOK
+	}
 	if err != nil {
 		env.Errorf("%v", err)
 		if errors.Is(err, server.ErrData) {

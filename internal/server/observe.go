@@ -7,10 +7,11 @@ import (
 	"github.com/rookery-chat/rookery/internal/admin"
 )
 
-// observe registers metrics and the conditions of readiness.
+// observe registers the conditions of readiness, and the metrics of what runs
+// before clients can connect.
 func (s *Server) observe() {
 	s.admin.Register(
-		admin.Engine(s.engine.Stats), admin.Gateway(&s.gateway.Stats), admin.Delivery(&s.delivery.Stats),
+		admin.Gateway(&s.gateway.Stats), admin.Delivery(&s.delivery.Stats),
 		admin.Log(s.log.Stats), admin.Shards(s.shards.Stats), admin.Store(s.store.Stats),
 	)
 	s.admin.Check("owners", func(context.Context) error {

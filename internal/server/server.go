@@ -33,6 +33,7 @@ const (
 	sweepEvery    = time.Minute           // how often expired rows are looked for
 	maxSweepStep  = 24 * time.Hour        // how far the age at which messages are deleted moves at once
 	sweepPause    = 20 * time.Millisecond // between the steps of one sweep
+	applyPoll     = 5 * time.Millisecond  // how often a start looks whether all is applied
 	drainPoll     = 10 * time.Millisecond // how often a drain looks whether all have gone
 	byeEach       = time.Millisecond      // a drain takes as long a session, up to half its grace
 	stopTimeout   = 30 * time.Second      // for the owners to finish after the sockets have gone
@@ -68,36 +69,35 @@ type Server struct {
 // ErrData is wrapped by errors of the data folder.
 var ErrData = errors.New("the data folder cannot be used")
 
-// Start starts everything and returns when clients can connect. On an error
-// nothing is left running.
-func Start(cfg *config.Config, o Options) (*Server, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+// Start starts everything and returns when clients can connect. ctx bounds the
+// start only. On an error nothing is left running.
+func Start(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
+	life, cancel := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, logger: o.Logger, cancel: cancel}
-	if err := s.start(ctx, o); err != nil {
+	if err := s.start(ctx, life, o); err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) start(ctx context.Context, o Options) (err error) {
+func (s *Server) start(ctx, life context.Context, o Options) (err error) {
 	listen := admin.Options{Listen: s.cfg.Admin, Version: o.Version, Level: o.Level, Logger: o.Logger}
 	if s.admin, err = admin.Listen(listen); err != nil {
 		return err
 	}
+	s.run(func() { // while the rest comes up it says so
+		if err := s.admin.Serve(); err != nil {
+			s.logger.Error("the admin server ended", "err", err)
+		}
+	})
 	for _, step := range []func() error{s.openLog, s.openStore, s.authenticate, func() error { return s.join(ctx) }} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	s.observe()
-	s.run(func() {
-		if err := s.admin.Serve(); err != nil {
-			s.logger.Error("the admin server ended", "err", err)
-		}
-	})
-	s.run(func() { s.verifier.Watch(ctx, s.cfg.Auth.ReloadEvery) })
-	s.run(func() { s.sweep(ctx) })
+	s.run(func() { s.verifier.Watch(life, s.cfg.Auth.ReloadEvery) })
+	s.run(func() { s.sweep(life) })
 	s.admin.Started()
 	return nil
 }
@@ -161,6 +161,10 @@ func (s *Server) join(ctx context.Context) error {
 	if loops == 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
+	ends := make([]chat.Position, s.log.Partitions())
+	for p := range ends {
+		ends[p] = s.log.End(p)
+	}
 	table := presence.NewMemory()
 	var gw atomic.Pointer[gateway.Gateway] // the owners start before there is one
 	s.delivery = delivery.New(s.log.Partitions(), loops, table, gateway.LoopOf, func(loop int, m *delivery.Mail) {
@@ -180,11 +184,39 @@ func (s *Server) join(ctx context.Context) error {
 		return err
 	}
 	gw.Store(s.gateway)
+	s.observe()
+	if err := s.awaitApplied(ctx, ends); err != nil {
+		return fmt.Errorf("stopped while the log's end was applied: %w", err)
+	}
 	s.engine, err = engine.Start(engine.Options{
 		Listen: c.Listen, Loops: loops, MaxConns: c.Engine.MaxConnections, AcceptPerSecond: c.Engine.AcceptPerSecond,
 		MaxOutBytes: c.Engine.OutBytesPerConnection, MaxOutTotalBytes: c.Engine.OutBytesTotal, Logger: s.logger,
 	}, s.gateway)
+	if err == nil {
+		s.admin.Register(admin.Engine(s.engine.Stats))
+	}
 	return err
+}
+
+// awaitApplied waits until the owners have stored what the log held at the
+// start, or have halted. Before, caught_up would be below what was shown then.
+func (s *Server) awaitApplied(ctx context.Context, ends []chat.Position) error {
+	tick := time.NewTicker(applyPoll)
+	defer tick.Stop()
+	for {
+		behind := false
+		for p, st := range s.shards.Stats() {
+			behind = behind || st.Applied < ends[p] && !st.Halted
+		}
+		if !behind {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 func (s *Server) gatewayOptions() gateway.Options {
@@ -286,6 +318,7 @@ func (s *Server) abandon() {
 		s.admin.Stop(ctx)
 	}
 	s.cancel()
+	s.background.Wait()
 }
 
 // sweep deletes what has expired, in small steps.

@@ -45,7 +45,7 @@ func startServer(t *testing.T, dir string, change func(*config.Config)) *Server 
 	if change != nil {
 		change(c)
 	}
-	s, err := Start(c, Options{Version: "test", Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	s, err := Start(t.Context(), c, Options{Version: "test", Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		t.Fatal(err)
 	}
