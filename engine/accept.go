@@ -40,25 +40,17 @@ func connsWithin(want, files int, log *slog.Logger) int {
 // that is 0, and writes it as gnet wants it. gnet cannot be given port 0, as
 // each loop opens a listener of its own; and its listeners share their port
 // with anybody's, so that only trying first shows that the port is taken.
-func listenAddress(listen string, shared bool) (gnetAddr string, addr net.Addr, err error) {
-	host, port, err := net.SplitHostPort(listen)
+func listenAddress(listen string) (gnetAddr string, addr net.Addr, err error) {
+	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		return "", nil, err
 	}
-	if port == "0" || !shared {
-		ln, err := net.Listen("tcp", listen)
-		if err != nil {
-			return "", nil, err
-		}
-		addr = ln.Addr()
-		port = strconv.Itoa(addr.(*net.TCPAddr).Port)
-		if err := ln.Close(); err != nil {
-			return "", nil, err
-		}
-	} else if addr, err = net.ResolveTCPAddr("tcp", listen); err != nil {
+	ln, err := net.Listen("tcp", listen)
+	if err != nil {
 		return "", nil, err
 	}
-	return gnetAddress(host, port, addr.(*net.TCPAddr)), addr, nil
+	bound := ln.Addr().(*net.TCPAddr)
+	return gnetAddress(host, strconv.Itoa(bound.Port), bound), bound, ln.Close()
 }
 
 func gnetAddress(host, port string, bound *net.TCPAddr) string {

@@ -49,13 +49,8 @@ func (c *Conn) ID() ID { return newID(c.loop.index, c.slot, c.generation) }
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // Remote returns the peer's address, IPv4 as such even on an IPv6 socket.
-func (c *Conn) Remote() netip.AddrPort { return addrPort(c.gc.RemoteAddr()) }
-
-// Local returns the address of the listener.
-func (c *Conn) Local() netip.AddrPort { return addrPort(c.gc.LocalAddr()) }
-
-func addrPort(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
+func (c *Conn) Remote() netip.AddrPort {
+	tcp, ok := c.gc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.AddrPort{}
 	}

@@ -74,11 +74,15 @@ func Start(o Options, h Handler) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o = o.withDefaults()
-	listen, addr, err := listenAddress(o.Listen, o.ReusePort)
+	listen, addr, err := listenAddress(o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
+	return startOn(listen, addr, o.withDefaults(), h)
+}
+
+// startOn is Start on an address in gnet's form.
+func startOn(listen string, addr net.Addr, o Options, h Handler) (*Engine, error) {
 	now := time.Now()
 	e := &Engine{
 		opts: o, handler: h, addr: addr, started: now, accepts: newBucket(o.AcceptPerSecond, now),

@@ -14,7 +14,7 @@ const (
 	maxLoops         = 1 << loopBits // what an ID can name, and gnet's own limit
 	defaultTickMs    = 100
 	defaultOutBytes  = 1 << 20
-	defaultOutTotal  = 256 << 20
+	defaultOutTotal  = 512 << 20
 	readBufferBytes  = 64 << 10 // one a loop; the most Data is lent at once
 	gnetStaticBytes  = 16 << 10 // unsent output beyond this goes to gnet's list
 	lingerMs         = 1000     // how long Close waits for the peer's own close
@@ -30,10 +30,9 @@ const (
 type Options struct {
 	Listen           string       // host:port; port 0 takes a free one; required
 	Loops            int          // event loops, at most 256; 0: GOMAXPROCS
-	ReusePort        bool         // true: other processes may listen on the port too; false: Start fails if one does
 	MaxConns         int          // open connections; 0, or more than the descriptor limit allows: what it allows
 	MaxOutBytes      int          // per connection, output that the full socket has not taken; over it ErrSlow; 0: 1 MiB
-	MaxOutTotalBytes int64        // the same over all connections; the one that crosses it gets ErrSlow; 0: 256 MiB
+	MaxOutTotalBytes int64        // the same over all connections; the one that crosses it gets ErrSlow; 0: 512 MiB
 	AcceptPerSecond  int          // connections over it are closed at once; bursts of one second's worth pass; 0: no limit
 	TickMs           int          // how often deadlines are looked at, 1 to 1000; 0: 100
 	Logger           *slog.Logger // nil: slog.Default()

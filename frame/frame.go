@@ -33,15 +33,11 @@ func (op Op) control() bool { return op&8 != 0 }
 
 // The close codes this package sends or reports (RFC 6455 section 7.4.1).
 const (
-	CloseNormal      = 1000
-	CloseGoingAway   = 1001
-	CloseProtocol    = 1002
-	CloseNoStatus    = 1005 // a close frame without a code; never on the wire
-	CloseBadPayload  = 1007
-	ClosePolicy      = 1008
-	CloseTooBig      = 1009
-	CloseServerError = 1011
-	CloseTryLater    = 1013
+	CloseNormal     = 1000
+	CloseProtocol   = 1002
+	CloseNoStatus   = 1005 // a close frame without a code; never on the wire
+	CloseBadPayload = 1007
+	CloseTooBig     = 1009
 )
 
 // Defaults of Limits.

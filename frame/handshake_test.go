@@ -81,7 +81,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	seen.fields, seen.agreed = nil, [1]Request{}[0].agreed
 	want := Request{Path: "/ws/alice@home", Host: "chat.example", Origin: "https://chat.example", Authorization: "Bearer abc",
-		ForwardedFor: "192.0.2.1, 192.0.2.2", Protocols: []string{"rookery.v1", "token.abc", "third"}, Deflate: all}
+		Protocols: []string{"rookery.v1", "token.abc", "third"}, Deflate: all}
 	if !reflect.DeepEqual(seen, want) {
 		t.Errorf("the request is %+v, want %+v", seen, want)
 	}

@@ -32,7 +32,6 @@ type Request struct {
 	Host          string   // may be empty
 	Origin        string   // "" where there is none
 	Authorization string   // "" where there is none
-	ForwardedFor  string   // X-Forwarded-For; several are joined by ", "
 	Protocols     []string // Sec-WebSocket-Protocol, in the client's order
 
 	// Deflate is what of the client's offers of permessage-deflate would be
@@ -211,8 +210,7 @@ func (r *Request) check() *Refusal {
 	if count["Sec-WebSocket-Key"] > 0 && !isKey(r.Header("Sec-WebSocket-Key")) {
 		return refuse(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
-	r.Host, r.Origin = r.Header("Host"), r.Header("Origin")
-	r.Authorization, r.ForwardedFor = r.Header("Authorization"), r.Header("X-Forwarded-For")
+	r.Host, r.Origin, r.Authorization = r.Header("Host"), r.Header("Origin"), r.Header("Authorization")
 	return nil
 }
 

@@ -33,16 +33,6 @@ func (k *Key) InFile() bool { return k.Name != "config" }
 // Keys returns a copy of the table, in the order of the documents.
 func Keys() []Key { return append([]Key(nil), keys...) }
 
-// Find returns the key of a name.
-func Find(name string) (Key, bool) {
-	for _, k := range keys {
-		if k.Name == name {
-			return k, true
-		}
-	}
-	return Key{}, false
-}
-
 const (
 	ms     = int64(time.Millisecond)
 	second = int64(time.Second)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,12 +37,12 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, ok := Find("session.heartbeat")
-	if !ok {
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == "session.heartbeat" })
+	if i < 0 {
 		t.Fatal("no such key")
 	}
 	var b bytes.Buffer
-	Explain(&b, k, c)
+	Explain(&b, keys[i], c)
 	for _, want := range []string{"value     30s (ROOKERY_SESSION_HEARTBEAT)", "default   60s", "1s to 1h", "--session-heartbeat", "session: heartbeat", "Silence after"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
