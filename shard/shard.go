@@ -54,7 +54,7 @@ type Deliverer interface {
 
 // Options are the settings of the workers.
 type Options struct {
-	BatchRecords int           // records stored at once; 0 is 1024
+	BatchRecords int           // records stored at once; 0 is 4096
 	BatchBytes   int           // bytes of records read at once, and so stored at once; 0 is 1 MiB
 	DerivedBytes int           // derived records of a partition that are not durable yet; over it the worker waits; 0 is 4 MiB
 	SyncEvery    time.Duration // how often the store is synced, after which the log may delete; 0 is 5 s
@@ -86,7 +86,7 @@ func (o *Options) setDefaults() {
 			*value = otherwise
 		}
 	}
-	either(&o.BatchRecords, 1024)
+	either(&o.BatchRecords, 4096)
 	either(&o.BatchBytes, 1<<20)
 	either(&o.DerivedBytes, 4<<20)
 	either(&o.Heads, 1<<16)
