@@ -141,6 +141,12 @@ func (g *Gateway) drainPart(l *engine.Loop, step, steps int) {
 
 func (s *session) drain() {
 	code := chat.CodeDraining
+	if s.state == handshaking { // a frame would be no answer to half a request
+		s.st.g.Stats.RefusedHandshake.Add(1)
+		s.state = closing
+		s.conn.Close()
+		return
+	}
 	if s.state < catching || s.inflight == 0 {
 		s.bye(code, jitterMs(s.st.g.opt.DrainJitter), "this server is going away")
 		return
