@@ -217,6 +217,25 @@ func (s *memStore) Inbox(_ context.Context, user chat.User, after, upTo chat.Pos
 	return dst, upTo, nil
 }
 
+func (s *memStore) Senders(_ context.Context, user chat.User, after, upTo chat.Position, limit int, dst []storage.Sender) ([]storage.Sender, chat.Position, error) {
+	if err := s.read(); err != nil {
+		return dst, after, err
+	}
+	defer s.mu.Unlock()
+	for _, e := range s.rows.inbox[user] {
+		if e.Pos <= after || e.Pos > upTo {
+			continue
+		}
+		if e.Kind == chat.EntryMessage {
+			dst = append(dst, storage.Sender{From: e.Message.From, Pos: e.Pos})
+		}
+		if limit--; limit == 0 {
+			return dst, e.Pos, nil
+		}
+	}
+	return dst, upTo, nil
+}
+
 func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error) {
 	if err := s.read(); err != nil {
 		return dst, err

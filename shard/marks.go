@@ -92,19 +92,20 @@ func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo ch
 	reached = after
 	for reached < upTo && !w.cut {
 		var last chat.Position
-		err = w.try(ctx, "inbox", func() (err error) {
-			w.scan, last, err = w.store.Inbox(ctx, user, reached, upTo, scanRows, 0, w.scan[:0])
+		err = w.try(ctx, "senders", func() (err error) {
+			w.scan, last, err = w.store.Senders(ctx, user, reached, upTo, scanRows, w.scan[:0])
 			return err
 		})
 		if err != nil {
 			return 0, err
 		}
-		for i := range w.scan {
-			if e := &w.scan[i]; e.Kind == chat.EntryMessage {
-				w.owe(e.Message.From, user, e.Pos, 0)
-			}
+		for _, s := range w.scan {
+			w.owe(s.From, user, s.Pos, 0)
 		}
-		w.scanned += len(w.scan) + 1
+		w.scanned += scanRows
+		if last == upTo {
+			w.scanned += len(w.scan) + 1 - scanRows
+		}
 		clear(w.scan)
 		reached = last
 		w.cut = reached < upTo && w.scanned >= cycleRows

@@ -34,7 +34,7 @@ type Store interface {
 	Mark(ctx context.Context, partition int) (storage.Mark, error)
 	Sync(ctx context.Context) error
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
-	Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error)
+	Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []storage.Sender) (senders []storage.Sender, last chat.Position, err error)
 	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error)
 	Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error)
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)

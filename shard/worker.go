@@ -75,7 +75,7 @@ type worker struct {
 
 	// scratch
 	key   []byte
-	scan  []chat.Entry
+	scan  []storage.Sender
 	found []chat.Receipt
 }
 

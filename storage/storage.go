@@ -51,6 +51,12 @@ type Store interface {
 	// has a Prev that no entry before it had as its Pos.
 	Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error)
 
+	// Senders appends to dst who sent the messages at after < Pos <= upTo of
+	// the user's inbox, in order, copies left out, whatever became of the
+	// messages. A call looks at limit rows at most; last is the position up to
+	// which it has looked: upTo when it is done.
+	Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []Sender) (senders []Sender, last chat.Position, err error)
+
 	// Waiting counts inbox entries after a position, up to a maximum.
 	Waiting(ctx context.Context, user chat.User, after, upTo chat.Position, maximum int) (int, error)
 
@@ -177,6 +183,12 @@ type ReadMark struct {
 	User, Peer chat.User
 	ReadTo     chat.Position
 	Pos        chat.Position
+}
+
+// Sender is who sent the message at a position of a user's inbox.
+type Sender struct {
+	From chat.User
+	Pos  chat.Position
 }
 
 // Cursor is how far a device has persisted its user's chain.

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/storage"
 )
 
 // inboxChunk is how many inbox rows are read before their messages are, in the
@@ -172,6 +173,40 @@ func (r *inboxReader) take(n int) (taken int) {
 		r.bytes += len(ref.message.Content)
 	}
 	return taken
+}
+
+// Senders implements storage.Store.
+func (s *Store) Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []storage.Sender) (senders []storage.Sender, last chat.Position, err error) {
+	if err := s.begin(ctx); err != nil {
+		return dst, after, err
+	}
+	defer s.leave()
+	if limit <= 0 {
+		return dst, after, nil
+	}
+	last = max(after, upTo)
+	var from chat.User
+	err = s.scanInbox(ctx, user, after, upTo, func(pos chat.Position, row []byte) (bool, error) {
+		if limit == 0 {
+			return false, nil
+		}
+		in, err := decodeInbox(row)
+		if err != nil {
+			return false, err
+		}
+		if in.kind == chat.EntryMessage {
+			from = keep(from, in.peer)
+			dst = append(dst, storage.Sender{From: from, Pos: pos})
+		}
+		if limit--; limit == 0 {
+			last = pos
+		}
+		return true, nil
+	})
+	if err != nil {
+		return dst, after, err
+	}
+	return dst, last, nil
 }
 
 // Waiting implements storage.Store. It counts rows: those of expired messages

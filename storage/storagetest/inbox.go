@@ -122,6 +122,46 @@ func testInboxEpochs(f *fixture) {
 	equal(f.T, "between epochs", len(f.inbox("bob", 256, chat.NewPosition(1, 1), 9, 0)), 2)
 }
 
+// testSenders: of messages, not of copies, whether they have expired or not; by
+// pages of rows, between the same bounds as Inbox.
+func testSenders(f *fixture) {
+	var want []storage.Sender
+	for i, e := range f.toBob(9) { // at 5, 8, … 29
+		if i == 4 {
+			f.apply(storage.Batch{Inbox: []chat.Entry{{Kind: chat.EntryCopy, User: "bob", Pos: 18, Message: text("bob", "carol", day0, 3)}}})
+		}
+		want = append(want, storage.Sender{From: e.Message.From, Pos: e.Pos})
+	}
+	gone := text("erin", "bob", day0+99, 31)
+	gone.Expires = 1
+	f.send(gone)
+	want = append(want, storage.Sender{From: "erin", Pos: 31})
+	senders := func(after, upTo chat.Position, limit int) (all []storage.Sender) {
+		f.Helper()
+		for calls := 0; ; calls++ {
+			var last chat.Position
+			var err error
+			before := len(all)
+			all, last, err = f.Senders(f.ctx, "bob", after, upTo, limit, all)
+			must(f.T, err)
+			if last <= after || last > upTo || len(all)-before > limit || calls > 20 {
+				f.Fatalf("Senders(%v, %v, limit %d) has looked up to %v and found %v", after, upTo, limit, last, all[before:])
+			}
+			if after = last; last == upTo {
+				return all
+			}
+		}
+	}
+	for _, limit := range []int{1, 2, 3, 10, 11, 12, 100} {
+		equal(f.T, "senders", senders(0, 40, limit), want)
+		equal(f.T, "senders within", senders(8, 26, limit), want[2:8])
+		equal(f.T, "senders of a copy", senders(17, 19, limit), nil)
+	}
+	_, last, err := f.Senders(f.ctx, "eve", 3, 9, 5, nil)
+	must(f.T, err)
+	equal(f.T, "last of nobody's", last, 9)
+}
+
 func testWaiting(f *fixture) {
 	f.toBob(10) // at 5, 8, … 32
 	for _, c := range []struct {

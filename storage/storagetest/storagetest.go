@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"InboxExpiry", testInboxExpiry},
 		{"InboxCopies", testInboxCopies},
 		{"InboxEpochs", testInboxEpochs},
+		{"Senders", testSenders},
 		{"Waiting", testWaiting},
 		{"Chats", testChats},
 		{"ChatsBefore", testChatsBefore},
