@@ -137,6 +137,9 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 				break
 			}
 			c := &list[i]
+			if !g.shown(&c.Last) {
+				continue // it comes as an entry once it is
+			}
 			bytes += len(c.Last.Content)
 			r, err := g.store.Receipt(ctx, user, c.Peer)
 			if err != nil {
@@ -187,29 +190,66 @@ func (g *Gateway) onWatch(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	x := s.extra()
-	if len(x.watches)+len(m.Users) > g.opt.Watches {
-		s.fail(m.Req, chat.CodeTooMany, 0, "too many users watched")
+	fresh, again, err := g.toWatch(s, m.Users)
+	if err != nil {
+		s.failWith(m.Req, err)
 		return nil
 	}
-	peers := make([]chat.User, 0, len(m.Users))
-	for _, name := range m.Users {
-		peer, err := s.peer(name)
-		if err != nil {
-			s.failWith(m.Req, err)
-			return nil
-		}
-		peers = append(peers, peer)
-	}
 	user, ref := s.user, s.ref()
-	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
-		for _, peer := range peers {
+	err = g.ask(s, m.Req, func(ctx context.Context) (encoder, error) {
+		for i, peer := range append(fresh, again...) {
 			if err := g.watch(ctx, ref, user, peer); err != nil {
+				g.post(ref, func(s *session) { s.forget(fresh[min(i, len(fresh)):]) })
 				return nil, err
 			}
 		}
 		return nil, nil
 	})
+	if err != nil {
+		s.forget(fresh)
+		s.failWith(m.Req, err)
+	}
+	return nil
+}
+
+// toWatch tells the users that a session does not watch yet from those that it
+// does, and enters the former: until they are looked up they are watched by the
+// session's count alone, and not by presence.
+func (g *Gateway) toWatch(s *session, names []string) (fresh, again []chat.User, err error) {
+	tooMany := chat.Errorf(chat.CodeTooMany, "at most %d users are watched", g.opt.Watches)
+	if len(names) > g.opt.Watches {
+		return nil, nil, tooMany
+	}
+	x := s.extra()
+	if x.watches == nil {
+		x.watches = map[chat.User]struct{}{}
+	}
+	for _, name := range names {
+		peer, err := s.peer(name)
+		if err == nil && len(x.watches) >= g.opt.Watches {
+			if _, known := x.watches[peer]; !known {
+				err = tooMany
+			}
+		}
+		if err != nil {
+			s.forget(fresh)
+			return nil, nil, err
+		}
+		if _, known := x.watches[peer]; known {
+			again = append(again, peer)
+			continue
+		}
+		x.watches[peer] = struct{}{}
+		fresh = append(fresh, peer)
+	}
+	return fresh, again, nil
+}
+
+// forget takes back what toWatch entered.
+func (s *session) forget(peers []chat.User) {
+	for _, peer := range peers {
+		delete(s.extra().watches, peer)
+	}
 }
 
 // watch runs on a worker. Presence is for those who have a chat with a user.
@@ -229,16 +269,12 @@ func (g *Gateway) watch(ctx context.Context, ref presence.Ref, user, peer chat.U
 	return nil
 }
 
-// watchNow enters the watch and tells the state it found.
+// watchNow enters the watch and tells the state it found, unless the client has
+// unwatched meanwhile.
 func (g *Gateway) watchNow(s *session, ref presence.Ref, peer chat.User, seen int64) {
-	if s.state == closing {
+	if _, wanted := s.extra().watches[peer]; s.state == closing || !wanted {
 		return
 	}
-	x := s.extra()
-	if x.watches == nil {
-		x.watches = map[chat.User]struct{}{}
-	}
-	x.watches[peer] = struct{}{}
 	online := g.presence.Watch(peer, ref)
 	if online {
 		seen = 0
