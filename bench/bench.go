@@ -75,17 +75,18 @@ type Result struct {
 	Ack         Percentiles `json:"ack"`
 	LoadLag     Percentiles `json:"load_lag"`
 
-	ServerCPUPerMessageUs float64      `json:"server_cpu_us_per_message,omitempty"`
-	ServerCores           float64      `json:"server_cores,omitempty"`
-	LoadCores             float64      `json:"load_cores,omitempty"`
-	StolenCores           float64      `json:"stolen_cores"` // taken by other guests of the machine meanwhile
-	BytesPerConnection    float64      `json:"bytes_per_connection,omitempty"`
-	EmptyBytes            int64        `json:"empty_bytes,omitempty"`
-	SettledBytes          int64        `json:"settled_bytes,omitempty"`
-	PeakBytes             int64        `json:"peak_bytes,omitempty"`
-	NeighboursBefore      *Percentiles `json:"neighbours_before,omitempty"`
-	FrozenGot             uint64       `json:"frozen_got,omitempty"`
-	FrozenWaiting         uint64       `json:"frozen_waiting,omitempty"`
+	ServerCPUPerMessageUs    float64      `json:"server_cpu_us_per_message,omitempty"`
+	ServerCores              float64      `json:"server_cores,omitempty"`
+	LoadCores                float64      `json:"load_cores,omitempty"`
+	StolenCores              float64      `json:"stolen_cores"`                          // taken by other guests of the machine meanwhile
+	BytesPerConnection       float64      `json:"bytes_per_connection,omitempty"`        // after each has received a message
+	BytesPerSilentConnection float64      `json:"bytes_per_silent_connection,omitempty"` // before
+	EmptyBytes               int64        `json:"empty_bytes,omitempty"`
+	SettledBytes             int64        `json:"settled_bytes,omitempty"`
+	PeakBytes                int64        `json:"peak_bytes,omitempty"`
+	NeighboursBefore         *Percentiles `json:"neighbours_before,omitempty"`
+	FrozenGot                uint64       `json:"frozen_got,omitempty"`
+	FrozenWaiting            uint64       `json:"frozen_waiting,omitempty"`
 }
 
 // Machine is where it ran.

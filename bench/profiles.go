@@ -22,7 +22,7 @@ func up(o *Options, res *Result, flags ...string) (*target, *run, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	res.EmptyBytes, res.ServerFlags, res.Connections = t.settle(), flags, o.Connections
+	res.EmptyBytes, res.ServerFlags, res.Connections = t.resident(), flags, o.Connections
 	r, err := newRun()
 	if err == nil {
 		fmt.Fprintf(o.Progress, "connecting %d sessions\n", o.Connections)
@@ -44,6 +44,7 @@ func idle(ctx context.Context, o *Options, res *Result) error {
 	}
 	defer t.kill()
 	defer r.loop.close()
+	connected := t.settle()
 	for i, c := range r.conns {
 		r.burst(c, r.conns[(i+1)%len(r.conns)], 1, o.Size, r.loop.clock())
 		if i%64 == 63 {
@@ -64,6 +65,7 @@ func idle(ctx context.Context, o *Options, res *Result) error {
 	res.SettledBytes = t.settle()
 	res.Delivered, res.Accepted, res.Receipts = r.delivered, r.accepted, r.receipts
 	res.BytesPerConnection = float64(res.SettledBytes-res.EmptyBytes) / float64(o.Connections)
+	res.BytesPerSilentConnection = float64(connected-res.EmptyBytes) / float64(o.Connections)
 	return t.stop()
 }
 

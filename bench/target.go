@@ -191,9 +191,14 @@ func (t *target) metric(name string) (float64, error) {
 	return sum, lines.Err()
 }
 
-// settle asks the server to collect its garbage and waits until its memory
-// stands still.
+// quietFor is how long a server is left alone before its memory is taken: what
+// it keeps for the next burst it gives back meanwhile.
+const quietFor = 15 * time.Second
+
+// settle leaves the server alone, asks it to collect its garbage, and waits
+// until its memory stands still.
 func (t *target) settle() int64 {
+	time.Sleep(quietFor)
 	last := int64(0)
 	for range 30 {
 		if r, err := http.Get(t.admin + "/debug/pprof/heap?gc=1"); err == nil {

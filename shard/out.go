@@ -212,5 +212,14 @@ func (o *outbox) oldest() uint64 {
 // over reports whether the worker has to wait before it derives more.
 func (o *outbox) over() bool { return o.bytes > o.limit }
 
+// shrink gives back the memory of targets that hold nothing.
+func (o *outbox) shrink() {
+	for _, t := range o.targets {
+		if t != nil && !t.active {
+			t.staged, t.queued, t.sent = parcel{}, parcel{}, parcel{}
+		}
+	}
+}
+
 // idle reports whether everything is durable.
 func (o *outbox) idle() bool { return o.oldest() == math.MaxUint64 }

@@ -2,25 +2,27 @@ package shard
 
 import "math/bits"
 
-// ways is how many keys share a set of a table: a set is a cache line.
-const ways = 4
+// ways is how many keys share a set of a table: a set is two cache lines.
+const ways = 8
 
 // table remembers a value for each of a bounded number of keyed 64-bit hashes.
-// It is set-associative: once it has grown to its bound, the least recently used
-// key of a set makes room. It holds no pointers, so that the collector does not
-// look at it.
+// It is set-associative: where a set is full, the table grows if half of it is
+// in use and its bound allows; else the least recently used key of the set makes
+// room, which happens to one key in a hundred below the bound. It holds no
+// pointers, so that the collector does not look at it.
 //
 // Two keys of one hash cannot be told apart. With hashes that nobody can choose
 // that is one chance in 2^64 a pair.
 type table struct {
 	sets []set
 	mask uint64
+	used int // slots
 	most int // sets it may grow to
 }
 
 type set [ways]struct{ key, value uint64 }
 
-const firstSets = 64 // a partition with few users takes little memory
+const firstSets = 32 // a partition with few users takes little memory
 
 // newTable returns a table that grows to at least so many keys.
 func newTable(keys int) *table {
@@ -30,7 +32,7 @@ func newTable(keys int) *table {
 }
 
 func (t *table) resize(sets int) {
-	t.sets, t.mask = make([]set, sets), uint64(sets-1)
+	t.sets, t.mask, t.used = make([]set, sets), uint64(sets-1), 0
 }
 
 // grow doubles the table. The keys of a set keep their order in the two that
@@ -71,11 +73,13 @@ func (t *table) put(key, value uint64) (out uint64) {
 	for last < ways-1 && s[last].key != key {
 		last++
 	}
-	if was := s[last].key; was != 0 && was != key && len(t.sets) < t.most {
+	switch was := s[last].key; {
+	case was == 0:
+		t.used++
+	case was != key && len(t.sets) < t.most && 2*t.used >= ways*len(t.sets):
 		t.grow()
 		return t.put(key, value)
-	}
-	if s[last].key != key {
+	case was != key:
 		out = s[last].value
 	}
 	copy(s[1:last+1], s[:last])

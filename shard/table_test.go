@@ -36,17 +36,33 @@ func TestTableKeepsTheNewestOfASet(t *testing.T) {
 func TestTableAgainstMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	tb, m := newTable(4096), map[uint64]uint64{}
+	keys := make([]uint64, 600)
+	for i := range keys {
+		keys[i] = r.Uint64()
+	}
+	lost := 0
 	for range 20000 {
-		key, value := r.Uint64N(600), r.Uint64()
+		key, value := keys[r.IntN(len(keys))], r.Uint64()
 		if r.IntN(2) == 0 {
-			tb.put(key, value)
-			m[max(key, 1)] = value
+			out := tb.put(key, value)
+			m[key] = value
+			if out != 0 {
+				for k, v := range m {
+					if v == out && k != key {
+						delete(m, k)
+						lost++
+					}
+				}
+			}
 		}
 		got, ok := tb.get(key)
-		want, wantOK := m[max(key, 1)]
+		want, wantOK := m[key]
 		if ok != wantOK || got != want {
 			t.Fatalf("get(%d) = %d, %v, want %d, %v", key, got, ok, want, wantOK)
 		}
+	}
+	if lost > 60 {
+		t.Errorf("%d keys made room below the bound", lost)
 	}
 }
 

@@ -177,7 +177,13 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
+// shrinkAfter is how long a worker is idle before it gives memory back.
+const shrinkAfter = 5 * time.Second
+
 func (w *worker) work(ctx context.Context) error {
+	quiet := time.NewTicker(shrinkAfter)
+	defer quiet.Stop()
+	var cycles uint64 // at the last tick
 	for {
 		over := w.out.over() || w.waiting > maxWaiting
 		if w.left > 0 && !over {
@@ -203,10 +209,25 @@ func (w *worker) work(ctx context.Context) error {
 			if err := w.settle(ctx); err != nil {
 				return err
 			}
+		case <-quiet.C:
+			if w.counts.Cycles == cycles && w.left == 0 {
+				w.shrink()
+			}
+			cycles = w.counts.Cycles
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// shrink gives back the memory of what can be had again.
+func (w *worker) shrink() {
+	w.arrivals.reset()
+	w.out.shrink()
+	w.spare = nil
+	w.batch = storage.Batch{}
+	w.entries, w.outcomes, w.receipts, w.scan = nil, nil, nil, nil
+	w.merged, w.owing = index{}, index{}
 }
 
 // begin takes a read batch.
