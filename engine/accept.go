@@ -25,7 +25,7 @@ func fileLimit() int {
 // descriptors allows. It must: gnet ends a loop whose accept fails for want of
 // a descriptor, and the engine with it.
 func connsWithin(want, files int, log *slog.Logger) int {
-	allowed := files - min(reserveFilesMost, files/4)
+	allowed := ConnsOf(files)
 	if want == 0 {
 		return allowed
 	}

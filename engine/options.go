@@ -11,20 +11,26 @@ import (
 
 // Limits and defaults that are not options.
 const (
-	maxLoops         = 1 << loopBits // what an ID can name, and gnet's own limit
-	defaultTickMs    = 100
-	defaultOutBytes  = 1 << 20
-	defaultOutTotal  = 512 << 20
-	readBufferBytes  = 64 << 10 // one a loop; the most Data is lent at once
-	gnetStaticBytes  = 16 << 10 // unsent output beyond this goes to gnet's list
-	lingerMs         = 1000     // how long Close waits for the peer's own close
-	blockedPollMs    = 10       // how often blocked connections are looked at while there are any
-	blockedPerTurn   = 64       // how many of them at the end of an ordinary turn
-	blockedPerTick   = 1024     // and at a tick
-	trimMs           = 1000     // how often the pool of output buffers gives back
-	spareSliceLen    = 4096     // longer work lists are left to the collector
-	reserveFilesMost = 1024     // descriptors left to the rest of the process
+	maxLoops        = 1 << loopBits // what an ID can name, and gnet's own limit
+	defaultTickMs   = 100
+	defaultOutBytes = 1 << 20
+	defaultOutTotal = 512 << 20
+	readBufferBytes = 64 << 10 // one a loop; the most Data is lent at once
+	gnetStaticBytes = 16 << 10 // unsent output beyond this goes to gnet's list
+	lingerMs        = 1000     // how long Close waits for the peer's own close
+	blockedPollMs   = 10       // how often blocked connections are looked at while there are any
+	blockedPerTurn  = 64       // how many of them at the end of an ordinary turn
+	blockedPerTick  = 1024     // and at a tick
+	trimMs          = 1000     // how often the pool of output buffers gives back
+	spareSliceLen   = 4096     // longer work lists are left to the collector
 )
+
+// ReservedFiles is how many descriptors are left to the rest of the process, or
+// a quarter of them where that is less.
+const ReservedFiles = 1024
+
+// ConnsOf returns how many connections a limit of descriptors allows.
+func ConnsOf(files int) int { return files - min(ReservedFiles, files/4) }
 
 // Options configures Start. The zero value of a field is its default.
 type Options struct {

@@ -85,7 +85,7 @@ var keys = []Key{
 		Doc:   "Event loops; 0 is one a processor.",
 		field: func(c *Config) any { return &c.Engine.Loops }},
 	{Name: "engine.max_connections", Kind: Int, Default: "0", Max: 16_000_000, Unit: "connections",
-		Doc:   "Open sockets; more are refused. 0 is what the descriptor limit leaves after 512 for files.",
+		Doc:   "Open sockets; more are refused. 0 is what the descriptor limit leaves after 1024 for files, or a quarter where that is less.",
 		field: func(c *Config) any { return &c.Engine.MaxConnections }},
 	{Name: "engine.accept_per_second", Kind: Int, Default: "10000", Max: 1_000_000, Unit: "connections/s",
 		Doc:   "Sockets accepted a second; the others are closed at once, and clients come back with back-off. 0 is no limit.",

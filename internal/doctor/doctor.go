@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/config"
 )
 
@@ -70,9 +72,8 @@ func Worst(findings []Finding) Status {
 	return worst
 }
 
-// ReservedDescriptors is what the server needs beside its sockets: files of
-// the log and the store, loops, listeners.
-const ReservedDescriptors = 512
+// leastDescriptors is what a server needs to be of any use.
+const leastDescriptors = 1024
 
 func (m *machine) checkDescriptors(c *config.Config) Finding {
 	f := Finding{Name: "descriptors", Status: OK}
@@ -83,15 +84,15 @@ func (m *machine) checkDescriptors(c *config.Config) Finding {
 	// Go raises the soft limit to the hard one at the start.
 	usable := max(soft, hard)
 	f.Found = fmt.Sprintf("limit %d (hard %d)", soft, hard)
-	wanted := uint64(c.Engine.MaxConnections + ReservedDescriptors)
+	allowed := engine.ConnsOf(int(min(usable, math.MaxInt32)))
 	raise := "raise it: LimitNOFILE= in the unit, ulimit -n in a shell, or /etc/security/limits.conf; fs.nr_open is the ceiling"
 	switch {
-	case c.Engine.MaxConnections > 0 && usable < wanted:
-		f.Status, f.Do = Fail, fmt.Sprintf("engine.max_connections wants %d; %s", wanted, raise)
-	case usable < 2*ReservedDescriptors:
+	case c.Engine.MaxConnections > allowed:
+		f.Status, f.Do = Fail, fmt.Sprintf("engine.max_connections wants %d; %s", c.Engine.MaxConnections+engine.ReservedFiles, raise)
+	case usable < leastDescriptors:
 		f.Status, f.Do = Fail, raise
 	case c.Engine.MaxConnections == 0 && usable < 65_536:
-		f.Status, f.Do = Warn, fmt.Sprintf("enough for %d connections; %s", usable-ReservedDescriptors, raise)
+		f.Status, f.Do = Warn, fmt.Sprintf("enough for %d connections; %s", allowed, raise)
 	}
 	return f
 }

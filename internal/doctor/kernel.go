@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/config"
 )
 
@@ -57,7 +58,7 @@ var settings = []setting{
 		judge: judgeTCPMem},
 	{path: "fs/nr_open", do: "sysctl -w fs.nr_open=2097152: no process may have more descriptors",
 		judge: func(_ *machine, c *config.Config, v []int64) (string, bool) {
-			return fmt.Sprint(v[0]), v[0] >= int64(max(c.Engine.MaxConnections+ReservedDescriptors, 65_536))
+			return fmt.Sprint(v[0]), v[0] >= int64(max(c.Engine.MaxConnections+engine.ReservedFiles, 65_536))
 		}},
 	{path: "net/netfilter/nf_conntrack_max", do: "raise net.netfilter.nf_conntrack_max, or do not track the sockets' port: connections over it are dropped",
 		absent: true,
