@@ -3,11 +3,14 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rookery-chat/rookery/internal/auth"
 )
@@ -35,6 +38,20 @@ func checkData(dir string) []Finding {
 		findings = append(findings, checkSync(base))
 	}
 	return append(findings, checkDevKey(dir)...)
+}
+
+// LockFile is what a server that runs keeps locked in its data folder.
+const LockFile = "log/LOCK"
+
+// held reports whether a server of another process has the data folder.
+func held(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, LockFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart} // asked for, and not taken
+	return unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock) == nil && lock.Type != unix.F_UNLCK
 }
 
 // existing returns the nearest folder above path that exists.

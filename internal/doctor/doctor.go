@@ -51,10 +51,12 @@ func thisMachine() *machine {
 
 // Examine runs every check for a configuration. It listens for a moment on the
 // configured addresses, and writes some files in the data folder, which it
-// removes again.
+// removes again. It is for a process of its own: looking whether the folder is
+// locked ends the lock of a server in the same process.
 func Examine(c *config.Config) []Finding {
 	m := thisMachine()
-	findings := []Finding{m.checkDescriptors(c), checkPort("port listen", c.Listen), checkPort("port admin", c.Admin)}
+	running := held(c.Data)
+	findings := []Finding{m.checkDescriptors(c), checkPort("port listen", c.Listen, running), checkPort("port admin", c.Admin, running)}
 	findings = append(findings, m.checkKernel(c)...)
 	findings = append(findings, checkData(c.Data)...)
 	findings = append(findings, m.checkClock()...)

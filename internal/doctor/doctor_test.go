@@ -75,10 +75,11 @@ func TestPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "taken", checkPort("port", l.Addr().String()), Fail, "ss -ltnp")
+	expect(t, "taken", checkPort("port", l.Addr().String(), false), Fail, "ss -ltnp")
+	expect(t, "taken by the server", checkPort("port", l.Addr().String(), true), OK, "the server runs")
 	l.Close()
-	expect(t, "free", checkPort("port", l.Addr().String()), OK, "is free")
-	expect(t, "not ours", checkPort("port", "192.0.2.1:80"), Fail, "ip addr")
+	expect(t, "free", checkPort("port", l.Addr().String(), false), OK, "is free")
+	expect(t, "not ours", checkPort("port", "192.0.2.1:80", true), Fail, "ip addr")
 }
 
 func TestKernel(t *testing.T) {

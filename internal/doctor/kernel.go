@@ -15,17 +15,21 @@ import (
 // socketBytes is what the kernel takes for an idle socket.
 const socketBytes = 5 << 10
 
-// checkPort looks whether an address can be listened on.
-func checkPort(name, address string) Finding {
+// checkPort looks whether an address can be listened on. That it is in use is no
+// fault while a server runs on the data folder.
+func checkPort(name, address string, running bool) Finding {
 	l, err := net.Listen("tcp", address)
 	if err == nil {
 		l.Close()
 		return Finding{Name: name, Status: OK, Found: address + " is free"}
 	}
+	if running && errors.Is(err, syscall.EADDRINUSE) {
+		return Finding{Name: name, Status: OK, Found: address + " is in use, and so is the data folder: the server runs"}
+	}
 	f := Finding{name, Fail, err.Error(), "choose another address, or look at the fault"}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		f.Do = "stop who has it (ss -ltnp shows who), or choose another port; if it is Rookery itself, all is well"
+		f.Do = "stop who has it (ss -ltnp shows who), or choose another port"
 	case errors.Is(err, syscall.EACCES):
 		f.Do = "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

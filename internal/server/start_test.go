@@ -17,6 +17,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/config"
+	"github.com/rookery-chat/rookery/internal/doctor"
 	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/pipeline/local"
@@ -69,6 +70,15 @@ func TestTheLogsEndIsAppliedBeforeReady(t *testing.T) {
 	}
 	if bob := dial(t, s, "bob", "phone", packet.ResumeCursor); bob.welcome.Waiting != 10_000 { // it counts no further
 		t.Errorf("%d of %d messages wait", bob.welcome.Waiting, batches*each)
+	}
+}
+
+// The doctor looks at a lock, by its name.
+func TestTheDoctorKnowsTheLock(t *testing.T) {
+	dir := t.TempDir()
+	startServer(t, dir, nil)
+	if _, err := os.Stat(filepath.Join(dir, doctor.LockFile)); err != nil {
+		t.Error(err)
 	}
 }
 
