@@ -84,11 +84,12 @@ func (o *Options) Validate() error {
 	if u, err := url.Parse(o.URL); err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
 		fault("URL %q is not of the form ws://host:port or wss://host:port", o.URL)
 	}
-	if _, err := chat.NewUser("", o.User); err != nil {
-		fault("User %q: %v", o.User, err)
+	var bad *chat.Error
+	if _, err := chat.NewUser("", o.User); errors.As(err, &bad) {
+		fault("User %q: %s", o.User, bad.Text)
 	}
-	if _, err := chat.NewDevice(o.Device); err != nil {
-		fault("Device %q: %v", o.Device, err)
+	if _, err := chat.NewDevice(o.Device); errors.As(err, &bad) {
+		fault("Device %q: %s", o.Device, bad.Text)
 	}
 	if o.Token == nil {
 		fault("Token is nil: give a function that returns a JWT")

@@ -121,7 +121,7 @@ func TestConfigCommands(t *testing.T) {
 		words   []string
 	}{
 		"the printed file holds":   {nil, []string{"check", "--config", file}, ExitOK, []string{"ok: ", file + ":"}},
-		"nothing set":              {nil, []string{"check"}, ExitOK, []string{"ok: 0 keys set"}},
+		"nothing set":              {nil, []string{"check"}, ExitOK, []string{"ok: keys set: 0, at their defaults: "}},
 		"a flag":                   {nil, []string{"check", "--listen=127.0.0.1:9"}, ExitOK, []string{"listen = 127.0.0.1:9 (--listen)"}},
 		"faults together":          {[]string{"ROOKERY_LISTN=x"}, []string{"check", "--config", file, "--session-idle=soon"}, ExitConfig, []string{"ROOKERY_LISTEN", "soon"}},
 		"an unknown flag":          {nil, []string{"check", "--listn", "x"}, ExitUsage, []string{`did you mean "--listen"`}},
@@ -192,8 +192,23 @@ func TestEchoFaults(t *testing.T) {
 	if code, _, errOut := runCommand(t, nil, "echo", "--log-level=loud"); code != ExitUsage || !strings.Contains(errOut, "loud") {
 		t.Errorf("exit %d: %s", code, errOut)
 	}
-	if code, _, errOut := runCommand(t, nil, "echo", "--listen=nowhere"); code != ExitFailed || errOut == "" {
+	if code, _, errOut := runCommand(t, nil, "echo", "--listen=nowhere", "--loops=-1"); code != ExitUsage || !strings.Contains(errOut, "rookery: --listen is") || !strings.Contains(errOut, "rookery: --loops is") {
 		t.Errorf("exit %d: %s", code, errOut)
+	}
+}
+
+// Who finds a port taken is told what to do.
+func TestServeWhereSomebodyListens(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for listen, admin := range map[string]string{taken.Addr().String(): "127.0.0.1:0", "127.0.0.1:0": taken.Addr().String()} {
+		code, _, errOut := runCommand(t, nil, "serve", "--listen", listen, "--admin", admin, "--data", t.TempDir())
+		if code != ExitFailed || !strings.Contains(errOut, "address already in use") || !strings.Contains(errOut, "--listen and --admin") {
+			t.Errorf("exit %d: %s", code, errOut)
+		}
 	}
 }
 

@@ -58,16 +58,22 @@ func (f *clientFlags) options(change func(*client.Options)) (o client.Options, c
 		return o, ExitUsage, errors.New("say who you are: --as USER")
 	}
 	if o.Token, err = f.tokens(); err != nil {
-		return o, ExitRefused, err
+		return o, ExitUsage, err // no server was asked
 	}
 	if change != nil {
 		change(&o)
 	}
 	if err := o.Validate(); err != nil {
-		return o, ExitUsage, err
+		return o, ExitUsage, errors.New(flagNamesOf.Replace(err.Error()))
 	}
 	return o, ExitOK, nil
 }
+
+// flagNamesOf turns the options' names into those of the flags.
+var flagNamesOf = strings.NewReplacer(
+	"bad_name: client options: URL", "--url", "bad_name: client options: User", "--as",
+	"bad_name: client options: Device", "--device", "bad_name: client options: From", "--from",
+)
 
 func (f *clientFlags) statePath() string {
 	dir := f.state

@@ -146,7 +146,7 @@ func TestSendAndTail(t *testing.T) {
 	if code, _, _ = s.run("tail", "--as", "bob", "--from", "soon"); code != ExitUsage {
 		t.Fatalf("from soon: exit %d", code)
 	}
-	if code, _, errOut = s.run("tail", "--as", "bob", "--from", "99999999"); code != ExitRefused {
+	if code, _, errOut = s.run("tail", "--as", "bob", "--from", "99999999"); code != ExitRefused || strings.Count(errOut, "bad_position") != 1 {
 		t.Fatalf("from a position there is none: exit %d, %s", code, errOut)
 	}
 	stopped := s.start(nil, "tail", "--as", "bob", "--json")
@@ -246,12 +246,14 @@ func TestClientFaults(t *testing.T) {
 		{[]string{"send", "--to", "bob", "x"}, ExitUsage, "--as USER"},
 		{[]string{"send", "--as", "alice", "--to", "bob"}, ExitUsage, "no text"},
 		{append(send, "--wait", "soon"), ExitUsage, "soon"},
-		{append(send, "--url", "http://x", "--token", "x"), ExitUsage, "ws://host:port"},
-		{append(send, "--device", "a b"), ExitUsage, "Device"},
+		{append(send, "--url", "http://x", "--token", "x"), ExitUsage, `rookery: --url "http://x" is not of the form ws://host:port`},
+		{append(send, "--device", "a b"), ExitUsage, `rookery: --device "a b": a device`},
+		{append(send, "--as", "al ice"), ExitUsage, `rookery: --as "al ice": a user`},
+		{[]string{"tail", "--as", "alice", "--from", "bogus"}, ExitUsage, `rookery: --from "bogus" is not`},
 		{[]string{"send", "--as", "alice", "--to", "b b", "x"}, ExitRefused, "user's name"},
-		{append(send, "--url", "ws://chat.example:8080"), ExitRefused, "on this machine only"},
+		{append(send, "--url", "ws://chat.example:8080"), ExitUsage, "on this machine only"},
 		{append(send, "--url", "ws://127.0.0.1:1"), ExitUnreachable, "is the server running"},
-		{append(send, "--data", "/nowhere/at/all"), ExitRefused, "'rookery serve' makes it"},
+		{append(send, "--data", "/nowhere/at/all"), ExitUsage, "'rookery serve' makes it"},
 		{append(send, "--token", "x.y.z"), ExitRefused, "unauthorized"},
 		{append(send, "--token", "@/nowhere/at/all"), ExitUnreachable, "Options.Token"},
 		{append(send, "--state", filepath.Dir(foreign)), ExitData, "damaged"},
@@ -319,7 +321,7 @@ func TestUnacceptedMessageIsKept(t *testing.T) {
 			}
 		}
 	}()
-	for i, want := range []string{"the next send of this device sends it first", "1 messages of earlier commands go first"} {
+	for i, want := range []string{"the next send of this device sends it first", "from earlier commands, and sent first: 1"} {
 		code, _, errOut := runCommand(t, nil, args...)
 		if code != ExitTimeout || !strings.Contains(errOut, want) {
 			t.Fatalf("command %d: exit %d, %s", i, code, errOut)

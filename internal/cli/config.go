@@ -59,7 +59,7 @@ func configCheck(env *Env, args []string) int {
 			set++
 		}
 	}
-	fmt.Fprintf(env.Stdout, "ok: %d keys set, %d at their defaults\n", set, len(config.Keys())-set)
+	fmt.Fprintf(env.Stdout, "ok: keys set: %d, at their defaults: %d\n", set, len(config.Keys())-set)
 	return ExitOK
 }
 

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
 
+	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/admin"
 	"github.com/rookery-chat/rookery/internal/echo"
 )
@@ -22,6 +25,10 @@ func cmdEcho(ctx context.Context, env *Env, args []string) int {
 	level := fs.String("log-level", "info", "debug, info, warn or error")
 	if code, ok := parseFlags(env, fs, "rookery echo [flags]", args); !ok {
 		return code
+	}
+	if err := (engine.Options{Listen: *listen, Loops: *loops}).Validate(); err != nil {
+		env.errorLines(errors.New(strings.NewReplacer("engine: Listen", "--listen", "engine: Loops", "--loops").Replace(err.Error())))
+		return ExitUsage
 	}
 	logger, _, err := admin.NewLogger(env.Stderr, "text", *level)
 	if err != nil {

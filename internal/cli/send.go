@@ -76,7 +76,7 @@ func (f *sendFlags) run(ctx context.Context, env *Env, c *client.Client) int {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	if n := len(c.Outbox()); n > 0 {
-		fmt.Fprintf(env.Stderr, "%d messages of earlier commands go first\n", n)
+		fmt.Fprintf(env.Stderr, "waiting from earlier commands, and sent first: %d\n", n)
 	}
 	began := time.Now()
 	s, err := c.Send(ctx, f.to, f.content, client.SendOptions{TTL: f.ttl, Media: f.media})

@@ -46,6 +46,9 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 		if errors.Is(err, server.ErrData) {
 			return ExitData
 		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			env.Errorf("another process has the address ('ss -ltnp' says which): end it, or give others with --listen and --admin")
+		}
 		return ExitFailed
 	}
 	printReady(env, c, s)

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"strings"
+
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/frame"
 	"github.com/rookery-chat/rookery/packet"
@@ -90,6 +92,7 @@ func (s *session) bye(code chat.Code, retryMs int64, text string) {
 		return
 	}
 	s.st.g.Stats.bye(code)
+	text = strings.TrimPrefix(text, code.String()+": ") // of an error, which begins with it
 	s.write(&packet.Bye{Code: code, Retry: uint64(retryMs), URL: s.byeURL(code), Text: text})
 	s.closeFrame(closeBase+uint16(code), code.String())
 }
