@@ -48,18 +48,19 @@ const (
 	CodeBadVersion   Code = 107 // the protocol version is not spoken here
 	CodeAlreadyHello Code = 108 // hello comes once
 
-	CodeUnauthorized Code = 200 // no token, or one that does not hold
-	CodeExpired      Code = 201 // the token expired
-	CodeReplaced     Code = 202 // a newer session of this device took over
-	CodeDraining     Code = 203 // the server is going away: come back, elsewhere
-	CodeIdle         Code = 204 // nothing was heard for the idle time
-	CodeProtocol     Code = 206 // the WebSocket protocol was broken
-	CodeFlood        Code = 207 // far over the rate, or pings without end
-	CodeInternal     Code = 208 // a fault of the server
-	CodeBusy         Code = 209 // no more connections now
-	CodeWrongUser    Code = 210 // the path names another user than the token
-	CodeBadOrigin    Code = 211 // the page's origin is not allowed
-	CodeUnknown      Code = 212 // a send's outcome is not known: reconnect and retry it
+	CodeUnauthorized   Code = 200 // no token, or one that does not hold
+	CodeExpired        Code = 201 // the token expired
+	CodeReplaced       Code = 202 // a newer session of this device took over
+	CodeDraining       Code = 203 // the server is going away: come back, elsewhere
+	CodeIdle           Code = 204 // nothing was heard for the idle time
+	CodeProtocol       Code = 206 // the WebSocket protocol was broken
+	CodeFlood          Code = 207 // far over the rate, or pings without end
+	CodeInternal       Code = 208 // a fault of the server
+	CodeBusy           Code = 209 // no more connections now
+	CodeWrongUser      Code = 210 // the path names another user than the token
+	CodeBadOrigin      Code = 211 // the page's origin is not allowed
+	CodeUnknown        Code = 212 // a send's outcome is not known: reconnect and retry it
+	CodeTooManyDevices Code = 213 // the user has as many devices as are taken
 )
 
 type codeFact struct {
@@ -68,39 +69,40 @@ type codeFact struct {
 }
 
 var codeFacts = map[Code]codeFact{
-	CodeOK:           {"ok", ActionStop},
-	CodeOverloaded:   {"overloaded", ActionRetry},
-	CodeRateLimited:  {"rate_limited", ActionRetry},
-	CodeTooLarge:     {"too_large", ActionStop},
-	CodeBadID:        {"bad_id", ActionStop},
-	CodeIDFuture:     {"id_future", ActionStop},
-	CodeIDExpired:    {"id_expired", ActionStop},
-	CodeIDNode:       {"id_node", ActionStop},
-	CodeIDConflict:   {"id_conflict", ActionStop},
-	CodeBadName:      {"bad_name", ActionStop},
-	CodeBadTTL:       {"bad_ttl", ActionStop},
-	CodeBadSequence:  {"bad_sequence", ActionReconnect},
-	CodeBadPacket:    {"bad_packet", ActionStop},
-	CodeUnknownType:  {"unknown_type", ActionStop},
-	CodeForbidden:    {"forbidden", ActionStop},
-	CodeBadPosition:  {"bad_position", ActionStop},
-	CodeTooMany:      {"too_many", ActionStop},
-	CodeUnavailable:  {"unavailable", ActionRetry},
-	CodeNotHello:     {"not_hello", ActionStop},
-	CodeBadVersion:   {"bad_version", ActionStop},
-	CodeAlreadyHello: {"already_hello", ActionStop},
-	CodeUnauthorized: {"unauthorized", ActionLogin},
-	CodeExpired:      {"expired", ActionLogin},
-	CodeReplaced:     {"replaced", ActionStop},
-	CodeDraining:     {"draining", ActionReconnect},
-	CodeIdle:         {"idle", ActionReconnect},
-	CodeProtocol:     {"protocol", ActionStop},
-	CodeFlood:        {"flood", ActionReconnect},
-	CodeInternal:     {"internal", ActionReconnect},
-	CodeBusy:         {"busy", ActionReconnect},
-	CodeWrongUser:    {"wrong_user", ActionStop},
-	CodeBadOrigin:    {"bad_origin", ActionStop},
-	CodeUnknown:      {"unknown_outcome", ActionReconnect},
+	CodeOK:             {"ok", ActionStop},
+	CodeOverloaded:     {"overloaded", ActionRetry},
+	CodeRateLimited:    {"rate_limited", ActionRetry},
+	CodeTooLarge:       {"too_large", ActionStop},
+	CodeBadID:          {"bad_id", ActionStop},
+	CodeIDFuture:       {"id_future", ActionStop},
+	CodeIDExpired:      {"id_expired", ActionStop},
+	CodeIDNode:         {"id_node", ActionStop},
+	CodeIDConflict:     {"id_conflict", ActionStop},
+	CodeBadName:        {"bad_name", ActionStop},
+	CodeBadTTL:         {"bad_ttl", ActionStop},
+	CodeBadSequence:    {"bad_sequence", ActionReconnect},
+	CodeBadPacket:      {"bad_packet", ActionStop},
+	CodeUnknownType:    {"unknown_type", ActionStop},
+	CodeForbidden:      {"forbidden", ActionStop},
+	CodeBadPosition:    {"bad_position", ActionStop},
+	CodeTooMany:        {"too_many", ActionStop},
+	CodeUnavailable:    {"unavailable", ActionRetry},
+	CodeNotHello:       {"not_hello", ActionStop},
+	CodeBadVersion:     {"bad_version", ActionStop},
+	CodeAlreadyHello:   {"already_hello", ActionStop},
+	CodeUnauthorized:   {"unauthorized", ActionLogin},
+	CodeExpired:        {"expired", ActionLogin},
+	CodeReplaced:       {"replaced", ActionStop},
+	CodeDraining:       {"draining", ActionReconnect},
+	CodeIdle:           {"idle", ActionReconnect},
+	CodeProtocol:       {"protocol", ActionStop},
+	CodeFlood:          {"flood", ActionReconnect},
+	CodeInternal:       {"internal", ActionReconnect},
+	CodeBusy:           {"busy", ActionReconnect},
+	CodeWrongUser:      {"wrong_user", ActionStop},
+	CodeBadOrigin:      {"bad_origin", ActionStop},
+	CodeUnknown:        {"unknown_outcome", ActionReconnect},
+	CodeTooManyDevices: {"too_many_devices", ActionStop},
 }
 
 // String returns the code's name, as documented.

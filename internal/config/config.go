@@ -76,6 +76,7 @@ type Session struct {
 	Window                    int
 	WindowBytes               int
 	Watches                   int
+	Devices                   int
 	HistoryRows               int
 	Requests                  int
 	Readers                   int

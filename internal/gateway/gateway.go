@@ -68,6 +68,7 @@ type Options struct {
 	Window      int // entries delivered but not marked, a session
 	WindowBytes int // the same in bytes
 	Watches     int // users watched, a session
+	Devices     int // of a user; a new one over it is refused
 	HistoryRows int // messages a history page
 	ChatRows    int // chats a page
 	Waiting     int // up to which waiting entries are counted
@@ -93,7 +94,7 @@ func DefaultOptions() Options {
 		Heartbeat: 60 * time.Second, Idle: 150 * time.Second, ExpiryNotice: time.Minute,
 		MessageBytes: 256 << 10, ContentBytes: 64 << 10, MediaBytes: 2048,
 		Rate: 1000, RateBurst: 4096, RateBytes: 4 << 20,
-		Inflight: 4096, Window: 1024, WindowBytes: 256 << 10, Watches: 256,
+		Inflight: 4096, Window: 1024, WindowBytes: 256 << 10, Watches: 256, Devices: 64,
 		HistoryRows: 100, ChatRows: 100, Waiting: 10_000, Requests: 16,
 		FutureLimit: 10 * time.Second, RetryAge: 30 * 24 * time.Hour, MaxTTL: 365 * 24 * time.Hour,
 		Workers: 16, Jobs: 16384, BatchBytes: 1 << 20, PendingPerAddress: 4096,
@@ -115,6 +116,7 @@ func (o *Options) Validate() error {
 	bad(o.ContentBytes > 0 && o.ContentBytes < o.MessageBytes, "content bytes must be below message bytes")
 	bad(o.Rate > 0 && o.RateBurst > 0 && o.RateBytes > 0, "rates must be positive")
 	bad(o.Inflight > 0 && o.Window > 1 && o.WindowBytes > 0, "windows must be positive")
+	bad(o.Devices > 0, "devices must be positive")
 	bad(o.Watches > 0 && o.HistoryRows > 0 && o.ChatRows > 0 && o.Requests > 0, "request limits must be positive")
 	bad(o.Requests <= math.MaxUint8, "requests must be at most 255, what a session counts up to")
 	bad(o.Workers > 0 && o.Jobs > 0 && o.BatchBytes > 0 && o.PendingPerAddress > 0, "workers, jobs, batch bytes and pending per address must be positive")

@@ -117,6 +117,10 @@ func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, 
 		d.Seq = seq
 		return d, g.store.PutDevice(ctx, user, d)
 	}
+	// Devices that come at the same time may pass the bound by a few.
+	if len(known) >= g.opt.Devices {
+		return storage.Device{}, chat.Errorf(chat.CodeTooManyDevices, "the user has %d devices already: use the name of one", len(known))
+	}
 	d := storage.Device{Name: name, Seq: seq, Created: chat.MillisNow()}
 	if len(known) > 0 { // it gets what none of them has persisted
 		if d.Start, err = g.store.Delivered(ctx, user); err != nil {
@@ -206,8 +210,8 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	if s == nil || s.state != joining {
 		return
 	}
-	if chat.CodeOf(j.err) == chat.CodeBadPosition {
-		s.bye(chat.CodeBadPosition, 0, j.err.Error())
+	if c := chat.CodeOf(j.err); c == chat.CodeBadPosition || c == chat.CodeTooManyDevices {
+		s.bye(c, 0, j.err.Error())
 		return
 	}
 	if j.err != nil {

@@ -392,3 +392,17 @@ func TestIdleSessionsArePingedThenEnded(t *testing.T) {
 	quiet.send("bob", "x")
 	expect[*packet.Accepted](quiet)
 }
+
+func TestAUsersDevicesAreBounded(t *testing.T) {
+	s := startServer(t, t.TempDir(), func(c *config.Config) { c.Session.Devices = 2 })
+	by := standBy(t, s)
+	dial(t, s, "eve", "phone", packet.ResumeCursor)
+	dial(t, s, "eve", "laptop", packet.ResumeCursor)
+	over := open(t, s, "eve")
+	over.put(&packet.Hello{Version: packet.Version, Device: "tablet", Resume: packet.ResumeCursor})
+	if code, _ := over.byeCode(); code != chat.CodeTooManyDevices {
+		t.Errorf("a third of two devices ended with %v", code)
+	}
+	dial(t, s, "eve", "phone", packet.ResumeCursor) // one of the two comes again
+	by.noticeNothing()
+}

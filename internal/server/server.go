@@ -232,6 +232,7 @@ func (s *Server) gatewayOptions() gateway.Options {
 	o.MessageBytes, o.ContentBytes, o.MediaBytes, o.Deflate = c.MessageBytes, c.ContentBytes, c.MediaBytes, c.Deflate
 	o.Rate, o.RateBurst, o.RateBytes = c.RateMessages, c.RateBurst, c.RateBytes
 	o.Inflight, o.Window, o.WindowBytes, o.Watches = c.Inflight, c.Window, c.WindowBytes, c.Watches
+	o.Devices = c.Devices
 	o.HistoryRows, o.ChatRows, o.Requests, o.Workers = c.HistoryRows, c.HistoryRows, c.Requests, c.Readers
 	o.FutureLimit, o.RetryAge, o.MaxTTL = c.IDFuture, c.RetryAge, c.TTLMax
 	o.PendingPerAddress = c.UnauthenticatedPerAddress
