@@ -90,7 +90,7 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 			}
 			if g.shown(&list[i]) {
 				page.Rows = append(page.Rows, rowOf(&list[i]))
-				bytes += len(list[i].Content)
+				bytes += rowBytes(&list[i])
 			}
 		}
 		return page, nil
@@ -110,6 +110,9 @@ func (g *Gateway) askOr(s *session, req uint64, job func(ctx context.Context) (e
 func (g *Gateway) shown(m *chat.Message) bool {
 	return m.Place <= g.owners.Applied(g.owners.Partition(view.Bytes(m.To)))
 }
+
+// rowBytes is about what a row takes in a page.
+func rowBytes(m *chat.Message) int { return len(m.Content) + len(m.Media) + 128 }
 
 func rowOf(m *chat.Message) packet.Row {
 	return packet.Row{
@@ -140,7 +143,7 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 			if !g.shown(&c.Last) {
 				continue // it comes as an entry once it is
 			}
-			bytes += len(c.Last.Content)
+			bytes += rowBytes(&c.Last)
 			r, err := g.store.Receipt(ctx, user, c.Peer)
 			if err != nil {
 				return nil, err

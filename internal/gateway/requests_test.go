@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -114,6 +115,32 @@ func TestChatsShowNothingAboveApplied(t *testing.T) {
 		var page packet.ChatsPage
 		if err := page.Decode(p); err != nil || len(page.Chats) != 1 || page.Chats[0].Peer != "carol" {
 			t.Errorf("%+v, %v", page, err)
+		}
+		return
+	}
+}
+
+// linkStore has a chat of messages that are nothing but long links.
+type linkStore struct{ chatStore }
+
+func (linkStore) History(_ context.Context, _ chat.ChatID, _ chat.ID, limit int, _ int64, dst []chat.Message) ([]chat.Message, error) {
+	for range limit {
+		dst = append(dst, chat.Message{From: "bob", To: "alice", Place: 1, Media: strings.Repeat("x", 2000)})
+	}
+	return dst, nil
+}
+
+func TestPagesAreBoundedWithTheirLinks(t *testing.T) {
+	s := resumeAt(t, linkStore{}, storedUpTo{applied: 10}, 0)
+	s.put(&packet.History{Req: 1, Peer: "bob"})
+	for {
+		p := s.next()
+		if p.Type != packet.TypeHistoryPage {
+			continue
+		}
+		var page packet.HistoryPage
+		if err := page.Decode(p); err != nil || !page.More || len(page.Rows) == 0 || len(page.Rows)*2000 > pageBytes+2000 {
+			t.Errorf("%d rows, more: %v, %v", len(page.Rows), page.More, err)
 		}
 		return
 	}
