@@ -177,6 +177,10 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
+// settleAfter is how long a mark may wait for a cycle to go with. The log keeps
+// what is not marked, and a crash in between only does it again.
+const settleAfter = 20 * time.Millisecond
+
 // shrinkAfter is how long a worker is idle before it gives memory back.
 const shrinkAfter = 5 * time.Second
 
@@ -184,6 +188,8 @@ func (w *worker) work(ctx context.Context) error {
 	quiet := time.NewTicker(shrinkAfter)
 	defer quiet.Stop()
 	var cycles uint64 // at the last tick
+	settle, settling := time.NewTimer(settleAfter), true
+	defer settle.Stop()
 	for {
 		over := w.out.over() || w.waiting > maxWaiting
 		if w.left > 0 && !over {
@@ -206,6 +212,17 @@ func (w *worker) work(ctx context.Context) error {
 			}
 			w.begin(b)
 		case <-w.out.wake:
+			if err := w.collect(ctx); err != nil {
+				return err
+			}
+			if over {
+				settle.Reset(0)
+			} else if w.ready() > 0 && !settling {
+				settling = true
+				settle.Reset(settleAfter)
+			}
+		case <-settle.C:
+			settling = false
 			if err := w.settle(ctx); err != nil {
 				return err
 			}
