@@ -11,11 +11,11 @@ import (
 )
 
 // Under load a commit waits, up to Options.Linger, until lingerBytes are there:
-// a commit costs the same processor time whatever its size. Load is a last
-// commit of lingerAboveBytes or more.
+// a commit costs the same processor time whatever its size, here and in every
+// owner that it wakes. Load is a last commit of lingerAbove records or more.
 const (
-	lingerBytes      = 256 << 10
-	lingerAboveBytes = 32 << 10
+	lingerBytes = 256 << 10
+	lingerAbove = 6
 )
 
 // errNoRoom says that Close wanted one segment more than the disk had.
@@ -30,7 +30,7 @@ type committer struct {
 	buf     []byte          // the block that is being written
 	taken   []entry         // the queue's other half
 	linger  *time.Timer
-	last    int // bytes of the last commit
+	last    int // records of the last commit
 }
 
 func (c *committer) start(l *Log, r *recovery, full []*segment) {
@@ -68,7 +68,7 @@ func (l *Log) commitLoop() {
 func (l *Log) take() (entries []entry, ok bool) {
 	c := &l.committer
 	l.wait(func() bool { return l.queuedBytes > 0 }, nil)
-	if c.last >= lingerAboveBytes && l.o.Linger > 0 {
+	if c.last >= lingerAbove && l.o.Linger > 0 {
 		c.linger.Reset(l.o.Linger)
 		l.wait(func() bool { return l.queuedBytes >= lingerBytes }, c.linger.C)
 		c.linger.Stop()
@@ -131,7 +131,7 @@ func (l *Log) commit(entries []entry) error {
 		l.retention.began()
 	}
 	c.at += int64(len(c.buf))
-	c.last = size
+	c.last = records
 	l.stats.committed(records, size, len(c.buf), now().Sub(begin))
 	for i := range entries {
 		e := &entries[i]
