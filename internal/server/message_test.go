@@ -48,7 +48,7 @@ func TestWhoWasAwayGetsEverythingInOrderThenCaughtUp(t *testing.T) {
 	for got := uint64(0); got < count; {
 		got += expect[*packet.Accepted](alice).Count
 	}
-
+	settle(t, s)
 	bob := dial(t, s, "bob", "phone", packet.ResumeCursor)
 	var last chat.Position
 	for i := range count {
@@ -161,6 +161,7 @@ func TestWindowStopsUntilMarked(t *testing.T) {
 	for got := uint64(0); got < 30; {
 		got += expect[*packet.Accepted](alice).Count
 	}
+	settle(t, s)
 	bob := dial(t, s, "bob", "phone", packet.ResumeCursor)
 	for i := range 30 {
 		m := expect[*packet.Message](bob)

@@ -114,6 +114,7 @@ func TestWindowBytesStopUntilMarked(t *testing.T) {
 	for got := uint64(0); got < count; {
 		got += expect[*packet.Accepted](alice).Count
 	}
+	settle(t, s)
 	bob := dial(t, s, "bob", "phone", packet.ResumeCursor)
 	const page = 3 // messages after which a page is over 64 KiB
 	for i := range count {

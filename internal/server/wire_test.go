@@ -57,6 +57,19 @@ func startServer(t *testing.T, dir string, change func(*config.Config)) *Server 
 	return s
 }
 
+// settle waits until what has been accepted is applied, and so part of every
+// catch-up that begins afterwards.
+func settle(t *testing.T, s *Server) {
+	t.Helper()
+	ends := make([]chat.Position, s.log.Partitions())
+	for p := range ends {
+		ends[p] = s.log.End(p)
+	}
+	if err := s.awaitApplied(t.Context(), ends); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func stopServer(t *testing.T, s *Server) {
 	t.Helper()
 	if err := s.Stop(t.Context()); err != nil && !errors.Is(err, t.Context().Err()) {
