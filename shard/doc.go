@@ -10,7 +10,8 @@
 //	publish  applied is raised: from here on readers may be shown it (law 5)
 //	deliver  the entries go to whoever is connected
 //	derive   copies and receipts are appended to their users' partitions
-//	settle   when they are durable, the cycle may be marked and released
+//	settle   when they are durable, the cycle may be marked and released, with
+//	         the next cycle's rows or some milliseconds later
 //
 // The mark says from where to go on after a crash. It lags behind the rows, so
 // that records are built again, and everything here gives the same rows when
@@ -24,7 +25,7 @@
 //   - Copies are counted by the partition they come from: an owner derives them
 //     in order of place and appends them in that order, so that one position
 //     for each partition tells what is a repeat. These positions are kept in
-//     the mark.
+//     the mark, with the newest of all ids: above it, an id is new.
 //   - Receipts are merged by maximum.
 //
 // # Failpoints
