@@ -257,6 +257,25 @@ func TestPutDeviceIsDurable(t *testing.T) {
 	}
 }
 
+// TestHiddenStaysHidden: what a sweep has hidden from reads does not come back
+// with the power, though the rows themselves may.
+func TestHiddenStaysHidden(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	s := openFS(t, disk)
+	mustApply(t, s, numbered(1))
+	if err := s.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const before = testStart + 1000
+	if _, err := s.Sweep(t.Context(), before, 0, before); err != nil {
+		t.Fatal(err)
+	}
+	s = openFS(t, disk.CrashClone(vfs.CrashCloneCfg{}))
+	if got := s.keptFrom.Load(); got != before {
+		t.Errorf("after a power cut messages are hidden from before %d, want %d", got, int64(before))
+	}
+}
+
 // TestApplyIsNotSynced: Apply waits for no disk, which is what makes it cheap.
 func TestApplyIsNotSynced(t *testing.T) {
 	disk := vfs.NewCrashableMem()
