@@ -27,6 +27,11 @@ type Store interface {
 	// A store that never saw the partition returns the zero Mark.
 	Mark(ctx context.Context, partition int) (Mark, error)
 
+	// Applied returns the greatest Batch.Applied of a partition, at least its
+	// Mark's position. Who reads it sees in later reads every row up to there,
+	// also of batches that other processes applied (law 5).
+	Applied(ctx context.Context, partition int) (chat.Position, error)
+
 	// Sync makes everything applied so far durable, marks included.
 	Sync(ctx context.Context) error
 
@@ -59,6 +64,11 @@ type Store interface {
 
 	// Waiting counts inbox entries after a position, up to a maximum.
 	Waiting(ctx context.Context, user chat.User, after, upTo chat.Position, maximum int) (int, error)
+
+	// Heads appends to dst, for each of the users, the position of the newest
+	// link of their chain that is stored: an inbox row or a receipt, of which
+	// at least the newest few weeks count; 0 where there is none.
+	Heads(ctx context.Context, users []chat.User, dst []chat.Position) ([]chat.Position, error)
 
 	// Truncated returns the position up to which the inbox has been swept: a
 	// device that resumes below it has missed entries (law 15).
@@ -95,6 +105,18 @@ type Store interface {
 
 	// PutDevice writes a device, durably before it returns (law 14).
 	PutDevice(ctx context.Context, user chat.User, d Device) error
+
+	// PushTargets returns where the devices of a user can be told that something
+	// waits, in order of the devices' names.
+	PushTargets(ctx context.Context, user chat.User) ([]PushTarget, error)
+
+	// PutPushTarget writes the provider and token of a device, durably before it
+	// returns; an empty token forgets the target and how far it was pushed.
+	PutPushTarget(ctx context.Context, user chat.User, t PushTarget) error
+
+	// PutPushed notes that a device was told of everything up to a position.
+	// It never lowers what is noted, and need not be durable.
+	PutPushed(ctx context.Context, user chat.User, device chat.Device, pos chat.Position) error
 
 	// LastSeen returns when the user was last connected, ms since 1970, 0 when
 	// never; PutLastSeen writes it, and need not be durable.
@@ -141,6 +163,10 @@ type Batch struct {
 
 	// Cursors of devices as they are from now on.
 	Cursors []UserCursor
+
+	// Applied is how far everything of the partition is stored once this batch
+	// is; 0 says nothing.
+	Applied chat.Position
 
 	// Mark to store with it; the zero Mark leaves the stored one alone. It may
 	// lag behind the rows, never lead them.
@@ -209,6 +235,14 @@ type Device struct {
 	Seq     uint16        // the clock sequence of its ids; a change tells of a clone or a new installation
 	Start   chat.Position // where its chain begins
 	Created int64         // ms since 1970
+}
+
+// PushTarget is where a device can be reached that is not connected.
+type PushTarget struct {
+	Device   chat.Device
+	Provider string        // such as fcm
+	Token    string        // the provider's name for the device
+	Pushed   chat.Position // it was told of everything up to here
 }
 
 // ChatSummary is one chat of a user.

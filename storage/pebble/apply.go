@@ -53,6 +53,9 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 		s.pairs.add(w.chats[i])
 	}
 	s.chatRows.Add(uint64(2 * len(w.fresh)))
+	if b.Applied > 0 {
+		raise(s.appliedOf(b.Partition), uint64(b.Applied))
+	}
 	return nil
 }
 

@@ -23,6 +23,8 @@ const (
 	tableLastSeen  = 'l'
 	tableMark      = 'k'
 	tableKept      = 'g'
+	tablePush      = 'p'
+	tablePushed    = 'w'
 )
 
 const (

@@ -33,6 +33,11 @@ type Store struct {
 	// every read, swept yet or not. Sweep raises it.
 	keptFrom atomic.Int64
 
+	applied sync.Map // partition → *atomic.Uint64, a chat.Position
+
+	// guarded by pushMu, which makes PutPushed one at a time
+	pushMu sync.Mutex
+
 	// guarded by sweepMu, which makes Sweep one at a time
 	sweepMu   sync.Mutex
 	sweepFrom []byte // inbox key at which the next call goes on; nil is the start
@@ -128,6 +133,27 @@ func (s *Store) Mark(ctx context.Context, partition int) (storage.Mark, error) {
 		return nil
 	})
 	return m, err
+}
+
+// Applied implements storage.Store. What it says lives as long as the Store:
+// after a start the owners go on from their marks.
+func (s *Store) Applied(ctx context.Context, partition int) (chat.Position, error) {
+	mark, err := s.Mark(ctx, partition)
+	return max(mark.Position, chat.Position(s.appliedOf(partition).Load())), err
+}
+
+func (s *Store) appliedOf(partition int) *atomic.Uint64 {
+	v, ok := s.applied.Load(partition)
+	if !ok {
+		v, _ = s.applied.LoadOrStore(partition, new(atomic.Uint64))
+	}
+	return v.(*atomic.Uint64)
+}
+
+// raise sets v to to, unless it is greater already.
+func raise(v *atomic.Uint64, to uint64) {
+	for old := v.Load(); old < to && !v.CompareAndSwap(old, to); old = v.Load() {
+	}
 }
 
 // get calls f with the row of a key, which is lent until f returns. found is

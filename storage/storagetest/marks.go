@@ -164,6 +164,42 @@ func testDevices(f *fixture) {
 	equal(f.T, "bob's", list("bob"), []storage.Device{{Name: "phone", Seq: 8}})
 }
 
+// testApplied: it only rises, and is not below the mark.
+func testApplied(f *fixture) {
+	check := func(what string, partition int, want chat.Position) {
+		f.Helper()
+		got, err := f.Applied(f.ctx, partition)
+		must(f.T, err)
+		equal(f.T, what, got, want)
+	}
+	check("before anything", 1, 0)
+	f.apply(storage.Batch{Partition: 1, Applied: 10})
+	check("without a mark", 1, 10)
+	f.apply(storage.Batch{Partition: 1, Applied: 20, Mark: storage.Mark{Log: [16]byte{1}, Position: 10}})
+	check("with a mark behind", 1, 20)
+	f.apply(storage.Batch{Partition: 1, Applied: 15})
+	check("by an owner that lags", 1, 20)
+	f.apply(storage.Batch{Partition: 1, Mark: storage.Mark{Log: [16]byte{1}, Position: 20}})
+	check("by a mark alone", 1, 20)
+	check("of another partition", 2, 0)
+	f.reopen()
+	check("opened again", 1, 20)
+}
+
+// testHeads: the newest link counts, be it a row or a receipt.
+func testHeads(f *fixture) {
+	m := text("bob", "alice", day0, 7)
+	f.send(m)
+	f.apply(storage.Batch{Receipts: []storage.ReceiptAt{receiptAt("alice", "bob", 3, 3, 5), receiptAt("bob", "alice", 7, 0, 9)}})
+	heads, err := f.Heads(f.ctx, []chat.User{"alice", "nobody", "bob"}, []chat.Position{1})
+	must(f.T, err)
+	equal(f.T, "heads", heads, []chat.Position{1, 7, 0, 9})
+	f.apply(storage.Batch{Receipts: []storage.ReceiptAt{receiptAt("alice", "bob", 4, 3, 8)}})
+	heads, err = f.Heads(f.ctx, []chat.User{"alice"}, nil)
+	must(f.T, err)
+	equal(f.T, "after a receipt", heads, []chat.Position{8})
+}
+
 func testLastSeen(f *fixture) {
 	for i, want := range []int64{0, day0, day0 + 5} {
 		if i > 0 {
@@ -282,6 +318,13 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"HasChat":     func(ctx context.Context) error { _, err := s.HasChat(ctx, "a", "b"); return err },
 		"Devices":     func(ctx context.Context) error { _, err := s.Devices(ctx, "a"); return err },
 		"PutDevice":   func(ctx context.Context) error { return s.PutDevice(ctx, "a", storage.Device{Name: "d"}) },
+		"Applied":     func(ctx context.Context) error { _, err := s.Applied(ctx, 0); return err },
+		"Heads":       func(ctx context.Context) error { _, err := s.Heads(ctx, []chat.User{"a"}, nil); return err },
+		"PushTargets": func(ctx context.Context) error { _, err := s.PushTargets(ctx, "a"); return err },
+		"PutPushTarget": func(ctx context.Context) error {
+			return s.PutPushTarget(ctx, "a", storage.PushTarget{Device: "d", Provider: "p", Token: "t"})
+		},
+		"PutPushed":   func(ctx context.Context) error { return s.PutPushed(ctx, "a", "d", 1) },
 		"LastSeen":    func(ctx context.Context) error { _, err := s.LastSeen(ctx, "a"); return err },
 		"PutLastSeen": func(ctx context.Context) error { return s.PutLastSeen(ctx, "a", 1) },
 		"Sweep":       func(ctx context.Context) error { _, err := s.Sweep(ctx, 1, 1, 1); return err },
