@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"internal/echo":      {"engine", "frame"},
 	"internal/failpoint": {},
 	"internal/nearest":   {},
+	"internal/proxyaddr": {},
 	"internal/view":      {},
 	"internal/config":    {"internal/nearest"},
 	"internal/doctor":    {"internal/config"},
@@ -91,6 +92,7 @@ var drivers = map[string][]string{
 	"github.com/vmihailenco/msgpack":        {"packet"},
 	"github.com/golang-jwt/jwt":             {"internal/auth"},
 	"github.com/goccy/go-yaml":              {"internal/config"},
+	"github.com/pires/go-proxyproto":        {"internal/proxyaddr"},
 	"github.com/KimMachineGun/automemlimit": {"internal/cli", "internal/doctor"},
 }
 
