@@ -41,6 +41,7 @@ func Gateway(stats *gateway.Stats) Metrics {
 		level("rookery_sessions", "Sessions that have been welcomed.", func(s s) int64 { return s.Sessions.Load() }),
 		count("rookery_handshakes_refused_total", "Handshakes refused or too slow.", func(s s) uint64 { return s.RefusedHandshake.Load() }),
 		count("rookery_addresses_refused_total", "Sockets over the limit of unauthenticated ones of an address.", func(s s) uint64 { return s.RefusedAddress.Load() }),
+		count("rookery_proxy_refused_total", "Connections of trusted balancers that did not say whose they are.", func(s s) uint64 { return s.RefusedProxy.Load() }),
 		count("rookery_websocket_messages_total", "WebSocket messages received.", func(s s) uint64 { return s.MessagesIn.Load() }),
 		count("rookery_sends_total", "Chat messages taken from sessions.", func(s s) uint64 { return s.Sends.Load() }),
 		count("rookery_sends_accepted_total", "Chat messages acknowledged as durable.", func(s s) uint64 { return s.Accepted.Load() }),

@@ -5,6 +5,9 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
+
+	"github.com/rookery-chat/rookery/internal/proxyaddr"
 )
 
 // crossChecks are the rules between keys. One is skipped where a key of its
@@ -16,6 +19,16 @@ var crossChecks = []struct {
 	{[]string{"listen", "admin"}, func(c *Config) string {
 		if _, port, _ := net.SplitHostPort(c.Listen); port != "0" && c.Listen == c.Admin {
 			return "listen and admin are the same address; users never face admin"
+		}
+		return ""
+	}},
+	{[]string{"listen_proxy", "listen_trusted"}, func(c *Config) string {
+		_, err := proxyaddr.ParseTrusted(c.ListenTrusted)
+		switch {
+		case err != nil:
+			return "listen_trusted: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+		case c.ListenProxy != "none" && len(c.ListenTrusted) == 0:
+			return "listen_proxy needs listen_trusted: the addresses of the balancers whose word on who the client is counts"
 		}
 		return ""
 	}},
@@ -31,15 +44,15 @@ var crossChecks = []struct {
 		}
 		return ""
 	}},
-	{[]string{"listen", "auth.algorithms", "auth.dev_key"}, func(c *Config) string {
+	{[]string{"listen", "listen_proxy", "auth.algorithms", "auth.dev_key"}, func(c *Config) string {
 		if c.UseDevKey() && len(c.Auth.Algorithms) > 0 && !slices.Contains(c.Auth.Algorithms, "EdDSA") {
 			return "auth.algorithms leaves out EdDSA, with which the development key signs: add it, or set auth.dev_key to false"
 		}
 		return ""
 	}},
-	{[]string{"listen", "auth.keys", "auth.dev_key"}, func(c *Config) string {
+	{[]string{"listen", "listen_proxy", "auth.keys", "auth.dev_key"}, func(c *Config) string {
 		if c.Auth.Keys == "" && !c.UseDevKey() {
-			return fmt.Sprintf("nobody could connect to %s: set auth.keys to a key set, or auth.dev_key to true to take the development key beyond loopback too", c.Listen)
+			return fmt.Sprintf("nobody could connect to %s: set auth.keys to a key set, or auth.dev_key to true to take the development key beyond loopback, or through a balancer, too", c.Listen)
 		}
 		return ""
 	}},

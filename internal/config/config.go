@@ -12,11 +12,13 @@ import (
 
 // Config is the whole configuration. keys.go documents every field.
 type Config struct {
-	Listen      string // host:port of the sockets
-	Admin       string // host:port of the admin server
-	Data        string // a folder
-	File        string // the YAML file, "" for none
-	MemoryLimit string // "auto", "off" or a size
+	Listen        string   // host:port of the sockets
+	ListenProxy   string   // none, proxy, forwarded
+	ListenTrusted []string // addresses and networks of balancers
+	Admin         string   // host:port of the admin server
+	Data          string   // a folder
+	File          string   // the YAML file, "" for none
+	MemoryLimit   string   // "auto", "off" or a size
 
 	Log       Log
 	Engine    Engine
@@ -133,10 +135,11 @@ func Default() *Config {
 }
 
 // UseDevKey reports whether tokens of the development key are taken: as
-// auth.dev_key says, and on "auto" only when the sockets are on loopback.
+// auth.dev_key says, and on "auto" only when the sockets are on loopback and
+// there is no balancer, through which others reach them too.
 func (c *Config) UseDevKey() bool {
 	if c.Auth.DevKey == "auto" {
-		return Loopback(c.Listen)
+		return Loopback(c.Listen) && c.ListenProxy == "none"
 	}
 	return c.Auth.DevKey == "true"
 }

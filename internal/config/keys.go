@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"time"
+
+	"github.com/rookery-chat/rookery/internal/proxyaddr"
 )
 
 // Key is one row of the table.
@@ -61,6 +63,12 @@ var keys = []Key{
 	{Name: "listen", Kind: Address, Default: "127.0.0.1:8080",
 		Doc:   "Address of the WebSockets. Port 0 takes a free one.",
 		field: func(c *Config) any { return &c.Listen }},
+	{Name: "listen_proxy", Kind: Choice, Default: "none", Choices: proxyaddr.Names,
+		Doc:   "How a balancer in front says who the client is: proxy is a header of the PROXY protocol, version 1 or 2, forwarded is X-Forwarded-For. See docs/balancing.md.",
+		field: func(c *Config) any { return &c.ListenProxy }},
+	{Name: "listen_trusted", Kind: List, Default: "",
+		Doc:   "Addresses and networks of those balancers, such as 10.0.0.0/8. They must say who the client is; whoever else connects is a client.",
+		field: func(c *Config) any { return &c.ListenTrusted }},
 	{Name: "admin", Kind: Address, Default: "127.0.0.1:8081",
 		Doc:   "Address of health, metrics and profiles. Never show it to users.",
 		field: func(c *Config) any { return &c.Admin }},
@@ -107,7 +115,7 @@ var keys = []Key{
 		Doc:   "Signatures that are taken, and no others.",
 		field: func(c *Config) any { return &c.Auth.Algorithms }},
 	{Name: "auth.dev_key", Kind: Choice, Default: "auto", Choices: []string{"auto", "true", "false"},
-		Doc:   "Take tokens of the development key in the data folder, which lets whoever reads that folder be anybody. auto does when listen is a loopback address.",
+		Doc:   "Take tokens of the development key in the data folder, which lets whoever reads that folder be anybody. auto does when listen is a loopback address and listen_proxy is none.",
 		field: func(c *Config) any { return &c.Auth.DevKey }},
 	{Name: "auth.origins", Kind: List, Default: "",
 		Doc:   "Origins of web pages that may connect, such as https://chat.example.org; * is any. Programs that send no Origin header are not concerned.",

@@ -20,6 +20,7 @@ import (
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/frame"
 	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/internal/proxyaddr"
 	"github.com/rookery-chat/rookery/storage"
 )
 
@@ -78,12 +79,14 @@ type Options struct {
 	RetryAge    time.Duration // how old an id may be
 	MaxTTL      time.Duration // the longest time to live
 
-	Workers           int           // goroutines that read the store
-	Jobs              int           // jobs that may wait for them
-	BatchBytes        int           // bytes a loop gathers for one partition at most
-	PendingPerAddress int           // connections without a session, per remote address
-	DrainURL          string        // where clients go when this server drains; "" is the same place
-	DrainJitter       time.Duration // clients come back within it
+	Workers           int               // goroutines that read the store
+	Jobs              int               // jobs that may wait for them
+	BatchBytes        int               // bytes a loop gathers for one partition at most
+	PendingPerAddress int               // connections without a session, per client address
+	Proxy             proxyaddr.Mode    // how a balancer in front says who the client is
+	Trusted           proxyaddr.Trusted // the balancers' addresses; others are clients themselves
+	DrainURL          string            // where clients go when this server drains; "" is the same place
+	DrainJitter       time.Duration     // clients come back within it
 	Logger            *slog.Logger
 }
 
@@ -120,6 +123,7 @@ func (o *Options) Validate() error {
 	bad(o.Watches > 0 && o.HistoryRows > 0 && o.ChatRows > 0 && o.Requests > 0, "request limits must be positive")
 	bad(o.Requests <= math.MaxUint8, "requests must be at most 255, what a session counts up to")
 	bad(o.Workers > 0 && o.Jobs > 0 && o.BatchBytes > 0 && o.PendingPerAddress > 0, "workers, jobs, batch bytes and pending per address must be positive")
+	bad(o.Proxy == proxyaddr.None || len(o.Trusted) > 0, "no trusted balancers, and nobody else could say who a client is")
 	return errors.Join(errs...)
 }
 
@@ -137,6 +141,7 @@ type Gateway struct {
 	draining atomic.Bool
 	loops    [256]atomic.Pointer[engine.Loop] // entered by each loop at its first call
 
+	untold    sync.Once // a balancer that does not name clients was logged
 	pendingMu sync.Mutex
 	pending   map[netip.Addr]int // connections without a session
 }
@@ -184,13 +189,11 @@ func (g *Gateway) Open(c *engine.Conn) {
 	st := g.state(c.Loop())
 	s := &session{conn: c, st: st, frameAt: noFrame}
 	c.Data = s
-	if !g.enterPending(c.Remote().Addr()) {
-		g.Stats.RefusedAddress.Add(1)
+	if !g.arrive(s) {
 		s.state = closing
 		c.Close()
 		return
 	}
-	s.pending = true
 	c.SetDeadline(st.loop.NowMs() + g.opt.HandshakeTimeout.Milliseconds())
 }
 
@@ -250,29 +253,6 @@ func (g *Gateway) Turn(l *engine.Loop) {
 	}
 	clear(st.dirty)
 	st.dirty = st.dirty[:0]
-}
-
-func (g *Gateway) enterPending(a netip.Addr) bool {
-	g.pendingMu.Lock()
-	defer g.pendingMu.Unlock()
-	if g.pending[a] >= g.opt.PendingPerAddress {
-		return false
-	}
-	g.pending[a]++
-	return true
-}
-
-func (g *Gateway) leavePending(s *session) {
-	if !s.pending {
-		return
-	}
-	s.pending = false
-	a := s.conn.Remote().Addr()
-	g.pendingMu.Lock()
-	defer g.pendingMu.Unlock()
-	if g.pending[a]--; g.pending[a] <= 0 {
-		delete(g.pending, a)
-	}
 }
 
 // post runs f on the loop of a session with the session, if it is still there.

@@ -19,24 +19,25 @@ const (
 // handshake takes bytes until the upgrade request is whole, answers it, and
 // returns what follows it.
 func (g *Gateway) handshake(s *session, in []byte) (rest []byte) {
-	if s.early != nil {
-		s.early = append(s.early, in...)
-		in = s.early
+	in, ok := g.proxyHeader(s, s.gather(in))
+	if !ok {
+		return nil
 	}
 	n, out, hs, done, err := frame.Upgrade(in, frame.HandshakeLimits{}, func(r *frame.Request) frame.Decision {
 		return g.decide(s, r)
 	})
 	if !done && err == nil {
-		if s.early == nil {
-			s.early = slices.Clone(in)
-		}
+		s.keep(in)
 		return nil
 	}
 	p := s.conn.Pending()
 	*p = append(*p, out...)
-	s.early = nil
+	if s.opening != nil {
+		s.opening.in = nil
+	}
 	if err != nil {
 		g.Stats.RefusedHandshake.Add(1)
+		g.opt.Logger.Debug("handshake refused", "client", s.client(), "err", err)
 		s.state = closing
 		s.conn.Close()
 		return nil
@@ -54,6 +55,9 @@ func (g *Gateway) handshake(s *session, in []byte) (rest []byte) {
 
 // decide says whether a request becomes a session.
 func (g *Gateway) decide(s *session, r *frame.Request) frame.Decision {
+	if d, ok := g.forwarded(s, r); !ok {
+		return d
+	}
 	name, ok := strings.CutPrefix(r.Path, pathPrefix)
 	if !ok || !chat.ValidUserName(view.Bytes(name)) {
 		return frame.Decision{Status: 404, Reason: "not_found: connect to /ws/<user>"}

@@ -23,13 +23,13 @@ const (
 // of them have to fit: fields are ordered to leave no holes, and what most
 // sessions do not need is behind a pointer.
 type session struct {
-	conn   *engine.Conn
-	st     *loopState
-	user   chat.User   // set by the handshake
-	device chat.Device // set by hello; before, what the token is bound to
-	reader frame.Reader
-	early  []byte // bytes of an unfinished handshake
-	rare   *rare  // what few sessions have
+	conn    *engine.Conn
+	st      *loopState
+	user    chat.User   // set by the handshake
+	device  chat.Device // set by hello; before, what the token is bound to
+	reader  frame.Reader
+	opening *opening // until it is a session, where that needs more than its bytes
+	rare    *rare    // what few sessions have
 
 	// The chain.
 	cur          chat.Position // the client has been sent everything up to here

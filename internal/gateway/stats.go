@@ -11,6 +11,7 @@ type Stats struct {
 	Sessions         atomic.Int64  // welcomed and not gone
 	RefusedHandshake atomic.Uint64 // handshakes refused or too slow
 	RefusedAddress   atomic.Uint64 // connections over PendingPerAddress
+	RefusedProxy     atomic.Uint64 // connections of balancers that did not say whose they are
 	MessagesIn       atomic.Uint64 // WebSocket messages
 	Sends            atomic.Uint64 // sends taken
 	Accepted         atomic.Uint64 // sends acknowledged as durable

@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"internal/record":   {"chat"},
 	"internal/presence": {"chat"},
 	"internal/delivery": {"chat", "packet", "internal/view"},
-	"internal/gateway":  {"chat", "frame", "packet", "internal/record", "internal/view"},
+	"internal/gateway":  {"chat", "frame", "packet", "internal/proxyaddr", "internal/record", "internal/view"},
 	"internal/auth":     {"chat"},
 
 	"internal/echo":      {"engine", "frame"},
@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 	"internal/nearest":   {},
 	"internal/proxyaddr": {},
 	"internal/view":      {},
-	"internal/config":    {"internal/nearest"},
+	"internal/config":    {"internal/nearest", "internal/proxyaddr"},
 	"internal/doctor":    {"internal/config"},
 	"internal/admin":     {"chat"},
 	"internal/lint":      {},

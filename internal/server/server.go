@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/gateway"
 	"github.com/rookery-chat/rookery/internal/presence"
+	"github.com/rookery-chat/rookery/internal/proxyaddr"
 	"github.com/rookery-chat/rookery/pipeline/local"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage/pebble"
@@ -236,6 +238,8 @@ func (s *Server) gatewayOptions() gateway.Options {
 	o.HistoryRows, o.ChatRows, o.Requests, o.Workers = c.HistoryRows, c.HistoryRows, c.Requests, c.Readers
 	o.FutureLimit, o.RetryAge, o.MaxTTL = c.IDFuture, c.RetryAge, c.TTLMax
 	o.PendingPerAddress = c.UnauthenticatedPerAddress
+	o.Proxy = proxyaddr.Mode(slices.Index(proxyaddr.Names, s.cfg.ListenProxy))
+	o.Trusted, _ = proxyaddr.ParseTrusted(s.cfg.ListenTrusted) // the configuration was checked
 	o.DrainURL, o.DrainJitter = s.cfg.Drain.URL, s.cfg.Drain.Retry
 	o.Logger = s.logger
 	return o
