@@ -30,14 +30,15 @@ func (w *worker) build(ctx context.Context) error {
 			w.skipRest(err)
 			break
 		}
-		if err := w.record(ctx, raw, w.last+1); err != nil {
+		pos := w.next()
+		if err := w.record(ctx, raw, pos); err != nil {
 			return err
 		}
 		if w.cut {
 			break // the next cycle goes on with this record
 		}
-		w.rest, w.last = rest, w.last+1
-		w.left--
+		w.rest = rest
+		w.took(1, pos)
 	}
 	w.stageReceipts()
 	w.counts.Records += uint64(n)
@@ -48,10 +49,9 @@ func (w *worker) build(ctx context.Context) error {
 
 // skipRest skips what follows a record whose frame is broken.
 func (w *worker) skipRest(err error) {
-	w.deadLetter(w.last+1, fmt.Errorf("%w; %d records are skipped", err, w.left))
+	w.deadLetter(w.next(), fmt.Errorf("%w; %d records are skipped", err, w.left))
 	w.counts.DeadLetters += uint64(w.left - 1)
-	w.last += chat.Position(w.left)
-	w.left = 0
+	w.took(w.left, w.upTo)
 }
 
 var (

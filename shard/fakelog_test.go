@@ -211,6 +211,20 @@ func (l *memLog) Read(ctx context.Context, p int, after chat.Position, maxBytes 
 	}
 }
 
+func (l *memLog) MaxRecords() int { return 1 << 30 }
+
+func (l *memLog) Own(ctx context.Context, owner pipeline.Owner) error {
+	return owner.Gain(ctx, everyPartition(l))
+}
+
+func everyPartition(l Log) []int {
+	all := make([]int, l.Partitions())
+	for p := range all {
+		all[p] = p
+	}
+	return all
+}
+
 func (l *memLog) Release(p int, upTo chat.Position, durable bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -214,12 +214,9 @@ func (w *worker) knownReceipt(key, keyTo uint64) (r chat.Receipt, known bool) {
 	return r, ok && okTo
 }
 
-// receiptAgain links a receipt that changes nothing because an earlier run has
+// receiptAgain links a receipt that changes nothing because an earlier owner has
 // stored it at this very position.
 func (w *worker) receiptAgain(ctx context.Context, user uint64, pos chat.Position, now chat.Receipt) error {
-	if pos > w.replay {
-		return nil
-	}
 	err := w.try(ctx, "receipts", func() (err error) {
 		w.found, err = w.store.Receipts(ctx, now.User, pos-1, pos, "", 1, w.found[:0])
 		return err

@@ -47,8 +47,8 @@ type parcel struct {
 	seq   uint64
 }
 
-// maxAppendBytes bounds one append, where it is of several records: logs take
-// batches of a few MiB.
+// maxAppendBytes bounds one append, where it is of several records, besides
+// Log.MaxRecords: logs take batches of a few MiB.
 const maxAppendBytes = 1 << 20
 
 // maxParcelBytesKept bounds the memory that an empty parcel keeps.
@@ -62,15 +62,15 @@ func (p *parcel) reset() {
 }
 
 // fill moves what goes next from queued to sent, which is empty.
-func (t *target) fill() {
-	if len(t.queued.data) <= maxAppendBytes {
+func (t *target) fill(maxRecords int) {
+	if len(t.queued.data) <= maxAppendBytes && t.queued.count <= maxRecords {
 		t.sent, t.queued = t.queued, t.sent
 		return
 	}
 	rest, n := t.queued.data, 0
 	for {
 		_, next, err := record.NextFramed(rest)
-		if err != nil || n > 0 && len(t.queued.data)-len(next) > maxAppendBytes {
+		if err != nil || n == maxRecords || n > 0 && len(t.queued.data)-len(next) > maxAppendBytes {
 			break
 		}
 		rest = next
@@ -79,7 +79,7 @@ func (t *target) fill() {
 	bytes := len(t.queued.data) - len(rest)
 	t.sent.data = append(t.sent.data, t.queued.data[:bytes]...)
 	t.sent.count, t.sent.seq = n, t.queued.seq
-	t.queued.data = append(t.queued.data[:0], rest...)
+	t.queued.data = rest
 	t.queued.count -= n // its first cycle may be a later one: then marks wait a little longer
 }
 
@@ -171,7 +171,7 @@ func (o *outbox) drive(t *target, failed func(error, *backoff) error) error {
 		if t.queued.count == 0 {
 			return nil
 		}
-		t.fill()
+		t.fill(o.log.MaxRecords())
 		t.sending, t.err = true, nil
 	}
 	for {

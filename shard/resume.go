@@ -16,12 +16,12 @@ import (
 // operator can say what to do about it.
 var ErrGap = errors.New("shard: the log begins above what is stored")
 
-// resume returns the mark from which each partition goes on, after law 9.
-func resume(ctx context.Context, logger *slog.Logger, log Log, store Store) ([]storage.Mark, error) {
-	marks := make([]storage.Mark, log.Partitions())
-	var foreign []int // partitions that have to go on in a new epoch
+// resume returns the marks from which partitions go on, after law 9.
+func resume(ctx context.Context, logger *slog.Logger, log Log, store Store, partitions []int) ([]storage.Mark, error) {
+	marks := make([]storage.Mark, len(partitions))
+	var foreign []int // those that have to go on in a new epoch, as indexes of marks
 	var above uint16  // which is above this one
-	for p := range marks {
+	for i, p := range partitions {
 		mark, err := store.Mark(ctx, p)
 		if err != nil {
 			return nil, fmt.Errorf("shard: read the mark of partition %d: %w", p, err)
@@ -33,19 +33,19 @@ func resume(ctx context.Context, logger *slog.Logger, log Log, store Store) ([]s
 			logger.Error(why+": a new epoch starts", "partition", p,
 				"stored", mark.Position.String(), "log_end", log.End(p).String(),
 				"store_log", fmt.Sprintf("%x", mark.Log), "log", fmt.Sprintf("%x", log.Identity()))
-			foreign = append(foreign, p)
+			foreign = append(foreign, i)
 			above = max(above, mark.Position.Epoch(), log.End(p).Epoch())
 		} else if mark.Position > log.End(p) { // the start of an epoch that has no record yet
 			if err := log.RaiseEpoch(mark.Position.Epoch() - 1); err != nil {
 				return nil, fmt.Errorf("shard: raise the epoch: %w", err)
 			}
 		}
-		marks[p] = mark
+		marks[i] = mark
 	}
 	if len(foreign) == 0 {
 		return marks, nil
 	}
-	return marks, newEpoch(ctx, log, store, marks, foreign, above)
+	return marks, newEpoch(ctx, log, store, partitions, marks, foreign, above)
 }
 
 // fault says why the partition cannot go on in the log's epoch, "" if it can.
@@ -62,14 +62,14 @@ func fault(mark storage.Mark, log Log, p int) string {
 
 // newEpoch puts the log into an epoch above the given one, and the marks of the
 // foreign partitions at its start.
-func newEpoch(ctx context.Context, log Log, store Store, marks []storage.Mark, foreign []int, above uint16) error {
+func newEpoch(ctx context.Context, log Log, store Store, partitions []int, marks []storage.Mark, foreign []int, above uint16) error {
 	if err := log.RaiseEpoch(above); err != nil {
 		return fmt.Errorf("shard: start a new epoch: %w", err)
 	}
-	for _, p := range foreign {
-		marks[p].Log, marks[p].Position = log.Identity(), chat.NewPosition(above+1, 0)
-		if err := store.Apply(ctx, &storage.Batch{Partition: p, Mark: marks[p]}); err != nil {
-			return fmt.Errorf("shard: mark the new epoch of partition %d: %w", p, err)
+	for _, i := range foreign {
+		marks[i].Log, marks[i].Position = log.Identity(), chat.NewPosition(above+1, 0)
+		if err := store.Apply(ctx, &storage.Batch{Partition: partitions[i], Mark: marks[i]}); err != nil {
+			return fmt.Errorf("shard: mark the new epoch of partition %d: %w", partitions[i], err)
 		}
 	}
 	if err := store.Sync(ctx); err != nil {

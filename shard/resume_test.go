@@ -88,7 +88,7 @@ func TestResumeWithALogThatLostItsEnd(t *testing.T) {
 func TestResumeErrors(t *testing.T) {
 	s := newSim(t, 1, 1)
 	s.store.failing = 1
-	if _, err := resume(context.Background(), s.opt.Logger, s.log, s.store); !errors.Is(err, errAway) {
+	if _, err := resume(context.Background(), s.opt.Logger, s.log, s.store, []int{0}); !errors.Is(err, errAway) {
 		t.Errorf("error %v", err)
 	}
 	for _, owner := range []string{"123", "12345678", "123456781234567812345678"} {
@@ -105,8 +105,8 @@ func TestFollows(t *testing.T) {
 		count        int
 		ok           bool
 	}{
-		{0, 1, 1, true}, {5, 6, 1, true}, {5, 7, 1, false}, {5, 5, 1, false}, {5, 6, 0, false},
-		{5, at(1, 1), 1, true}, {5, at(1, 2), 1, false}, {at(2, 0), at(2, 1), 1, true}, {at(2, 9), at(1, 1), 1, false},
+		{0, 1, 1, true}, {5, 6, 1, true}, {5, 256, 1, true}, {5, 5, 1, false}, {5, 6, 0, false},
+		{5, at(1, 1), 1, true}, {at(2, 0), at(2, 1), 1, true}, {at(2, 9), at(1, 1), 1, false},
 	} {
 		err := follows(c.after, pipeline.Batch{First: c.first, Count: c.count})
 		if (err == nil) != c.ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -19,9 +20,11 @@ type Log interface {
 	Identity() [16]byte
 	Partitions() int
 	End(partition int) chat.Position
+	MaxRecords() int
 	Append(partition int, batch []byte, count int, done func(first chat.Position, err error)) error
 	Read(ctx context.Context, partition int, after chat.Position, maxBytes int) (pipeline.Batch, error)
 	Release(partition int, upTo chat.Position, durable bool)
+	Own(ctx context.Context, owner pipeline.Owner) error
 
 	// RaiseEpoch makes the epoch of what is appended from now on greater than
 	// above, durably before it returns.
@@ -98,66 +101,53 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Shards are the owners of a log's partitions. Its methods are safe for
-// concurrent use.
+// Shards are the owners of the partitions that are this process's. Its methods
+// are safe for concurrent use.
 type Shards struct {
 	// set once
 	opt     Options
 	log     Log
 	store   Store
+	deliver Deliverer
 	ring    *Ring
-	workers []*worker
+	disown  context.CancelFunc // gives up what is owned
+	syncing sync.WaitGroup     // syncLoop
 
-	stopReading context.CancelFunc // ends the reading of the log
-	kill        context.CancelFunc // ends everything else too
-	running     sync.WaitGroup     // readers and workers
-	syncing     sync.WaitGroup     // syncLoop
+	running []atomic.Pointer[running] // by partition; nil where another process owns it
+
+	// guarded by ownMu, which makes Gain, Lose and Stop one at a time
+	ownMu   sync.Mutex
+	stopped bool
 
 	// guarded by syncMu
 	syncMu sync.Mutex
-	synced []chat.Position // marks that a Sync has covered, by partition
 }
 
-// Start checks the store's mark of every partition against the log (law 9) and
-// starts their workers. ctx bounds the start only. A store that is of another
-// log, or ahead of it, makes it start a new epoch, loudly; a log that begins
-// above what is stored is an error.
+// Start makes the process an owner: of all partitions where the log is its own,
+// and else of those that the log gives it from now on (Gain). ctx bounds the
+// start only.
 func Start(ctx context.Context, o Options, log Log, store Store, deliver Deliverer) (*Shards, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	o.setDefaults()
-	marks, err := resume(ctx, o.Logger, log, store)
-	if err != nil {
-		return nil, err
-	}
 	s := &Shards{
-		opt: o, log: log, store: store, ring: NewRing(log.Partitions(), log.Identity()),
-		synced: make([]chat.Position, len(marks)),
+		opt: o, log: log, store: store, deliver: deliver, ring: NewRing(log.Partitions(), log.Identity()),
+		running: make([]atomic.Pointer[running], log.Partitions()),
 	}
-	for p, mark := range marks {
-		w, err := newWorker(&s.opt, p, mark, s.ring, log, store, deliver)
-		if err != nil {
-			return nil, err
-		}
-		s.workers = append(s.workers, w)
-	}
-	if err := s.sync(ctx); err != nil { // the log may delete what was stored before
+	owning, disown := context.WithCancel(context.Background())
+	s.disown = disown
+	unbind := context.AfterFunc(ctx, disown)
+	if err := log.Own(owning, s); err != nil {
+		disown()
 		return nil, err
 	}
-	s.run()
-	return s, nil
-}
-
-func (s *Shards) run() {
-	life, kill := context.WithCancel(context.Background())
-	reading, stopReading := context.WithCancel(life)
-	s.kill, s.stopReading = kill, stopReading
-	for _, w := range s.workers {
-		s.running.Go(func() { w.read(reading) })
-		s.running.Go(func() { w.run(life) })
+	if !unbind() {
+		s.Lose(s.owned())
+		return nil, ctx.Err()
 	}
-	s.syncing.Go(func() { s.syncLoop(reading) })
+	s.syncing.Go(func() { s.syncLoop(owning) })
+	return s, nil
 }
 
 // Ring says who owns whom.
@@ -170,24 +160,28 @@ func (s *Shards) Partition(user []byte) int { return s.ring.Partition(user) }
 func (s *Shards) Node(user chat.User, device chat.Device) chat.Node { return s.ring.Node(user, device) }
 
 // Applied returns the position up to which a partition is stored: nothing above
-// it may be shown (law 5).
+// it may be shown (law 5). Of a partition that another process owns it is 0.
 func (s *Shards) Applied(partition int) chat.Position {
-	return chat.Position(s.workers[partition].applied.Load())
+	if r := s.running[partition].Load(); r != nil {
+		return chat.Position(r.w.applied.Load())
+	}
+	return 0
 }
 
 // Stop reads no more, waits until the derived records under way are durable,
-// syncs the store and releases the log. When ctx ends first, what is left is
-// done again at the next start; the error says so.
+// syncs the store, releases the log and gives the partitions up. When ctx ends
+// first, what is left is done again by the next owner; the error says so.
 func (s *Shards) Stop(ctx context.Context) error {
-	s.stopReading()
-	defer s.kill()
-	defer context.AfterFunc(ctx, s.kill)()
-	s.running.Wait()
-	s.syncing.Wait()
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("shard: stopped before everything was marked: %w", err)
+	s.ownMu.Lock()
+	s.stopped = true
+	s.ownMu.Unlock()
+	err := s.finish(ctx, s.owned())
+	if err == nil {
+		err = s.sync(ctx)
 	}
-	return s.sync(ctx)
+	s.disown()
+	s.syncing.Wait()
+	return err
 }
 
 func (s *Shards) syncLoop(ctx context.Context) {
@@ -209,24 +203,25 @@ func (s *Shards) syncLoop(ctx context.Context) {
 func (s *Shards) sync(ctx context.Context) error {
 	s.syncMu.Lock()
 	defer s.syncMu.Unlock()
-	marks := make([]chat.Position, len(s.workers))
-	news := false
-	for p, w := range s.workers {
-		marks[p] = chat.Position(w.marked.Load())
-		news = news || marks[p] != s.synced[p]
+	var news []*running
+	var marks []chat.Position
+	for p := range s.running {
+		if r := s.running[p].Load(); r != nil {
+			if mark := chat.Position(r.w.marked.Load()); mark != r.synced {
+				news, marks = append(news, r), append(marks, mark)
+			}
+		}
 	}
-	if !news {
+	if len(news) == 0 {
 		return nil
 	}
 	if err := s.store.Sync(ctx); err != nil {
 		return fmt.Errorf("shard: sync the store: %w", err)
 	}
 	failpoint.Hit("shard/synced")
-	for p, mark := range marks {
-		if mark != s.synced[p] {
-			s.synced[p] = mark
-			s.log.Release(p, mark, true)
-		}
+	for i, r := range news {
+		r.synced = marks[i]
+		s.log.Release(r.w.p, marks[i], true)
 	}
 	return nil
 }

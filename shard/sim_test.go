@@ -56,7 +56,7 @@ func (s *sim) step(name string) {
 
 // start makes the workers from what the store says.
 func (s *sim) start() {
-	marks, err := resume(context.Background(), s.opt.Logger, s.log, s.store)
+	marks, err := resume(context.Background(), s.opt.Logger, s.log, s.store, everyPartition(s.log))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func (s *sim) again(batch int) (*memStore, *sink) {
 			fresh.log.put(p, r.raw)
 		}
 	}
-	marks, _ := resume(context.Background(), fresh.opt.Logger, fresh.log, fresh.store)
+	marks, _ := resume(context.Background(), fresh.opt.Logger, fresh.log, fresh.store, everyPartition(fresh.log))
 	for p, m := range marks {
 		w, err := newWorker(&fresh.opt, p, m, fresh.ring, to, fresh.store, fresh)
 		s.must(err)

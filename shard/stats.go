@@ -9,10 +9,12 @@ import (
 // PartitionStats is what the owner of one partition has done since it started.
 // A hot shard shows in Lag and in its share of Records and ApplyTime.
 type PartitionStats struct {
+	Partition int
+
 	Applied chat.Position // stored and shown
 	Marked  chat.Position // what the store's mark says
 	End     chat.Position // of the log
-	Lag     uint64        // records in the log that are not applied
+	Lag     uint64        // positions of the log that are not applied
 	Halted  bool          // stopped for good; the log says why
 
 	Records   uint64 // read from the log
@@ -37,11 +39,13 @@ type PartitionStats struct {
 	ReadErrors    uint64 // reads of the log that were tried again
 }
 
-// Stats returns the statistics of every partition.
+// Stats returns the statistics of the partitions that are owned here.
 func (s *Shards) Stats() []PartitionStats {
-	all := make([]PartitionStats, len(s.workers))
-	for p, w := range s.workers {
-		all[p] = w.snapshot(s.log.End(p))
+	var all []PartitionStats
+	for p := range s.running {
+		if r := s.running[p].Load(); r != nil {
+			all = append(all, r.w.snapshot(s.log.End(p)))
+		}
 	}
 	return all
 }
@@ -50,6 +54,7 @@ func (w *worker) snapshot(end chat.Position) PartitionStats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	st := w.stats
+	st.Partition = w.p
 	st.Applied = chat.Position(w.applied.Load())
 	st.Marked = chat.Position(w.marked.Load())
 	st.End = end

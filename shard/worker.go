@@ -26,9 +26,9 @@ type worker struct {
 	deliver Deliverer
 	ring    *Ring
 	logger  *slog.Logger
-	replay  chat.Position // records up to here may have been stored by an earlier run
+
 	batches chan pipeline.Batch
-	taken   chan struct{} // the reader may read on
+	readOn  chan struct{} // the reader may read on
 
 	// shared
 	applied atomic.Uint64 // chat.Position
@@ -58,8 +58,11 @@ type worker struct {
 	last     chat.Position // of the newest record built
 
 	// the read batch: what is left of it
-	rest []byte
-	left int
+	rest  []byte
+	left  int
+	taken int // records taken off it
+	jumps []pipeline.Jump
+	upTo  chat.Position // where it ends
 
 	// the cycle being built; views into the read batch are valid until it ends
 	cur      *cycle
@@ -82,8 +85,8 @@ type worker struct {
 func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store Store, deliver Deliverer) (*worker, error) {
 	w := &worker{
 		opt: o, p: p, log: log, store: store, deliver: deliver, ring: ring,
-		logger: o.Logger.With("partition", p), replay: log.End(p),
-		batches: make(chan pipeline.Batch), taken: make(chan struct{}, 1),
+		logger:  o.Logger.With("partition", p),
+		batches: make(chan pipeline.Batch), readOn: make(chan struct{}, 1),
 		readUpTo: mark.Position,
 		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
 		copies: make([]chat.Position, ring.Partitions()),
@@ -132,7 +135,7 @@ func (w *worker) read(ctx context.Context) {
 		if !w.hand(ctx, b) {
 			return
 		}
-		w.readUpTo = b.First + chat.Position(b.Count-1)
+		w.readUpTo = b.Last()
 	}
 }
 
@@ -144,23 +147,23 @@ func (w *worker) hand(ctx context.Context, b pipeline.Batch) bool {
 		return false
 	}
 	select {
-	case <-w.taken:
+	case <-w.readOn:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// follows checks that a batch goes on where the last one ended, in its epoch or
-// at the start of a later one.
+// follows checks that a batch is after the last one. That nothing is missing
+// between the two is the log's to know.
 func follows(after chat.Position, b pipeline.Batch) error {
 	if b.Count < 1 {
 		return fmt.Errorf("shard: a batch of %d records", b.Count)
 	}
-	if b.First == after+1 || b.First.Epoch() > after.Epoch() && b.First.Offset() == 1 {
-		return nil
+	if b.First <= after {
+		return fmt.Errorf("shard: the log goes back to %v after %v", b.First, after)
 	}
-	return fmt.Errorf("%w: it goes on at %v after %v", ErrGap, b.First, after)
+	return nil
 }
 
 // halt tells that the partition stops for good.
@@ -197,7 +200,7 @@ func (w *worker) work(ctx context.Context) error {
 				return err
 			}
 			if w.left == 0 {
-				w.taken <- struct{}{}
+				w.readOn <- struct{}{}
 			}
 			continue
 		}
@@ -249,8 +252,27 @@ func (w *worker) shrink() {
 
 // begin takes a read batch.
 func (w *worker) begin(b pipeline.Batch) {
-	w.rest, w.left, w.last = b.Records, b.Count, b.First-1
+	w.rest, w.left, w.taken, w.jumps = b.Records, b.Count, 0, b.Jumps
+	w.last, w.upTo = b.First-1, b.Last()
 	w.counts.Bytes += uint64(len(b.Records))
+}
+
+// next is the position of the next record of the read batch.
+func (w *worker) next() chat.Position {
+	if len(w.jumps) > 0 && w.jumps[0].At == w.taken {
+		return w.jumps[0].To
+	}
+	return w.last + 1
+}
+
+// took says that n records of the read batch are done with, up to a position.
+func (w *worker) took(n int, upTo chat.Position) {
+	w.taken += n
+	w.left -= n
+	w.last = upTo
+	for len(w.jumps) > 0 && w.jumps[0].At < w.taken {
+		w.jumps = w.jumps[1:]
+	}
 }
 
 // cycle builds as much of the read batch as a cycle takes, and stores it.
@@ -263,6 +285,7 @@ func (w *worker) cycle(ctx context.Context) error {
 	}
 	failpoint.Hit("shard/built")
 	w.closeCycle()
+	w.batch.Applied = w.last
 	if err := w.apply(ctx); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func all() []Metrics {
 		Gateway(&g),
 		Delivery(&delivery.Stats{}),
 		Shards(func() []shard.PartitionStats {
-			return []shard.PartitionStats{{Lag: 3}, {Lag: 4, Halted: true}}
+			return []shard.PartitionStats{{Lag: 3}, {Partition: 1, Lag: 4, Halted: true}}
 		}),
 		Log(func() local.Stats {
 			s := local.Stats{SyncTime: 3 * time.Second, PartitionHeld: []int64{6}}

@@ -123,7 +123,7 @@ func Shards(snapshot func() []shard.PartitionStats) Metrics {
 	per := func(kind kind, name, help string, f func(p) float64) row[[]p] {
 		return by(kind, name, "partition", help, func(all []p, emit func(string, float64)) {
 			for i := range all {
-				emit(strconv.Itoa(i), f(all[i]))
+				emit(strconv.Itoa(all[i].Partition), f(all[i]))
 			}
 		})
 	}

@@ -15,9 +15,9 @@ func (s *Server) observe() {
 		admin.Log(s.log.Stats), admin.Shards(s.shards.Stats), admin.Store(s.store.Stats),
 	)
 	s.admin.Check("owners", func(context.Context) error {
-		for p, st := range s.shards.Stats() {
+		for _, st := range s.shards.Stats() {
 			if st.Halted {
-				return fmt.Errorf("partition %d has stopped; the log says why", p)
+				return fmt.Errorf("partition %d has stopped; the log says why", st.Partition)
 			}
 		}
 		return nil

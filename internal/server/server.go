@@ -207,8 +207,8 @@ func (s *Server) awaitApplied(ctx context.Context, ends []chat.Position) error {
 	defer tick.Stop()
 	for {
 		behind := false
-		for p, st := range s.shards.Stats() {
-			behind = behind || st.Applied < ends[p] && !st.Halted
+		for _, st := range s.shards.Stats() {
+			behind = behind || st.Applied < ends[st.Partition] && !st.Halted
 		}
 		if !behind {
 			return nil

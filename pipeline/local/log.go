@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -199,6 +200,9 @@ func (l *Log) Identity() [16]byte { return l.identity }
 // Partitions implements pipeline.Log.
 func (l *Log) Partitions() int { return len(l.partitions) }
 
+// MaxRecords implements pipeline.Log: a batch is bounded by its bytes alone.
+func (l *Log) MaxRecords() int { return math.MaxInt }
+
 // End implements pipeline.Log. It is known as soon as Open returns.
 func (l *Log) End(partition int) chat.Position {
 	return chat.Position(l.partitions[partition].end.Load())
@@ -302,6 +306,16 @@ func (l *Log) Release(partition int, upTo chat.Position, durable bool) {
 	if durable {
 		l.retention.release(partition, upTo)
 	}
+}
+
+// Own implements pipeline.Log: all partitions are this process's, as it has the
+// folder locked.
+func (l *Log) Own(ctx context.Context, owner pipeline.Owner) error {
+	all := make([]int, len(l.partitions))
+	for p := range all {
+		all[p] = p
+	}
+	return owner.Gain(ctx, all)
 }
 
 // Close implements pipeline.Log. When the disk is full, and a new segment would
