@@ -43,6 +43,7 @@ func commands() []command {
 		{"history", "print older messages of a chat", cmdHistory},
 		{"chats", "list a user's chats", cmdChats},
 		{"config", "show, check and explain the configuration", cmdConfig},
+		{"admin", "prepare and look after a deployment", cmdAdmin},
 		{"doctor", "look at this machine and say what to do", cmdDoctor},
 		{"echo", "serve the same engine with nothing above it", cmdEcho},
 		{"bench", "measure", cmdBench},

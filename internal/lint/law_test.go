@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/gateway":  {"chat", "frame", "packet", "internal/proxyaddr", "internal/record", "internal/view"},
 	"internal/auth":     {"chat"},
 
+	"internal/certs":     {},
 	"internal/echo":      {"engine", "frame"},
 	"internal/failpoint": {},
 	"internal/nearest":   {},

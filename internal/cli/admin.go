@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/rookery-chat/rookery/internal/nearest"
+)
+
+// adminCommands are the verbs of admin.
+func adminCommands() map[string]command {
+	return map[string]command{
+		"certs": {"certs", "make certificates with which processes know each other", adminCerts},
+	}
+}
+
+func cmdAdmin(ctx context.Context, env *Env, args []string) int {
+	commands := adminCommands()
+	if len(args) == 0 {
+		adminHelp(env.Stderr)
+		return ExitUsage
+	}
+	verb, rest := args[0], args[1:]
+	if c, ok := commands[verb]; ok {
+		return c.run(ctx, env, rest)
+	}
+	if verb == "-h" || verb == "--help" || verb == "help" {
+		adminHelp(env.Stdout)
+		return ExitOK
+	}
+	env.Errorf("admin: unknown command %q%s", verb, nearest.Hint(verb, slices.Collect(maps.Keys(commands))))
+	return ExitUsage
+}
+
+func adminHelp(w io.Writer) {
+	fmt.Fprint(w, "Usage: rookery admin COMMAND [flags]\n\nCommands:\n")
+	commands := adminCommands()
+	for _, name := range slices.Sorted(maps.Keys(commands)) {
+		fmt.Fprintf(w, "  %-12s %s\n", name, commands[name].summary)
+	}
+	fmt.Fprint(w, "\n'rookery admin COMMAND --help' lists a command's flags.\n")
+}
