@@ -138,7 +138,7 @@ func (s *Server) routes() http.Handler {
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, `Rookery, for its operators
 /healthz         200 while the process answers
-/readyz          200 when clients may be sent here; else 503 and why
+/readyz          200 when clients may be sent here; else 503 (?unready=404: 404) and why
 /metrics         Prometheus
 /debug/loglevel  GET, or PUT debug, info, warn or error
 /debug/pprof/    profiles
@@ -183,11 +183,18 @@ func (s *Server) ready() bool {
 	return true
 }
 
+// readyz answers 200 or, with what is missing, 503. A balancer that tells
+// "nobody new, but who is connected stays" from "dead" by a 404, as HAProxy
+// does, asks for that with ?unready=404.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	unready := http.StatusServiceUnavailable
+	if r.URL.Query().Get("unready") == "404" {
+		unready = http.StatusNotFound
+	}
 	status, body := http.StatusOK, strings.Builder{}
 	for _, c := range s.conditions(r.Context()) {
 		if c.err != nil {
-			status = http.StatusServiceUnavailable
+			status = unready
 			fmt.Fprintf(&body, "%s: %s\n", c.name, c.err)
 			continue
 		}

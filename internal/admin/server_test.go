@@ -74,6 +74,9 @@ func TestReadiness(t *testing.T) {
 				t.Errorf("%s: no %q in\n%s", step, w, text)
 			}
 		}
+		if got, _ := request(t, "GET", url+"/readyz?unready=404", ""); (got == 200) != (status == 200) || got != 200 && got != 404 {
+			t.Errorf("%s: %d for a balancer that asked for 404", step, got)
+		}
 		if s.ready() != (status == 200) {
 			t.Errorf("%s: the metric says %v", step, s.ready())
 		}
