@@ -7,7 +7,8 @@
 #        services.sh status [SERVER...]   # exit 0 when these run and answer
 #        services.sh stop [SERVER...]     # all that run; their data stays for the next start
 #        services.sh kill [SERVER...]     # the same by SIGKILL: a crash
-#        services.sh clean                # stop all, and remove their data
+#        services.sh pause|resume SERVER...
+#        services.sh clean                # kill all, and remove their data
 #
 # SERVER is kafka (one broker), kafka3 (three: kafka-1, kafka-2, kafka-3, which
 # are servers too), cassandra, redis, or haproxy. Ports are whatever is free;
@@ -155,7 +156,7 @@ watch_owner() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-install | start | status | stop | kill | clean) ;;
+install | start | status | stop | kill | pause | resume | clean) ;;
 *) sed -n '2,/^set /p' "$0" | sed '$d; s/^# \?//'; exit 2 ;;
 esac
 [[ $run = /* ]] || fail "SERVICES_RUN has to be absolute: $run"
@@ -179,6 +180,8 @@ stop | kill)
 	which=$([ $# -gt 0 ] && names "$@" || recorded)
 	halt "$([ "$command" = stop ] && echo TERM || echo KILL)" $which
 	;;
+pause) for name in $(names "$@"); do signal "$name" STOP || fail "$name does not run"; done ;;
+resume) for name in $(names "$@"); do signal "$name" CONT || fail "$name does not run"; done ;;
 clean)
 	halt KILL $(recorded)
 	rm -rf "$run"

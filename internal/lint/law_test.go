@@ -32,11 +32,17 @@ var allowed = map[string][]string{
 	"internal/gateway":  {"chat", "frame", "packet", "internal/proxyaddr", "internal/record", "internal/view"},
 	"internal/auth":     {"chat"},
 
+	"internal/push":         {"chat", "storage"},
+	"internal/push/fcm":     {"internal/push"},
+	"internal/push/apns":    {"internal/push"},
+	"internal/push/webhook": {"internal/push"},
+
 	"internal/certs":     {},
 	"internal/echo":      {"engine", "frame"},
 	"internal/failpoint": {},
 	"internal/nearest":   {},
 	"internal/proxyaddr": {},
+	"internal/services":  {},
 	"internal/view":      {},
 	"internal/config":    {"internal/nearest", "internal/proxyaddr"},
 	"internal/doctor":    {"internal/config"},
@@ -48,6 +54,9 @@ var allowed = map[string][]string{
 
 // everything may be imported by these: they join the parts.
 var joiners = map[string]bool{"internal/server": true, "internal/cli": true, "cmd/rookery": true}
+
+// forTests may be imported by every test.
+var forTests = map[string]bool{"internal/services": true}
 
 // exception is an import beyond the table, with its reason.
 type exception struct{ from, to, reason string }
@@ -93,6 +102,9 @@ var drivers = map[string][]string{
 	"github.com/vmihailenco/msgpack":        {"packet"},
 	"github.com/golang-jwt/jwt":             {"internal/auth"},
 	"github.com/goccy/go-yaml":              {"internal/config"},
+	"github.com/sideshow/apns2":             {"internal/push/apns"},
+	"google.golang.org/api":                 {"internal/push/fcm"},
+	"golang.org/x/oauth2":                   {"internal/push/fcm"},
 	"github.com/pires/go-proxyproto":        {"internal/proxyaddr"},
 	"github.com/KimMachineGun/automemlimit": {"internal/cli", "internal/doctor"},
 }

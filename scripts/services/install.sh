@@ -47,5 +47,5 @@ need_installed() {
 	kafka | cassandra) [ -d "$cache/$1/libs" ] && command -v java >/dev/null ;;
 	redis) command -v redis-server >/dev/null ;;
 	haproxy) PATH=$PATH:/usr/sbin command -v haproxy >/dev/null ;;
-	esac || fail "$1 is not installed; run scripts/services.sh install"
+	esac || fail "$1 is not installed: run make services"
 }
