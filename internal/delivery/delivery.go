@@ -5,6 +5,7 @@
 package delivery
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -17,6 +18,7 @@ import (
 type Stats struct {
 	Posted  atomic.Uint64 // packets given to sessions here
 	Nowhere atomic.Uint64 // entries of users with no session here
+	Absent  atomic.Uint64 // hints taken for users with no session here
 }
 
 // Delivery is safe for concurrent use: each partition's owner has a batch of
@@ -28,6 +30,9 @@ type Delivery struct {
 	loopOf   func(presence.Ref) int
 	post     func(loop int, m *Mail)
 	batches  []batch
+
+	takers sync.Pool // of *batch, for Take
+	gate   gate      // bounds what Take has posted
 }
 
 // batch is one owner's work space.
@@ -43,6 +48,8 @@ func New(partitions, loops int, p *presence.Memory, loopOf func(presence.Ref) in
 	for i := range d.batches {
 		d.batches[i].mails = make([]*Mail, loops)
 	}
+	d.takers.New = func() any { return &batch{mails: make([]*Mail, loops)} }
+	d.gate.init(takenBytes)
 	return d
 }
 
@@ -56,6 +63,11 @@ func (d *Delivery) Deliver(partition int, entries []chat.Entry, outcomes []chat.
 	for i := range outcomes {
 		d.outcome(b, &outcomes[i])
 	}
+	d.send(b)
+}
+
+// send posts the mails of a batch.
+func (d *Delivery) send(b *batch) {
 	for loop, m := range b.mails {
 		if m != nil {
 			b.mails[loop] = nil
@@ -65,34 +77,32 @@ func (d *Delivery) Deliver(partition int, entries []chat.Entry, outcomes []chat.
 }
 
 func (d *Delivery) entry(b *batch, e *chat.Entry) {
-	b.refs = d.presence.Lookup(view.Bytes(e.User), b.refs[:0])
-	if len(b.refs) == 0 {
+	if !d.spread(b, view.Bytes(e.User), func(m *Mail) Item { return encodeEntry(m, e) }) {
 		d.Stats.Nowhere.Add(1)
-		return
 	}
+}
+
+func (d *Delivery) outcome(b *batch, o *chat.Outcome) {
+	d.spread(b, view.Bytes(o.User), func(m *Mail) Item { return encodeOutcome(m, o) })
+}
+
+// spread gives an item to each session that the user has here, and reports
+// whether there is one. encode writes the packet into a loop's mail, once for
+// all sessions of the loop.
+func (d *Delivery) spread(b *batch, user []byte, encode func(m *Mail) Item) bool {
+	b.refs = d.presence.Lookup(user, b.refs[:0])
 	d.Stats.Posted.Add(uint64(len(b.refs)))
 	done := -1 // the loop whose mail holds the newest encoding
 	var item Item
 	for _, ref := range b.refs {
 		m, loop := d.mail(b, ref)
 		if loop != done {
-			item, done = encodeEntry(m, e), loop
+			item, done = encode(m), loop
 		}
 		item.Ref = ref
 		m.Items = append(m.Items, item)
 	}
-}
-
-func (d *Delivery) outcome(b *batch, o *chat.Outcome) {
-	b.refs = d.presence.Lookup(view.Bytes(o.User), b.refs[:0])
-	for _, ref := range b.refs {
-		m, _ := d.mail(b, ref)
-		p := packet.Outcome{ID: o.ID, To: o.To.Name(), Code: o.Code, Place: o.Place}
-		item := Item{Ref: ref, Node: o.ID.Node()}
-		item.user = m.put(func(dst []byte) []byte { return append(dst, o.User...) })
-		item.full = m.put(p.AppendTo)
-		m.Items = append(m.Items, item)
-	}
+	return len(b.refs) > 0
 }
 
 func (d *Delivery) mail(b *batch, ref presence.Ref) (*Mail, int) {
@@ -103,12 +113,19 @@ func (d *Delivery) mail(b *batch, ref presence.Ref) (*Mail, int) {
 	return b.mails[loop], loop
 }
 
+func encodeOutcome(m *Mail, o *chat.Outcome) Item {
+	item := Item{Node: o.ID.Node()}
+	m.buf, item.user = put(m.buf, view.Bytes(o.User))
+	from := uint32(len(m.buf))
+	m.buf = AppendOutcome(m.buf, o)
+	item.full = span{from, uint32(len(m.buf))}
+	return item
+}
+
 func encodeEntry(m *Mail, e *chat.Entry) Item {
 	item := Item{Kind: e.Kind, Pos: e.Pos, Prev: e.Prev, Node: e.Message.ID.Node()}
+	m.buf, item.user = put(m.buf, view.Bytes(e.User))
 	from := uint32(len(m.buf))
-	m.buf = append(m.buf, e.User...)
-	item.user = span{from, uint32(len(m.buf))}
-	from = uint32(len(m.buf))
 	m.buf = AppendEntry(m.buf, e, false)
 	item.full = span{from, uint32(len(m.buf))}
 	if e.Kind == chat.EntryCopy {
@@ -116,6 +133,12 @@ func encodeEntry(m *Mail, e *chat.Entry) Item {
 		item.bare = span{item.full.to, uint32(len(m.buf))}
 	}
 	return item
+}
+
+// AppendOutcome appends the packet of an outcome.
+func AppendOutcome(dst []byte, o *chat.Outcome) []byte {
+	p := packet.Outcome{ID: o.ID, To: o.To.Name(), Code: o.Code, Place: o.Place}
+	return p.AppendTo(dst)
 }
 
 // AppendEntry appends the packet of an entry with position and gap zero. bare

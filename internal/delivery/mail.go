@@ -13,6 +13,8 @@ import (
 type Mail struct {
 	Items []Item
 	buf   []byte
+	gate  *gate // which it left bytes at, or nil
+	held  int
 }
 
 // Item is one packet for one session. Its byte ranges lie in the mail.
@@ -46,6 +48,10 @@ func newMail() *Mail { return mails.Get().(*Mail) }
 
 // Free gives the mail back. Nothing of it may be used afterwards.
 func (m *Mail) Free() {
+	if m.gate != nil {
+		m.gate.leave(m.held)
+		m.gate = nil
+	}
 	if cap(m.buf) > mailBytesKept {
 		return
 	}
@@ -53,9 +59,12 @@ func (m *Mail) Free() {
 	mails.Put(m)
 }
 
-// put appends bytes made by encode and returns where they lie.
-func (m *Mail) put(encode func(dst []byte) []byte) span {
-	from := uint32(len(m.buf))
-	m.buf = encode(m.buf)
-	return span{from, uint32(len(m.buf))}
+// put appends bytes and returns where they lie.
+func put(buf, b []byte) ([]byte, span) {
+	from := uint32(len(buf))
+	buf = append(buf, b...)
+	return buf, span{from, uint32(len(buf))}
 }
+
+// of returns the bytes of a span.
+func (s span) of(buf []byte) []byte { return buf[s.from:s.to] }
