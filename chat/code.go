@@ -47,6 +47,7 @@ const (
 	CodeNotHello     Code = 106 // the first packet has to be hello
 	CodeBadVersion   Code = 107 // the protocol version is not spoken here
 	CodeAlreadyHello Code = 108 // hello comes once
+	CodeBadPush      Code = 109 // no such push provider here, or no token of it
 
 	CodeUnauthorized   Code = 200 // no token, or one that does not hold
 	CodeExpired        Code = 201 // the token expired
@@ -90,6 +91,7 @@ var codeFacts = map[Code]codeFact{
 	CodeNotHello:       {"not_hello", ActionStop},
 	CodeBadVersion:     {"bad_version", ActionStop},
 	CodeAlreadyHello:   {"already_hello", ActionStop},
+	CodeBadPush:        {"bad_push", ActionStop},
 	CodeUnauthorized:   {"unauthorized", ActionLogin},
 	CodeExpired:        {"expired", ActionLogin},
 	CodeReplaced:       {"replaced", ActionStop},
