@@ -25,6 +25,7 @@ import (
 // instantLog says at once that a batch is durable.
 type instantLog struct{ next chat.Position }
 
+func (l *instantLog) MaxRecords() int       { return 1 << 20 }
 func (l *instantLog) End(int) chat.Position { return l.next }
 
 func (l *instantLog) TryAppend(_ int, _ []byte, count int, done func(chat.Position, error)) error {
@@ -39,7 +40,9 @@ type oneOwner struct{}
 
 func (oneOwner) Partition([]byte) int                  { return 0 }
 func (oneOwner) Node(chat.User, chat.Device) chat.Node { return chat.Node{1, 2, 3, 4, 5, 6} }
-func (oneOwner) Applied(int) chat.Position             { return 0 }
+func (oneOwner) Applied(context.Context, int) (chat.Position, error) {
+	return 0, nil
+}
 
 // emptyStore has nothing; what these tests do not call panics.
 type emptyStore struct{ storage.Store }

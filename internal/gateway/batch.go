@@ -60,7 +60,7 @@ func (st *loopState) softBatch(part int) *batch {
 		b.part = part
 		st.batches[part] = b
 	}
-	if len(b.buf) > 2*st.g.opt.BatchBytes {
+	if len(b.buf) > 2*st.g.opt.BatchBytes || b.count >= st.g.maxRecords {
 		return nil
 	}
 	return b
@@ -99,7 +99,7 @@ func (b *batch) mark(s *session) {
 
 // flushOver hands a batch over before the turn's end when it is large.
 func (st *loopState) flushOver(b *batch) {
-	if len(b.buf) >= st.g.opt.BatchBytes {
+	if len(b.buf) >= st.g.opt.BatchBytes || b.count >= st.g.maxRecords {
 		st.flush(b)
 	}
 }

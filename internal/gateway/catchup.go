@@ -96,10 +96,12 @@ func (g *Gateway) readPage(p *page) {
 // readInbox reads the entries after p.after, which it moves on to where a sweep
 // has passed it: looked at after the inbox, so that no sweep goes unseen (law 15).
 func (g *Gateway) readInbox(ctx context.Context, p *page) error {
-	p.applied = g.owners.Applied(p.part)
+	var err error
+	if p.applied, err = g.owners.Applied(ctx, p.part); err != nil {
+		return err
+	}
 	for {
 		p.applied = max(p.applied, p.after)
-		var err error
 		p.entries, p.last, err = g.store.Inbox(ctx, p.user, p.after, p.applied, p.limit, chat.MillisNow(), p.entries[:0])
 		if err != nil {
 			return err

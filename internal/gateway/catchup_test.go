@@ -22,7 +22,7 @@ type storedUpTo struct {
 	applied chat.Position
 }
 
-func (o storedUpTo) Applied(int) chat.Position { return o.applied }
+func (o storedUpTo) Applied(context.Context, int) (chat.Position, error) { return o.applied, nil }
 
 // resumed is a session that has its welcome.
 type resumed struct {
@@ -146,11 +146,11 @@ type advancing struct {
 	applied chat.Position
 }
 
-func (o *advancing) Applied(int) chat.Position {
+func (o *advancing) Applied(context.Context, int) (chat.Position, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.applied++
-	return o.applied
+	return o.applied, nil
 }
 
 // However many receipts changed, they are read by bounded pages of one range,

@@ -8,6 +8,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math"
@@ -27,6 +28,7 @@ import (
 // Log is where sends go; see pipeline.Log.
 type Log interface {
 	End(partition int) chat.Position
+	MaxRecords() int
 	TryAppend(partition int, batch []byte, count int, done func(first chat.Position, err error)) error
 }
 
@@ -34,7 +36,10 @@ type Log interface {
 type Owners interface {
 	Partition(user []byte) int
 	Node(user chat.User, device chat.Device) chat.Node
-	Applied(partition int) chat.Position
+
+	// Applied is asked afresh for each page: every entry whose hint went out
+	// before the call has to be at or below the answer (law 6).
+	Applied(ctx context.Context, partition int) (chat.Position, error)
 }
 
 // Identity is what a token says.
@@ -137,9 +142,11 @@ type Gateway struct {
 	store    storage.Store
 	owners   Owners
 	presence *presence.Memory
-	jobs     *workers
-	draining atomic.Bool
-	loops    [256]atomic.Pointer[engine.Loop] // entered by each loop at its first call
+
+	maxRecords int // of one append
+	jobs       *workers
+	draining   atomic.Bool
+	loops      [256]atomic.Pointer[engine.Loop] // entered by each loop at its first call
 
 	untold    sync.Once // a balancer that does not name clients was logged
 	pendingMu sync.Mutex
@@ -152,7 +159,7 @@ func New(opt Options, log Log, store storage.Store, owners Owners, p *presence.M
 		return nil, err
 	}
 	return &Gateway{
-		opt: opt, log: log, store: store, owners: owners, presence: p,
+		opt: opt, log: log, store: store, owners: owners, presence: p, maxRecords: log.MaxRecords(),
 		limits:  frame.Limits{MessageBytes: opt.MessageBytes, Deflate: opt.Deflate},
 		jobs:    startWorkers(opt.Workers, opt.Jobs),
 		pending: map[netip.Addr]int{},

@@ -141,7 +141,10 @@ func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev stor
 			j.cursor = c.Position
 		}
 	}
-	applied := g.owners.Applied(part)
+	applied, err := g.owners.Applied(ctx, part)
+	if err != nil {
+		return err
+	}
 	switch {
 	case resume >= 0:
 		j.resume = chat.Position(resume)

@@ -81,6 +81,7 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 		if err != nil {
 			return nil, err
 		}
+		seen := horizon{}
 		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: len(list) > limit}
 		bytes := 0
 		for i := range list[:min(len(list), limit)] {
@@ -88,7 +89,11 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 				page.More = true
 				break
 			}
-			if g.shown(&list[i]) {
+			shown, err := seen.shows(ctx, g, &list[i])
+			if err != nil {
+				return nil, err
+			}
+			if shown {
 				page.Rows = append(page.Rows, rowOf(&list[i]))
 				bytes += rowBytes(&list[i])
 			}
@@ -105,10 +110,21 @@ func (g *Gateway) askOr(s *session, req uint64, job func(ctx context.Context) (e
 	return nil
 }
 
-// shown reports whether a row is at or below what its partition has applied:
-// after a crash, rows above it wait to be applied again (law 5).
-func (g *Gateway) shown(m *chat.Message) bool {
-	return m.Place <= g.owners.Applied(g.owners.Partition(view.Bytes(m.To)))
+// horizon is how far partitions are applied, asked once a request: rows above
+// it are not to be shown yet (law 5).
+type horizon map[int]chat.Position
+
+func (h horizon) shows(ctx context.Context, g *Gateway, m *chat.Message) (bool, error) {
+	part := g.owners.Partition(view.Bytes(m.To))
+	applied, asked := h[part]
+	if !asked {
+		var err error
+		if applied, err = g.owners.Applied(ctx, part); err != nil {
+			return false, err
+		}
+		h[part] = applied
+	}
+	return m.Place <= applied, nil
 }
 
 // rowBytes is about what a row takes in a page.
@@ -132,6 +148,7 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 		if err != nil {
 			return nil, err
 		}
+		seen := horizon{}
 		page := &packet.ChatsPage{Req: m.Req, More: len(list) > limit}
 		bytes := 0
 		for i := range list[:min(len(list), limit)] {
@@ -140,7 +157,9 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 				break
 			}
 			c := &list[i]
-			if !g.shown(&c.Last) {
+			if shown, err := seen.shows(ctx, g, &c.Last); err != nil {
+				return nil, err
+			} else if !shown {
 				continue // it comes as an entry once it is
 			}
 			bytes += rowBytes(&c.Last)

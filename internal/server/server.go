@@ -182,7 +182,7 @@ func (s *Server) join(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrData, err)
 	}
-	if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, s.shards, table); err != nil {
+	if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, ownersHere{s.shards}, table); err != nil {
 		return err
 	}
 	gw.Store(s.gateway)
