@@ -47,8 +47,12 @@ func dialFrom(t *testing.T, s *Server, from, before string) net.Conn {
 // request is a good one of a user.
 func request(t *testing.T, s *Server, user string, headers ...string) string {
 	t.Helper()
-	b := fmt.Sprintf("GET /ws/%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\nAuthorization: Bearer %s\r\n", user, packet.Subprotocol, token(t, s, user, "", time.Hour))
+	return upgrade("/ws/"+user, token(t, s, user, "", time.Hour), headers...)
+}
+
+func upgrade(path, token string, headers ...string) string {
+	b := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\nAuthorization: Bearer %s\r\n", path, packet.Subprotocol, token)
 	return b + strings.Join(append(headers, "", ""), "\r\n")
 }
 
