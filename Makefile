@@ -10,10 +10,10 @@ PACKAGES    ?= ./...
 VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash autobahn foreign cover docs clean
+.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash autobahn foreign cover docs services services-stop clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/rookery
 	$(GO) build -buildvcs=$(VCS) -o bin/ ./cmd/rookery
@@ -24,7 +24,14 @@ run: build ## build, and serve on the embedded defaults until Ctrl-C
 test: ## everything a change has to pass; does all its own set-up, about 20 minutes
 	scripts/test.sh
 
-unit: ## the Go tests alone, without the race detector
+services: ## Kafka, Cassandra and Redis on this machine, for the tests; the first time it installs them
+	scripts/services.sh install
+	scripts/services.sh start
+
+services-stop: ## end them, and remove their data
+	scripts/services.sh clean
+
+unit: ## the Go tests alone, without the race detector; `make services` first
 	$(GO) test -p 2 -timeout 10m $(PACKAGES)
 
 lint: ## gofmt, go vet and staticcheck
@@ -60,5 +67,5 @@ cover: ## statement coverage of the tests, as .cache/cover.html
 docs: ## rewrite the generated tables of docs/operations.md
 	$(GO) test ./internal/config ./internal/admin -run TestDocumentedTable -update
 
-clean: ## remove what was built and downloaded into this folder; not the data
+clean: services-stop ## remove what was built and downloaded into this folder; not the data
 	rm -rf bin .cache

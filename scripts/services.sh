@@ -8,7 +8,7 @@
 #        services.sh stop [SERVER...]     # all that run; their data stays for the next start
 #        services.sh kill [SERVER...]     # the same by SIGKILL: a crash
 #        services.sh pause|resume SERVER...
-#        services.sh clean                # kill all, and remove their data
+#        services.sh clean [SERVER...]    # kill all, and remove their data
 #
 # SERVER is kafka (one broker), kafka3 (three: kafka-1, kafka-2, kafka-3, which
 # are servers too), cassandra, redis, or haproxy. Ports are whatever is free;
@@ -43,10 +43,10 @@ names() {
 	done
 }
 
-# recorded: those that were ever started here.
+# recorded: those that were started here and not cleaned away.
 recorded() {
 	local file
-	for file in "$run"/*/pid; do [ ! -f "$file" ] || basename "$(dirname "$file")"; done
+	for file in "$run"/*/ports; do [ ! -f "$file" ] || basename "$(dirname "$file")"; done
 }
 
 # bring_up NAME: prepares, starts, and waits until it answers.
@@ -69,7 +69,7 @@ complain() { # complain "NAME WHAT": with the end of its log
 }
 
 start() {
-	local name kind new=() jobs=() failed=0 ports
+	local name new=() jobs=() job failed=0 ports megabytes=100
 	[ $# -gt 0 ] || set -- kafka cassandra redis
 	for name in $(names "$@"); do
 		if alive "$name"; then
@@ -79,14 +79,16 @@ start() {
 		need_installed "${name%-[0-9]}"
 		mkdir -p "$run/$name"
 		new+=("$name")
+		case $name in kafka* | cassandra) megabytes=$((megabytes + 1000)) ;; esac
 	done
 	[ ${#new[@]} -gt 0 ] || return 0
-	need_space "$run" 2000
+	need_space "$run" $megabytes
 	make_certificates
 	for name in "${new[@]}"; do
 		ports=${name%-[0-9]}_ports
 		assign_ports "$name" "${!ports}"
 	done
+	trap 'kill "${jobs[@]}"; write_env; exit 130' INT TERM # what has started stays, and is known
 	for name in "${new[@]}"; do
 		bring_up "$name" &
 		jobs+=($!)
@@ -132,7 +134,9 @@ status() {
 
 # write_env says what runs, to tests and to people.
 write_env() {
-	if [ -z "$(recorded)" ]; then
+	local name any=
+	for name in $(recorded); do ! alive "$name" || any=yes; done
+	if [ -z "$any" ]; then
 		rm -f "$env_file"
 		return
 	fi
@@ -183,7 +187,9 @@ stop | kill)
 pause) for name in $(names "$@"); do signal "$name" STOP || fail "$name does not run"; done ;;
 resume) for name in $(names "$@"); do signal "$name" CONT || fail "$name does not run"; done ;;
 clean)
-	halt KILL $(recorded)
-	rm -rf "$run"
+	which=$([ $# -gt 0 ] && names "$@" || recorded)
+	halt KILL $which
+	for name in $which; do rm -rf "${run:?}/$name"; done
+	[ -n "$(recorded)" ] || rm -rf "$run"
 	;;
 esac

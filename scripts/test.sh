@@ -11,6 +11,18 @@ race_packages=${RACE_PACKAGES:-./...}
 
 step_setup() { scripts/setup.sh; }
 step_build() { make --no-print-directory build; }
+
+# What ran before stays; the rest ends with this script.
+step_services() {
+	local server ours=()
+	for server in kafka cassandra redis; do
+		scripts/services.sh status "$server" >/dev/null || ours+=("$server")
+	done
+	[ ${#ours[@]} -gt 0 ] || return 0
+	trap "scripts/services.sh clean ${ours[*]}" EXIT
+	scripts/services.sh start "${ours[@]}"
+}
+
 step_lint() { scripts/lint.sh "$staticcheck"; }
 
 # The race detector allocates, so claims of no allocation run without it.
@@ -33,7 +45,7 @@ step_autobahn() { scripts/autobahn.sh quick; }
 step_foreign() { scripts/foreign.sh; }
 step_crash() { scripts/crash.sh 10; }
 
-steps=(setup build lint race alloc invariants failpoints modules autobahn foreign crash)
+steps=(setup build lint services race alloc invariants failpoints modules autobahn foreign crash)
 [ $# -gt 0 ] && steps=("$@")
 
 passed=0 failed=() started=$SECONDS

@@ -15,7 +15,7 @@ install_jars() {
 # installs unless policy-rc.d says 101; one that is there already is kept.
 install_packages() {
 	local wanted=() pair sudo='' policy=/usr/sbin/policy-rc.d ours=''
-	for pair in java:openjdk-17-jre-headless mvn:maven redis-server:redis-server haproxy:haproxy nft:nftables ip:iproute2 openssl:openssl; do
+	for pair in java:openjdk-17-jre-headless mvn:maven redis-server:redis-server haproxy:haproxy nft:nftables ss:iproute2 openssl:openssl; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || wanted+=("${pair#*:}")
 	done
 	[ ${#wanted[@]} -eq 0 ] && return
