@@ -225,10 +225,7 @@ func (g *Gateway) entry(s *session, m *delivery.Mail, item *delivery.Item) {
 	case s.state == closing || item.Pos <= s.cur:
 		return
 	case item.Prev > s.cur, s.window.full(), s.conn.Blocked() && s.conn.OutBytes() > slowBytes:
-		s.missed, s.receiptsFrom = item.Pos, s.cur
-		s.state = catching
-		g.Stats.FellBehind.Add(1)
-		g.readOn(s)
+		g.fallBehind(s, item.Pos)
 		return
 	}
 	encoded := m.Packet(item)
@@ -242,4 +239,13 @@ func (g *Gateway) entry(s *session, m *delivery.Mail, item *delivery.Item) {
 		s.window.add(item.Pos, 1, len(encoded))
 	}
 	g.Stats.Delivered.Add(1)
+}
+
+// fallBehind puts a live session into catch-up: there is something up to a
+// position that it does not have.
+func (g *Gateway) fallBehind(s *session, missed chat.Position) {
+	s.missed, s.receiptsFrom = missed, s.cur
+	s.state = catching
+	g.Stats.FellBehind.Add(1)
+	g.readOn(s)
 }

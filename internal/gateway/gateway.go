@@ -90,6 +90,7 @@ type Options struct {
 	PendingPerAddress int               // connections without a session, per client address
 	Proxy             proxyaddr.Mode    // how a balancer in front says who the client is
 	Trusted           proxyaddr.Trusted // the balancers' addresses; others are clients themselves
+	Elsewhere         *Elsewhere        // the other gateways; nil when there are none
 	DrainURL          string            // where clients go when this server drains; "" is the same place
 	DrainJitter       time.Duration     // clients come back within it
 	Logger            *slog.Logger
@@ -177,6 +178,7 @@ type loopState struct {
 	free    []*batch   // to be used again
 	dirty   []*session // with an open frame
 	retry   []*session // that found the job queue full
+	audits  audited    // of this turn
 	send    packetSend // decode target, so that it does not escape per packet
 	scratch []byte
 }
@@ -253,6 +255,9 @@ func (g *Gateway) Turn(l *engine.Loop) {
 				g.readOn(s)
 			}
 		}
+	}
+	if len(st.audits.users) > 0 {
+		g.auditNow(st)
 	}
 	for _, s := range st.dirty {
 		s.endFrame()

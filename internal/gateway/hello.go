@@ -21,6 +21,7 @@ type joined struct {
 	copies  bool
 	skipped bool
 	first   bool
+	number  uint64 // in the directory; 0 without other gateways
 	err     error
 }
 
@@ -72,15 +73,25 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 		return
 	}
 	old, replaced, first := g.presence.Register(user, node, ref)
-	j.first = first
+	j.first = first && g.opt.Elsewhere == nil // the directory announces
 	if replaced {
 		g.Stats.Replaced.Add(1)
 		g.post(old, func(s *session) {
 			s.bye(chat.CodeReplaced, 0, "a newer session of this device took over")
 		})
 	}
-	if j.copies, err = g.hasOthers(ctx, user); err == nil {
+	if g.opt.Elsewhere != nil {
+		j.number = uint64(time.Now().UnixMicro())
+		err = g.enter(ctx, presence.Session{User: user, Node: node, Number: j.number})
+	}
+	if err == nil {
+		j.copies, err = g.hasOthers(ctx, user)
+	}
+	if err == nil {
 		err = g.place(ctx, j, user, dev, resume, part)
+	}
+	if err == nil && j.copies && g.opt.Elsewhere != nil {
+		err = g.siblingsElsewhere(ctx, user, j.cursor == 0)
 	}
 	j.err = err
 	if j.err != nil || !j.copies {
@@ -209,11 +220,14 @@ func (g *Gateway) tellSiblings(ref presence.Ref, user chat.User, then func()) {
 func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joined) {
 	if s == nil || s.state != joining || j.err != nil {
 		g.presence.Unregister(user, ref)
+		if j.number > 0 {
+			g.jobs.try(func() { g.unregister(presence.Session{User: user, Node: j.node, Number: j.number}, 0) })
+		}
 	}
 	if s == nil || s.state != joining {
 		return
 	}
-	if c := chat.CodeOf(j.err); c == chat.CodeBadPosition || c == chat.CodeTooManyDevices {
+	if c := chat.CodeOf(j.err); c == chat.CodeBadPosition || c == chat.CodeTooManyDevices || c == chat.CodeReplaced {
 		s.bye(c, 0, j.err.Error())
 		return
 	}
@@ -223,6 +237,9 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 		return
 	}
 	s.joined = true
+	if j.number > 0 {
+		s.extra().number = j.number
+	}
 	s.node, s.copies = j.node, s.copies || j.copies
 	s.cur, s.receiptsFrom = j.resume, j.resume
 	s.skipped = j.skipped
@@ -258,7 +275,7 @@ func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 func (g *Gateway) leave(s *session) {
 	if s.rare != nil {
 		for user := range s.rare.watches {
-			g.presence.Unwatch(user, s.ref())
+			g.unwatch(user, s.ref())
 		}
 		s.rare.watches = nil
 	}
@@ -267,16 +284,26 @@ func (g *Gateway) leave(s *session) {
 	}
 	s.joined = false
 	g.Stats.Sessions.Add(-1)
-	if !g.presence.Unregister(s.user, s.ref()) {
+	last := g.presence.Unregister(s.user, s.ref())
+	user, now := s.user, s.st.loop.NowMs()
+	if g.opt.Elsewhere != nil {
+		known := s.known()
+		g.jobs.try(func() { g.unregister(known, now) })
 		return
 	}
-	user, now := s.user, s.st.loop.NowMs()
+	if !last {
+		return
+	}
 	g.announce(user, false, now)
 	g.jobs.try(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 		defer cancel()
-		if err := g.store.PutLastSeen(ctx, user, now); err != nil {
-			g.opt.Logger.Warn("last seen not written", "err", err)
-		}
+		g.putLastSeen(ctx, user, now)
 	})
+}
+
+func (g *Gateway) putLastSeen(ctx context.Context, user chat.User, at int64) {
+	if err := g.store.PutLastSeen(ctx, user, at); err != nil {
+		g.opt.Logger.Warn("last seen not written", "err", err)
+	}
 }

@@ -85,6 +85,9 @@ func (g *Gateway) Deadline(c *engine.Conn) {
 		return
 	}
 	g.logMark(s)
+	if g.opt.Elsewhere != nil {
+		g.audit(s)
+	}
 	if !s.warned && now >= s.expires-g.opt.ExpiryNotice.Milliseconds() {
 		s.warned = true
 		s.fail(0, chat.CodeExpired, s.expires-now, "the token ends soon: refresh it")

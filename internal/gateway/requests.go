@@ -194,15 +194,16 @@ func (g *Gateway) onTyping(s *session, p packet.Raw) error {
 		if ok, err := g.store.HasChat(ctx, user, peer); err != nil || !ok {
 			return nil, err
 		}
-		for _, ref := range g.presence.Lookup(view.Bytes(peer), nil) {
-			g.post(ref, func(s *session) {
-				if s.user == peer && s.state == live && !s.conn.Blocked() {
-					s.write(&packet.TypingFrom{Peer: view.Bytes(user.Name()), On: on})
-				}
-			})
+		g.Typing(user, peer, on)
+		if g.opt.Elsewhere != nil {
+			g.typingElsewhere(ctx, user, peer, on)
 		}
 		return nil, nil
 	})
+}
+
+func typingFrom(user chat.User, on bool) packet.TypingFrom {
+	return packet.TypingFrom{Peer: view.Bytes(user.Name()), On: on}
 }
 
 // onWatch answers with the presence of each user the session has a chat with,
@@ -297,7 +298,11 @@ func (g *Gateway) watchNow(s *session, ref presence.Ref, peer chat.User, seen in
 	if _, wanted := s.extra().watches[peer]; s.state == closing || !wanted {
 		return
 	}
-	online := g.presence.Watch(peer, ref)
+	online, fresh := g.presence.Watch(peer, ref)
+	if fresh && g.opt.Elsewhere != nil {
+		elsewhere, _ := g.opt.Elsewhere.Directory.Watch(peer) // what it does not know now, it tells
+		online = online || elsewhere
+	}
 	if online {
 		seen = 0
 	}
@@ -317,9 +322,15 @@ func (g *Gateway) onUnwatch(s *session, p packet.Raw) error {
 		if s.rare != nil {
 			delete(s.rare.watches, peer)
 		}
-		g.presence.Unwatch(peer, s.ref())
+		g.unwatch(peer, s.ref())
 	}
 	return nil
+}
+
+func (g *Gateway) unwatch(peer chat.User, ref presence.Ref) {
+	if g.presence.Unwatch(peer, ref) && g.opt.Elsewhere != nil {
+		g.opt.Elsewhere.Directory.Unwatch(peer)
+	}
 }
 
 // onRefresh takes a token that lives longer, of the same user and device.

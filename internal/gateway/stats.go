@@ -18,6 +18,8 @@ type Stats struct {
 	Delivered        atomic.Uint64 // links written as they came
 	CaughtUpEntries  atomic.Uint64 // entries written in catch-up
 	FellBehind       atomic.Uint64 // times a session fell into catch-up
+	Audited          atomic.Uint64 // sessions whose place was compared with the head of their chain
+	AuditBehind      atomic.Uint64 // of them those that a lost hint had left behind
 	Replaced         atomic.Uint64 // sessions taken over by a newer one
 	DeviceChanged    atomic.Uint64 // hellos with another clock sequence: reinstalled, or a clone
 	LogFull          atomic.Uint64 // batches the log did not take at once

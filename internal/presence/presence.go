@@ -130,8 +130,9 @@ func (m *Memory) Lookup(user []byte, dst []Ref) []Ref {
 	return dst
 }
 
-// Watch makes ref a watcher of a user and reports whether the user is online.
-func (m *Memory) Watch(user chat.User, ref Ref) (online bool) {
+// Watch makes ref a watcher of a user. It reports whether the user has a session
+// here, and whether ref is a new watcher.
+func (m *Memory) Watch(user chat.User, ref Ref) (online, fresh bool) {
 	hash := maphash.String(m.seed, string(user))
 	s := m.find(hash)
 	s.mu.Lock()
@@ -141,21 +142,24 @@ func (m *Memory) Watch(user chat.User, ref Ref) (online bool) {
 		set = map[Ref]struct{}{}
 		s.watchers[hash] = set
 	}
+	_, known := set[ref]
 	set[ref] = struct{}{}
 	_, one := s.one[hash]
-	return one || len(s.more[hash]) > 0
+	return one || len(s.more[hash]) > 0, !known
 }
 
-// Unwatch ends it.
-func (m *Memory) Unwatch(user chat.User, ref Ref) {
+// Unwatch ends it, and reports whether ref was a watcher.
+func (m *Memory) Unwatch(user chat.User, ref Ref) bool {
 	hash := maphash.String(m.seed, string(user))
 	s := m.find(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, known := s.watchers[hash][ref]
 	delete(s.watchers[hash], ref)
 	if len(s.watchers[hash]) == 0 {
 		delete(s.watchers, hash)
 	}
+	return known
 }
 
 // Watchers appends to dst who watches a user.

@@ -58,21 +58,28 @@ func TestSeveralDevices(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	m := NewMemory()
-	if m.Watch("bob", 7) {
-		t.Error("bob is online before he came")
+	if online, fresh := m.Watch("bob", 7); online || !fresh {
+		t.Errorf("before bob came he is online: %v, the watcher new: %v", online, fresh)
 	}
 	m.Register("bob", chat.Node{1}, 1)
-	if !m.Watch("bob", 8) {
-		t.Error("bob is offline though he is here")
+	for _, first := range []bool{true, false} {
+		if online, fresh := m.Watch("bob", 8); !online || fresh != first {
+			t.Errorf("bob is online: %v, the watcher new: %v", online, fresh)
+		}
 	}
 	got := m.Watchers("bob", nil)
 	slices.Sort(got)
 	if !slices.Equal(got, []Ref{7, 8}) {
 		t.Errorf("watchers %v", got)
 	}
-	m.Unwatch("bob", 7)
-	m.Unwatch("bob", 8)
-	m.Unwatch("bob", 8)
+	for _, c := range []struct {
+		ref   Ref
+		known bool
+	}{{7, true}, {8, true}, {8, false}} {
+		if known := m.Unwatch("bob", c.ref); known != c.known {
+			t.Errorf("watcher %d was known: %v", c.ref, known)
+		}
+	}
 	if got := m.Watchers("bob", nil); len(got) != 0 {
 		t.Errorf("watchers %v after all left", got)
 	}
