@@ -15,6 +15,7 @@ var allowed = map[string][]string{
 
 	"pipeline":              {"chat"},
 	"pipeline/local":        {"chat", "pipeline"},
+	"pipeline/kafka":        {"chat", "pipeline"},
 	"pipeline/pipelinetest": {"chat", "pipeline"},
 
 	"storage":             {"chat"},
@@ -26,11 +27,13 @@ var allowed = map[string][]string{
 	"client":            {"chat", "frame", "packet"},
 	"client/clienttest": {"chat", "frame", "packet"},
 
-	"internal/record":   {"chat"},
-	"internal/presence": {"chat"},
-	"internal/delivery": {"chat", "packet", "internal/view"},
-	"internal/gateway":  {"chat", "frame", "packet", "internal/proxyaddr", "internal/record", "internal/view"},
-	"internal/auth":     {"chat"},
+	"internal/record":                {"chat"},
+	"internal/presence":              {"chat"},
+	"internal/presence/redis":        {"chat", "internal/presence"},
+	"internal/presence/presencetest": {"chat", "internal/presence"},
+	"internal/delivery":              {"chat", "packet", "internal/view"},
+	"internal/gateway":               {"chat", "frame", "packet", "internal/proxyaddr", "internal/record", "internal/view"},
+	"internal/auth":                  {"chat"},
 
 	"internal/push":         {"chat", "storage"},
 	"internal/push/fcm":     {"internal/push"},
@@ -41,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/echo":      {"engine", "frame"},
 	"internal/failpoint": {},
 	"internal/nearest":   {},
+	"internal/probe":     {"chat", "client"},
 	"internal/proxyaddr": {},
 	"internal/services":  {},
 	"internal/view":      {},
@@ -75,6 +79,7 @@ var exceptions = []exception{
 	{"internal/doctor", "engine", "it allows as many connections as the engine will"},
 	{"internal/admin", "engine", "reads its counters"},
 	{"internal/admin", "internal/gateway", "reads its counters"},
+	{"internal/admin", "internal/probe", "reads its counters"},
 	{"internal/admin", "internal/delivery", "reads its counters"},
 	{"internal/admin", "pipeline/local", "reads its counters"},
 	{"internal/admin", "shard", "reads its counters"},
@@ -89,7 +94,9 @@ var testExceptions = []exception{
 	{"shard", "pipeline/local", "the owners on the real log"},
 	{"shard", "storage/pebble", "the owners on the real store"},
 	{"pipeline/local", "pipeline/pipelinetest", "the contract"},
+	{"pipeline/kafka", "pipeline/pipelinetest", "the contract"},
 	{"storage/pebble", "storage/storagetest", "the contract"},
+	{"internal/presence/redis", "internal/presence/presencetest", "the contract"},
 }
 
 // drivers lists the folders that may import a module; others, and the tests of
@@ -98,12 +105,14 @@ var drivers = map[string][]string{
 	"github.com/panjf2000/gnet":             {"engine"},
 	"github.com/cockroachdb/pebble":         {"storage/pebble"},
 	"github.com/prometheus/client_golang":   {"internal/admin"},
+	"github.com/twmb/franz-go":              {"pipeline/kafka"},
 	"github.com/gobwas":                     {"frame", "client"},
 	"github.com/vmihailenco/msgpack":        {"packet"},
 	"github.com/golang-jwt/jwt":             {"internal/auth"},
 	"github.com/goccy/go-yaml":              {"internal/config"},
 	"github.com/sideshow/apns2":             {"internal/push/apns"},
 	"google.golang.org/api":                 {"internal/push/fcm"},
+	"github.com/redis/rueidis":              {"internal/presence/redis"},
 	"golang.org/x/oauth2":                   {"internal/push/fcm"},
 	"github.com/pires/go-proxyproto":        {"internal/proxyaddr"},
 	"github.com/KimMachineGun/automemlimit": {"internal/cli", "internal/doctor"},

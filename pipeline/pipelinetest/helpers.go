@@ -45,7 +45,7 @@ func records(t testing.TB, b pipeline.Batch) []string {
 }
 
 // Append appends records as one batch, waits until they are durable and returns
-// the position of the first.
+// the position of the first. The others follow it.
 func Append(t testing.TB, l pipeline.Log, partition int, recs ...string) chat.Position {
 	t.Helper()
 	type result struct {
@@ -89,24 +89,49 @@ func read(t testing.TB, l pipeline.Log, partition int, after chat.Position, maxB
 	return b
 }
 
-// Expect reads on until as many records have come and compares them. The
-// positions have to be consecutive in the epoch of the first.
-func Expect(t testing.TB, l pipeline.Log, partition int, after chat.Position, want ...string) {
+// Positions are those of a batch's records, one by one.
+func Positions(b pipeline.Batch) (all []chat.Position) {
+	next, jumps := b.First, b.Jumps
+	for i := range b.Count {
+		if len(jumps) > 0 && jumps[0].At == i {
+			next, jumps = jumps[0].To, jumps[1:]
+		}
+		all = append(all, next)
+		next++
+	}
+	return all
+}
+
+// Expect reads on until as many records have come and compares them. Their
+// positions have to rise. It returns the last.
+func Expect(t testing.TB, l pipeline.Log, partition int, after chat.Position, want ...string) (last chat.Position) {
 	t.Helper()
 	var got []string
-	next := chat.Position(0)
+	last = after
 	for len(got) < len(want) {
-		b := read(t, l, partition, after, 1<<20)
-		if b.First <= after || next != 0 && b.First != next {
-			t.Fatalf("a batch at %v after %v", b.First, after)
-		}
+		b := read(t, l, partition, last, 1<<20)
 		got = append(got, records(t, b)...)
-		next = b.First + chat.Position(b.Count)
-		after = next - 1
+		last = rising(t, last, b)
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("partition %d has %.100q, want %.100q", partition, got, want)
 	}
+	return last
+}
+
+// rising checks the positions of a batch, and returns the last.
+func rising(t testing.TB, last chat.Position, b pipeline.Batch) chat.Position {
+	t.Helper()
+	for _, p := range Positions(b) {
+		if p <= last {
+			t.Fatalf("a record at %v after one at %v", p, last)
+		}
+		last = p
+	}
+	if b.Last() != last {
+		t.Errorf("a batch says that it ends at %v, it ends at %v", b.Last(), last)
+	}
+	return last
 }
 
 func closeLog(t testing.TB, l pipeline.Log) {
