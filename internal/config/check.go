@@ -32,6 +32,43 @@ var crossChecks = []struct {
 		}
 		return ""
 	}},
+	{[]string{"role", "pipeline.url", "store.url", "presence.url"}, func(c *Config) string {
+		if c.Role != "all" && (c.Pipeline.URL == "local" || c.Store.URL == "pebble" || c.Presence.URL == "memory") {
+			return fmt.Sprintf("role %s needs --log kafka://…, --store cql://… and --presence redis://…: what is in this process alone, no other can share", c.Role)
+		}
+		if c.Clustered() && (c.Pipeline.URL == "local" || c.Store.URL == "pebble") {
+			return "presence.url names Redis, which is for several processes: they need --log kafka://… and --store cql://… too"
+		}
+		if !c.Clustered() && (c.Pipeline.URL != "local" || c.Store.URL != "pebble") {
+			return "the log or the store is shared, so other processes may hold sessions: set --presence redis://… too"
+		}
+		return ""
+	}},
+	{[]string{"pipeline.url"}, func(c *Config) string {
+		return backendFault("pipeline.url", "local", "kafka", c.Pipeline.URL)
+	}},
+	{[]string{"store.url"}, func(c *Config) string {
+		return backendFault("store.url", "pebble", "cql", c.Store.URL)
+	}},
+	{[]string{"presence.url"}, func(c *Config) string {
+		if u := c.Presence.URL; u != "memory" && !strings.HasPrefix(u, "redis://") && !strings.HasPrefix(u, "rediss://") {
+			return fmt.Sprintf("presence.url: %q: write redis://host:port, rediss://host:port, or memory", u)
+		}
+		return ""
+	}},
+	{[]string{"kafka.sasl", "kafka.user", "kafka.password_file"}, func(c *Config) string {
+		if (c.Kafka.SASL != "none") != (c.Kafka.User != "" && c.Kafka.PasswordFile != "") {
+			return "kafka.sasl, kafka.user and kafka.password_file go together"
+		}
+		return ""
+	}},
+	{[]string{"presence.url", "rpc.ca", "rpc.cert", "rpc.key", "rpc.plaintext"}, func(c *Config) string {
+		files := c.RPC.CA != "" && c.RPC.Cert != "" && c.RPC.Key != ""
+		if c.Clustered() && files == c.RPC.Plaintext {
+			return "processes need rpc.ca, rpc.cert and rpc.key (rookery admin certs makes them) to know each other, or, on one machine, rpc.plaintext"
+		}
+		return ""
+	}},
 	{[]string{"data"}, func(c *Config) string {
 		if c.Data == "" {
 			return "data is empty; it names the folder everything is kept in"
@@ -117,6 +154,17 @@ var crossChecks = []struct {
 
 // envelopeBytes is what a send may need beside its content.
 const envelopeBytes = 512
+
+// backendFault says what is wrong with the URL of a back end.
+func backendFault(key, embedded, scheme, text string) string {
+	if text == embedded {
+		return ""
+	}
+	if _, err := ParseBackend(scheme, text); err != nil {
+		return fmt.Sprintf("%s: %v; or %s", key, err, embedded)
+	}
+	return ""
+}
 
 func (c *Config) crossCheck(l *loader) {
 	faulty := func(key string) bool {

@@ -12,6 +12,8 @@ import (
 
 // Config is the whole configuration. keys.go documents every field.
 type Config struct {
+	Role          string   // all, gateway, processor
+	ID            string   // of this process among the others, "" for its host's name and port
 	Listen        string   // host:port of the sockets
 	ListenProxy   string   // none, proxy, forwarded
 	ListenTrusted []string // addresses and networks of balancers
@@ -27,6 +29,11 @@ type Config struct {
 	Pipeline  Pipeline
 	Shard     Shard
 	Store     Store
+	Presence  Presence
+	Kafka     Kafka
+	CQL       CQL
+	Redis     Redis
+	RPC       RPC
 	Retention Retention
 	Drain     Drain
 
@@ -90,6 +97,7 @@ type Session struct {
 
 // Pipeline is the log of messages.
 type Pipeline struct {
+	URL            string // "local", or kafka://host:port,…/prefix
 	Partitions     int
 	SegmentBytes   int64
 	PartitionBytes int64
@@ -103,8 +111,9 @@ type Shard struct {
 	Heads        int
 }
 
-// Store is the embedded store.
+// Store is where messages are kept.
 type Store struct {
+	URL           string // "pebble", or cql://host:port,…/keyspace
 	CacheBytes    int64
 	MemtableBytes int64
 }
