@@ -13,12 +13,17 @@ type Presence struct {
 	URL string // "memory", or redis://host:port
 }
 
+// Certs are files with certificates, PEM.
+type Certs struct {
+	CA   string // the authorities that are trusted
+	Cert string // this side's
+	Key  string
+}
+
 // TLS is how a server of others is reached and known.
 type TLS struct {
-	On   bool
-	CA   string // files
-	Cert string
-	Key  string
+	On bool
+	Certs
 }
 
 // Kafka is the log where it is on Kafka.
@@ -52,13 +57,13 @@ type CQL struct {
 	SpeculateAfter time.Duration
 	BatchRows      int
 	BatchBytes     int
-	ShardAwarePort bool
+	NoShardPort    bool
 }
 
 // Redis is presence where it is on Redis.
 type Redis struct {
 	PasswordFile string
-	TLS          TLS // On is the URL's
+	Certs        Certs
 	Prefix       string
 	Lease        time.Duration
 	Timeout      time.Duration
@@ -69,9 +74,7 @@ type Redis struct {
 type RPC struct {
 	Listen    string // host:port
 	Advertise string // host:port, "" is Listen
-	CA        string // files
-	Cert      string
-	Key       string
+	Certs     Certs
 	Plaintext bool
 }
 

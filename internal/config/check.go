@@ -63,7 +63,7 @@ var crossChecks = []struct {
 		return ""
 	}},
 	{[]string{"presence.url", "rpc.ca", "rpc.cert", "rpc.key", "rpc.plaintext"}, func(c *Config) string {
-		files := c.RPC.CA != "" && c.RPC.Cert != "" && c.RPC.Key != ""
+		files := c.RPC.Certs.CA != "" && c.RPC.Certs.Cert != "" && c.RPC.Certs.Key != ""
 		if c.Clustered() && files == c.RPC.Plaintext {
 			return "processes need rpc.ca, rpc.cert and rpc.key (rookery admin certs makes them) to know each other, or, on one machine, rpc.plaintext"
 		}
