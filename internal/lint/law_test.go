@@ -15,6 +15,7 @@ var allowed = map[string][]string{
 
 	"pipeline":              {"chat"},
 	"pipeline/local":        {"chat", "pipeline"},
+	"pipeline/kafka":        {"chat", "pipeline"},
 	"pipeline/pipelinetest": {"chat", "pipeline"},
 
 	"storage":             {"chat"},
@@ -43,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/echo":      {"engine", "frame"},
 	"internal/failpoint": {},
 	"internal/nearest":   {},
+	"internal/probe":     {"chat", "client"},
 	"internal/proxyaddr": {},
 	"internal/services":  {},
 	"internal/view":      {},
@@ -77,6 +79,7 @@ var exceptions = []exception{
 	{"internal/doctor", "engine", "it allows as many connections as the engine will"},
 	{"internal/admin", "engine", "reads its counters"},
 	{"internal/admin", "internal/gateway", "reads its counters"},
+	{"internal/admin", "internal/probe", "reads its counters"},
 	{"internal/admin", "internal/delivery", "reads its counters"},
 	{"internal/admin", "pipeline/local", "reads its counters"},
 	{"internal/admin", "shard", "reads its counters"},
@@ -91,6 +94,7 @@ var testExceptions = []exception{
 	{"shard", "pipeline/local", "the owners on the real log"},
 	{"shard", "storage/pebble", "the owners on the real store"},
 	{"pipeline/local", "pipeline/pipelinetest", "the contract"},
+	{"pipeline/kafka", "pipeline/pipelinetest", "the contract"},
 	{"storage/pebble", "storage/storagetest", "the contract"},
 	{"internal/presence/redis", "internal/presence/presencetest", "the contract"},
 }
@@ -101,6 +105,7 @@ var drivers = map[string][]string{
 	"github.com/panjf2000/gnet":             {"engine"},
 	"github.com/cockroachdb/pebble":         {"storage/pebble"},
 	"github.com/prometheus/client_golang":   {"internal/admin"},
+	"github.com/twmb/franz-go":              {"pipeline/kafka"},
 	"github.com/gobwas":                     {"frame", "client"},
 	"github.com/vmihailenco/msgpack":        {"packet"},
 	"github.com/golang-jwt/jwt":             {"internal/auth"},
