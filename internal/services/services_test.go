@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -101,6 +103,30 @@ func TestOwnServer(t *testing.T) {
 	}
 	if s.Pid() == first {
 		t.Error("it was not started again")
+	}
+}
+
+// TestForeignProcess holds that nobody is signalled who has got the number of
+// a server that is gone.
+func TestForeignProcess(t *testing.T) {
+	s := Start(t, "redis")
+	s.Kill()
+	bystander := exec.Command("sleep", "3600")
+	if err := bystander.Start(); err != nil {
+		t.Fatal(err)
+	}
+	record := filepath.Join(s.run, s.name, "pid")
+	if err := os.WriteFile(record, fmt.Appendf(nil, "%d 1\n", bystander.Process.Pid), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.Kill()
+	s.Stop()
+	if err := bystander.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error("it was signalled, and reaped:", err)
+	}
+	bystander.Wait()
+	if status := bystander.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGTERM {
+		t.Errorf("it was killed by %v, not by this test", status.Signal())
 	}
 }
 
