@@ -32,7 +32,7 @@ func (q *Queue) lookUp(ctx context.Context, n *notice, at snapshot) verdict {
 		switch l, known := q.lanes[t.Provider]; {
 		case !known:
 			q.drop(Unknown)
-		case t.Pushed >= at.pos:
+		case max(t.Pushed, q.devices.told(deviceKey{n.user, t.Device})) >= at.pos:
 			q.drop(Pushed)
 		default:
 			q.put(key{n.user, t.Device, n.from}, l, at.pos, at.count, 0)
@@ -70,7 +70,9 @@ func (q *Queue) attempt(ctx context.Context, provider string, s Sender, n *notic
 	if i < 0 {
 		return dropped(NoTarget)
 	}
-	if targets[i].Pushed >= at.pos {
+	// What this process pushed since the look-up was of other chats; what goes
+	// beyond that was pushed by another, which had this one too.
+	if to := targets[i].Pushed; to >= at.pos && to > q.devices.told(deviceKey{n.user, n.device}) {
 		return dropped(Pushed)
 	}
 	cursors, err := q.store.Cursors(ctx, n.user)
@@ -104,7 +106,7 @@ func (q *Queue) mayTell(ctx context.Context, n *notice, at snapshot) (v verdict,
 	if n.reserved {
 		return v, true
 	}
-	wait, ok := q.limits.reserve(deviceKey{n.user, n.device}, now, q.o.MaxAge-now.Sub(at.since))
+	wait, ok := q.devices.reserve(deviceKey{n.user, n.device}, now, q.o.MaxAge-now.Sub(at.since))
 	if !ok {
 		return dropped(Limited), false
 	}
@@ -125,6 +127,7 @@ func (q *Queue) outcome(ctx context.Context, n *notice, at snapshot, t storage.P
 			return verdict{} // the log: nothing to keep
 		}
 		n.sent = at.pos
+		q.devices.tell(deviceKey{n.user, n.device}, at.pos)
 		return q.note(ctx, n, at.pos)
 	case errors.Is(err, ErrTokenGone):
 		if err := q.forget(ctx, n.user, t); err != nil {

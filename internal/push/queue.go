@@ -29,11 +29,11 @@ type Store interface {
 type Queue struct {
 	Stats Stats
 
-	o      Options
-	store  Store
-	limits *limiters
-	lookup *lane
-	lanes  map[string]*lane // by provider, so that one that hangs holds up no other
+	o       Options
+	store   Store
+	devices *devices
+	lookup  *lane
+	lanes   map[string]*lane // by provider, so that one that hangs holds up no other
 
 	ctx     context.Context // ends with what is under way
 	cancel  context.CancelFunc
@@ -76,7 +76,7 @@ func New(o Options, store Store) (*Queue, error) {
 	}
 	o.setDefaults()
 	q := &Queue{
-		o: o, store: store, limits: newLimiters(o.Every, o.Burst, o.Devices), lanes: map[string]*lane{},
+		o: o, store: store, devices: newDevices(o.Every, o.Burst, o.Devices), lanes: map[string]*lane{},
 		notices: map[key]*notice{}, empty: make(chan struct{}), faults: faultLog{logger: o.Logger},
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())

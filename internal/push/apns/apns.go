@@ -81,6 +81,9 @@ func transport(config *tls.Config) *http.Transport {
 	return t
 }
 
+// Close ends idle connections.
+func (s *Sender) Close() { s.client.CloseIdleConnections() }
+
 // maxTokenBytes is in hex digits; Apple's have 64 and may grow.
 const maxTokenBytes = 200
 

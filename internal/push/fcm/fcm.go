@@ -178,7 +178,11 @@ func (t *tokens) source() oauth2.TokenSource {
 func (t *tokens) Token() (*oauth2.Token, error) {
 	token, err := t.source().Token()
 	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return nil, fmt.Errorf("no access token: %s %s", e.Response.Status, e.ErrorCode)
+		var answer struct { // RFC 6749 section 5.2
+			Error string `json:"error"`
+		}
+		_ = json.Unmarshal(e.Body, &answer)
+		return nil, fmt.Errorf("no access token: %s %s", e.Response.Status, answer.Error)
 	}
 	return token, err
 }
