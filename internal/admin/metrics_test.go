@@ -13,6 +13,7 @@ import (
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/gateway"
+	"github.com/rookery-chat/rookery/internal/probe"
 	"github.com/rookery-chat/rookery/pipeline/local"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage/pebble"
@@ -30,6 +31,13 @@ func all() []Metrics {
 		Engine(func() engine.Stats { return engine.Stats{Open: 5, Accepted: 9} }),
 		Gateway(&g),
 		Delivery(&delivery.Stats{}),
+		Probe(func() probe.Stats {
+			var s probe.Stats
+			for i := range s.Took {
+				s.Took[i].Counts = make([]uint64, len(probe.Buckets)+1)
+			}
+			return s
+		}),
 		Shards(func() []shard.PartitionStats {
 			return []shard.PartitionStats{{Lag: 3}, {Partition: 1, Lag: 4, Halted: true}}
 		}),

@@ -44,6 +44,7 @@ func commands() []command {
 		{"chats", "list a user's chats", cmdChats},
 		{"config", "show, check and explain the configuration", cmdConfig},
 		{"admin", "prepare and look after a deployment", cmdAdmin},
+		{"probe", "watch a server from outside: send, receive and measure", cmdProbe},
 		{"doctor", "look at this machine and say what to do", cmdDoctor},
 		{"echo", "serve the same engine with nothing above it", cmdEcho},
 		{"bench", "measure", cmdBench},
