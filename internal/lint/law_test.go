@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/presence/redis":        {"chat", "internal/presence"},
 	"internal/presence/presencetest": {"chat", "internal/presence"},
 	"internal/delivery":              {"chat", "packet", "internal/view"},
+	"internal/delivery/rpc":          {"chat", "internal/certs"},
 	"internal/gateway":               {"chat", "frame", "packet", "internal/proxyaddr", "internal/record", "internal/view"},
 	"internal/auth":                  {"chat"},
 
@@ -71,6 +72,8 @@ var exceptions = []exception{
 	{"internal/gateway", "internal/presence", "sessions enter themselves in the table"},
 	{"internal/gateway", "internal/delivery", "what is handed to a loop is delivery's mail"},
 	{"internal/delivery", "internal/presence", "it looks up where a receiver is, by presence's references"},
+	{"internal/delivery/rpc", "internal/delivery", "what it carries is delivery's hint"},
+	{"internal/delivery/rpc", "internal/presence", "where it goes is presence's gateway"},
 	{"shard", "pipeline", "an owner reads and appends through the log's contract"},
 	{"shard", "storage", "an owner stores through the store's contract"},
 	{"shard", "internal/failpoint", "crash tests stop it between storing and committing"},
@@ -115,6 +118,8 @@ var drivers = map[string][]string{
 	"github.com/redis/rueidis":              {"internal/presence/redis"},
 	"golang.org/x/oauth2":                   {"internal/push/fcm"},
 	"github.com/pires/go-proxyproto":        {"internal/proxyaddr"},
+	"google.golang.org/grpc":                {"internal/delivery/rpc"},
+	"google.golang.org/protobuf":            {"internal/delivery/rpc"},
 	"github.com/KimMachineGun/automemlimit": {"internal/cli", "internal/doctor"},
 }
 
