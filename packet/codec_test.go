@@ -29,6 +29,7 @@ func samples() []codec {
 		&Watch{Req: 1, Users: []string{"a", "b"}}, &Unwatch{Users: []string{}},
 		&History{Req: 3, Peer: "bob", Before: testID, Limit: 50}, &History{Req: 1 << 40, Peer: "bob"},
 		&Chats{Req: 4, Before: testID, Limit: 10}, &Refresh{Token: "a.b.c"}, &Ping{Data: 7},
+		&Push{Req: 5, Provider: "fcm", Token: "t"}, &Push{}, &Done{Req: 5},
 		&Welcome{Version: 1, Now: 1_700_000_000_000, Node: chat.Node{1, 2, 3, 4, 5, 6}, User: "alice", Resume: 5,
 			Waiting: 3, Heartbeat: 60_000, Expires: 1_700_000_100_000, Limits: map[string]uint64{"content": 65536, "rate": 10}},
 		&Accepted{N: 9, Count: 4, Pos: 1 << 33}, &Refused{N: 5, Code: chat.CodeRateLimited, Retry: 250, Text: "slower"},

@@ -244,3 +244,29 @@ func (x *Row) fields() []any {
 func (x *ChatRow) fields() []any {
 	return []any{&x.Peer, &x.Delivered, &x.Read, &x.Mine, &x.Last}
 }
+
+func (x *Push) fields() []any {
+	return []any{&x.Req, &x.Provider, &x.Token}
+}
+
+// Decode reads a Push.
+func (x *Push) Decode(p Raw) error {
+	*x = Push{}
+	return decodeCold(p, TypePush, x)
+}
+
+// AppendTo appends the encoded Push.
+func (x *Push) AppendTo(dst []byte) []byte { return appendCold(dst, TypePush, x) }
+
+func (x *Done) fields() []any {
+	return []any{&x.Req}
+}
+
+// Decode reads a Done.
+func (x *Done) Decode(p Raw) error {
+	*x = Done{}
+	return decodeCold(p, TypeDone, x)
+}
+
+// AppendTo appends the encoded Done.
+func (x *Done) AppendTo(dst []byte) []byte { return appendCold(dst, TypeDone, x) }

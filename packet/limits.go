@@ -21,11 +21,12 @@ const (
 	LimitTTL         = "ttl"          // seconds of the longest time to live; bad_ttl
 	LimitFuture      = "future"       // seconds an id may be ahead of the server; id_future
 	LimitRetryAge    = "retry_age"    // seconds an id may be old; id_expired
+	LimitPush        = "push"         // bytes of a push token; bad_push. Where it is missing the server pushes nothing
 )
 
 // LimitNames lists the keys above.
 var LimitNames = []string{
 	LimitContent, LimitMedia, LimitMessage, LimitRate, LimitBurst, LimitRateBytes,
 	LimitInflight, LimitWindow, LimitWindowBytes, LimitWatches, LimitHistory, LimitChats,
-	LimitRequests, LimitWaiting, LimitTTL, LimitFuture, LimitRetryAge,
+	LimitRequests, LimitWaiting, LimitTTL, LimitFuture, LimitRetryAge, LimitPush,
 }

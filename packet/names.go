@@ -14,6 +14,7 @@ var typeNames = map[Type]string{
 	TypeChats:       "chats",
 	TypeRefresh:     "refresh",
 	TypePing:        "ping",
+	TypePush:        "push",
 	TypeWelcome:     "welcome",
 	TypeAccepted:    "accepted",
 	TypeRefused:     "refused",
@@ -31,6 +32,7 @@ var typeNames = map[Type]string{
 	TypePong:        "pong",
 	TypeError:       "error",
 	TypeBye:         "bye",
+	TypeDone:        "done",
 }
 
 // String returns the type's name in the documentation, such as "caught_up", or

@@ -29,12 +29,13 @@ type codec interface {
 var codecs = map[Type]func() codec{
 	TypeHello: make1[Hello], TypeSend: make1[Send], TypeMark: make1[Mark], TypeRead: make1[Read],
 	TypeTyping: make1[Typing], TypeWatch: make1[Watch], TypeUnwatch: make1[Unwatch], TypeHistory: make1[History],
-	TypeChats: make1[Chats], TypeRefresh: make1[Refresh], TypePing: make1[Ping],
+	TypeChats: make1[Chats], TypeRefresh: make1[Refresh], TypePing: make1[Ping], TypePush: make1[Push],
 	TypeWelcome: make1[Welcome], TypeAccepted: make1[Accepted], TypeRefused: make1[Refused],
 	TypeMessage: make1[Message], TypeCopy: make1[Copy], TypeReceipt: make1[Receipt], TypeCaughtUp: make1[CaughtUp],
 	TypeTruncated: make1[Truncated], TypeTypingFrom: make1[TypingFrom], TypePresence: make1[Presence],
 	TypeHistoryPage: make1[HistoryPage], TypeChatsPage: make1[ChatsPage], TypeOutcome: make1[Outcome],
 	TypeRefreshed: make1[Refreshed], TypePong: make1[Pong], TypeError: make1[Error], TypeBye: make1[Bye],
+	TypeDone: make1[Done],
 }
 
 func make1[T any, P interface {

@@ -29,6 +29,7 @@ const (
 	TypeChats   Type = 9
 	TypeRefresh Type = 10
 	TypePing    Type = 11
+	TypePush    Type = 12
 )
 
 // Packets of the server.
@@ -50,6 +51,7 @@ const (
 	TypePong        Type = 46
 	TypeError       Type = 47
 	TypeBye         Type = 48
+	TypeDone        Type = 49
 )
 
 // Resume values of Hello that are no position.
@@ -131,6 +133,14 @@ type Refresh struct{ Token string }
 
 // Ping [11, data] asks for a Pong; for clients that cannot send a WebSocket ping.
 type Ping struct{ Data uint64 }
+
+// Push [12, req, provider, token] says where this device is told that something
+// waits, when it is not connected. An empty provider forgets it.
+type Push struct {
+	Req      uint64
+	Provider string
+	Token    string
+}
 
 // Welcome [32, version, now, node, user, resume, waiting, heartbeat, expires,
 // limits] answers Hello.
@@ -302,3 +312,6 @@ type Bye struct {
 	URL   string
 	Text  string
 }
+
+// Done [49, req] answers a request that was served and has no more to tell.
+type Done struct{ Req uint64 }

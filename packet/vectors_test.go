@@ -112,7 +112,7 @@ func examples() []example {
 	first, reply := chat.NewID(chat.Ticks(at), 0x1234, phone), chat.NewID(chat.Ticks(at.Add(2500*time.Millisecond)), 0x0777, bobs)
 	alice, bob := []byte("alice"), []byte("bob")
 	limits := map[string]uint64{}
-	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000} {
+	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096} {
 		limits[LimitNames[i]] = v
 	}
 	replyRow := Row{ID: reply, From: "bob", Place: 4711, Late: 38, Content: []byte("hello")}
@@ -155,6 +155,9 @@ func examples() []example {
 		{"refresh", &Refresh{Token: "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbGljZSJ9.c2ln"}},
 		{"refreshed", &Refreshed{Expires: ms + 7200_000}},
 		{"ping", &Ping{Data: 42}},
+		{"push", &Push{Req: 12, Provider: "fcm", Token: "dGhpcyBkZXZpY2U:APA91b"}},
+		{"push-forget", &Push{Req: 13}},
+		{"done", &Done{Req: 12}},
 		{"pong", &Pong{Data: 42, Now: ms}},
 		{"error", &Error{Code: chat.CodeForbidden, Text: "presence is for those who have a chat", Req: 7}},
 		{"bye", &Bye{Code: chat.CodeDraining, Retry: 3120, URL: "wss://b.chat.example", Text: "this server is going away"}},
