@@ -78,9 +78,6 @@ func (g *Gateway) proxyHeader(s *session, in []byte) (rest []byte, ok bool) {
 		return nil, false
 	default:
 		o.proxy, o.client = false, client
-		if o.in != nil {
-			o.in = in[n:]
-		}
 		if g.enterPending(s) {
 			return in[n:], true
 		}

@@ -251,7 +251,8 @@ func (p *Probe) awaitMissing(ctx context.Context) {
 	}
 }
 
-// receive takes what comes for the receiver, and says at once that it has it.
+// receive takes what comes for the receiver. Asking for the next message says
+// that it has the one before.
 func (p *Probe) receive(ctx context.Context) {
 	for {
 		e, err := p.receiver.Receive(ctx)
@@ -262,10 +263,8 @@ func (p *Probe) receive(ctx context.Context) {
 		if !ok || string(m.From) != p.o.Sender.User {
 			continue
 		}
-		a := arrival{m.ID, time.Now()}
-		p.receiver.Handled()
 		select {
-		case p.arrived <- a:
+		case p.arrived <- arrival{m.ID, time.Now()}:
 		case <-ctx.Done():
 			return
 		}
