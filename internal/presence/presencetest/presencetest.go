@@ -197,10 +197,10 @@ func testLostLease(f *fixture) {
 	after, _ := g1.Self()
 	for i := 1; i < users; i++ {
 		user := chat.User(fmt.Sprintf("user%d", i))
-		found, err := p.Where(f.ctx, []chat.User{user})
-		if err != nil || len(found[0]) != 1 || found[0][0] != after {
-			f.Fatalf("%s is at %v, %v; g1 is %v", user, found, err, after)
-		}
+		Eventually(f, fmt.Sprintf("%s at %v", user, after), func() bool {
+			found, err := p.Where(f.ctx, []chat.User{user})
+			return err == nil && len(found[0]) == 1 && found[0][0] == after
+		})
 	}
 	if got := f.at(p, "user0"); !slices.Equal(got, []string{"g2"}) {
 		f.Errorf("who had moved is at %v", got)

@@ -27,7 +27,7 @@ type Stats struct {
 	Rejected  atomic.Uint64 // calls not made: the breaker was open, or too many were under way
 	Opened    atomic.Uint64 // how often the breaker opened
 	CacheHits atomic.Uint64 // users whose location was known here
-	Misses    atomic.Uint64 // and that had to be asked for
+	Misses    atomic.Uint64 // questions where a user is
 
 	LeasesTaken  atomic.Uint64
 	LeasesLost   atomic.Uint64
@@ -152,6 +152,7 @@ func (d *Directory) probe() {
 		if said {
 			d.opt.Logger.Info("Redis answers", "redis", d.opt.where())
 		}
+		d.doubtLease()
 		d.guard.mend()
 		signal(d.lease.wake)
 		signal(d.todo.wake)

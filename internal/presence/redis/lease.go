@@ -21,6 +21,7 @@ type lease struct {
 	self   presence.Gateway // Epoch 0 before the first
 	held   bool
 	until  time.Time // by this process's clock
+	unsure bool      // the server was away: it may have forgotten
 	renew  bool      // it is to be given up for a new epoch
 	broken error     // why it is not held
 }
@@ -30,7 +31,7 @@ func (d *Directory) Self() (presence.Gateway, bool) {
 	l := &d.lease
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.self, l.held && time.Now().Before(l.until)
+	return l.self, l.held && !l.unsure && time.Now().Before(l.until)
 }
 
 func (l *lease) fault() error {
@@ -88,7 +89,7 @@ func (d *Directory) holdLease() error {
 		}
 		if ok != "0" {
 			l.mu.Lock()
-			l.until, l.broken = start.Add(d.opt.Lease), nil
+			l.until, l.unsure, l.broken = start.Add(d.opt.Lease), false, nil
 			l.mu.Unlock()
 			return nil
 		}
@@ -140,7 +141,7 @@ func (d *Directory) takeLease(force bool) error {
 	}
 	l.mu.Lock()
 	l.self = presence.Gateway{ID: d.opt.Gateway, Epoch: n, Address: d.opt.Address}
-	l.held, l.until, l.broken = true, start.Add(d.opt.Lease), nil
+	l.held, l.unsure, l.until, l.broken = true, false, start.Add(d.opt.Lease), nil
 	l.mu.Unlock()
 	d.Stats.LeasesTaken.Add(1)
 	d.todo.walkAgain()
@@ -156,6 +157,13 @@ func (d *Directory) leaseCall(script *rueidis.Lua, args ...string) (string, erro
 		}
 		return script.Exec(bg, c, []string{d.keys.lease(d.opt.Gateway)}, args).ToString()
 	})
+}
+
+// doubtLease counts the lease as not held until the server confirms it.
+func (d *Directory) doubtLease() {
+	d.lease.mu.Lock()
+	d.lease.unsure = true
+	d.lease.mu.Unlock()
 }
 
 // giveUpLease asks for a new epoch.

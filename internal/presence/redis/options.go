@@ -208,3 +208,8 @@ func (o *Options) certificates(c *tls.Config) error {
 	}
 	return nil
 }
+
+// Rights is what a login has to be allowed, on the prefix's keys and channels.
+const Rights = "+@connection +@scripting +eval +evalsha +get +set +del +pexpire +pttl +time " +
+	"+hget +hset +hdel +hvals +hgetall +hlen +sadd +srem +smembers " +
+	"+spublish +ssubscribe +sunsubscribe +multi +exec +cluster|slots +cluster|shards"

@@ -215,11 +215,7 @@ func (d *Directory) readSome() (more bool, err error) {
 	}
 	d.Stats.Reads.Add(uint64(len(users)))
 	found, err := call(d.ctx, d.guard, func(c rueidis.Client) ([][]presence.Gateway, error) {
-		values, err := d.entriesOf(c, users, false)
-		if err != nil {
-			return nil, err
-		}
-		return d.resolve(c, users, values)
+		return d.whereNow(c, users)
 	})
 	if err != nil {
 		w.mu.Lock()

@@ -21,57 +21,81 @@ func (d *Directory) Where(ctx context.Context, users []chat.User) ([][]presence.
 	}
 	users = slices.Clone(users) // a call that is late goes on reading it
 	return call(ctx, d.guard, func(c rueidis.Client) ([][]presence.Gateway, error) {
-		values, err := d.entriesOf(c, users, true)
+		values, hits, err := d.cachedEntries(c, users)
 		if err != nil {
 			return nil, err
 		}
-		return d.resolve(c, users, values)
+		found, err := d.resolve(c, users, values)
+		if err != nil {
+			return nil, err
+		}
+		var again []int // nowhere, says the cache: somebody may come just now
+		var ask []chat.User
+		for i := range users {
+			switch {
+			case !hits[i]:
+			case len(found[i]) == 0:
+				again, ask = append(again, i), append(ask, users[i])
+			default:
+				d.Stats.CacheHits.Add(1)
+			}
+		}
+		fresh, err := d.whereNow(c, ask)
+		for i, at := range again {
+			found[at] = fresh[i]
+		}
+		return found, err
 	})
 }
 
-// entriesOf reads the entries of users.
-func (d *Directory) entriesOf(c rueidis.Client, users []chat.User, cached bool) ([][]string, error) {
-	out := make([][]string, len(users))
-	var fresh []int
-	if cached {
-		cmds := make([]rueidis.CacheableTTL, len(users))
-		for i, u := range users {
-			cmds[i] = rueidis.CT(c.B().Hvals().Key(d.keys.user(u)).Cache().ToStaticTTL(), d.opt.CacheFor)
-		}
-		for i, r := range c.DoMultiCache(context.Background(), cmds...) {
-			v, err := r.AsStrSlice()
-			if err != nil {
-				return nil, err
-			}
-			out[i] = v
-			switch hit := r.IsCacheHit(); {
-			case hit && len(v) > 0:
-				d.Stats.CacheHits.Add(1)
-			case hit: // nowhere: somebody may wait for a message just now
-				fresh = append(fresh, i)
-			default:
-				d.Stats.Misses.Add(1)
-			}
-		}
-	} else {
-		for i := range users {
-			fresh = append(fresh, i)
-		}
-	}
-	if len(fresh) == 0 {
+// whereNow is Where past the cache.
+func (d *Directory) whereNow(c rueidis.Client, users []chat.User) ([][]presence.Gateway, error) {
+	out := make([][]presence.Gateway, len(users))
+	if len(users) == 0 {
 		return out, nil
 	}
-	d.Stats.Misses.Add(uint64(len(fresh)))
-	cmds := make(rueidis.Commands, len(fresh))
-	for i, at := range fresh {
-		cmds[i] = c.B().Hvals().Key(d.keys.user(users[at])).Build()
+	values, err := d.entries(c, users)
+	if err != nil {
+		return out, err
 	}
+	found, err := d.resolve(c, users, values)
+	if err != nil {
+		return out, err
+	}
+	return found, nil
+}
+
+// cachedEntries returns the entries of users, and of whom they were known here.
+func (d *Directory) cachedEntries(c rueidis.Client, users []chat.User) (out [][]string, hits []bool, err error) {
+	cmds := make([]rueidis.CacheableTTL, len(users))
+	for i, u := range users {
+		cmds[i] = rueidis.CT(c.B().Hvals().Key(d.keys.user(u)).Cache().ToStaticTTL(), d.opt.CacheFor)
+	}
+	out, hits = make([][]string, len(users)), make([]bool, len(users))
+	for i, r := range c.DoMultiCache(context.Background(), cmds...) {
+		if out[i], err = r.AsStrSlice(); err != nil {
+			return nil, nil, err
+		}
+		if hits[i] = r.IsCacheHit(); !hits[i] {
+			d.Stats.Misses.Add(1)
+		}
+	}
+	return out, hits, nil
+}
+
+// entries reads the entries of users past the cache.
+func (d *Directory) entries(c rueidis.Client, users []chat.User) ([][]string, error) {
+	d.Stats.Misses.Add(uint64(len(users)))
+	cmds := make(rueidis.Commands, len(users))
+	for i, u := range users {
+		cmds[i] = c.B().Hvals().Key(d.keys.user(u)).Build()
+	}
+	out := make([][]string, len(users))
 	for i, r := range c.DoMulti(context.Background(), cmds...) {
-		v, err := r.AsStrSlice()
-		if err != nil {
+		var err error
+		if out[i], err = r.AsStrSlice(); err != nil {
 			return nil, err
 		}
-		out[fresh[i]] = v
 	}
 	return out, nil
 }
@@ -268,7 +292,7 @@ func (d *Directory) clean() {
 // remembers the others.
 func (d *Directory) denied(before map[suspect]time.Time, c chore) (dead []string) {
 	values, err := call(d.ctx, d.guard, func(cl rueidis.Client) ([][]string, error) {
-		return d.entriesOf(cl, []chat.User{c.user}, false)
+		return d.entries(cl, []chat.User{c.user})
 	})
 	if err != nil {
 		return nil
