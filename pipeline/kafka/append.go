@@ -291,28 +291,28 @@ func (l *Log) append(p *partition, entries []entry) bool {
 	return true
 }
 
-// settle calls done for entries whose records have come back.
+// settle calls done for entries whose batch is written, or never will be.
 func (l *Log) settle(p *partition, entries []entry, size int64, err error) {
-	q := &p.queue
-	if err == nil {
-		p.seen(q.records[len(entries)-1].Offset + 1)
-		l.stats.batches.Add(1)
-		l.stats.appends.Add(uint64(len(entries)))
-		l.stats.bytes.Add(uint64(size))
-	}
-	for i := range entries {
-		e := &entries[i]
-		offset := q.records[i].Offset
-		q.records[i] = kgo.Record{}
-		switch {
-		case err != nil:
-			e.done(0, err)
-		case offset < 0:
-			e.done(0, ErrPlaceUnknown)
-		default:
-			l.stats.records.Add(uint64(e.count))
-			e.done(firstOf(l.topic.Epoch, offset, e.count), nil)
+	if err != nil {
+		for i := range entries {
+			entries[i].done(0, err)
 		}
+		return
+	}
+	records := p.queue.records
+	p.seen(records[len(entries)-1].Offset + 1)
+	l.stats.batches.Add(1)
+	l.stats.appends.Add(uint64(len(entries)))
+	l.stats.bytes.Add(uint64(size))
+	for i := range entries {
+		e, offset := &entries[i], records[i].Offset
+		records[i] = kgo.Record{}
+		if offset < 0 {
+			e.done(0, ErrPlaceUnknown)
+			continue
+		}
+		l.stats.records.Add(uint64(e.count))
+		e.done(firstOf(l.topic.Epoch, offset, e.count), nil)
 	}
 }
 

@@ -125,7 +125,7 @@ func (l *Log) open(ctx context.Context) (err error) {
 	for i := range l.topic.Partitions {
 		l.partitions = append(l.partitions, newPartition(int32(i)))
 	}
-	if err = l.refreshEnds(ctx); err != nil {
+	if err = l.refreshEnds(ctx, func(int) bool { return true }); err != nil {
 		return err
 	}
 	if err = l.meetTopics(ctx); err != nil {
@@ -181,22 +181,26 @@ func (l *Log) RaiseEpoch(above uint16) error {
 		"which every gateway and processor uses when it starts again", l.topic.Name, above+1)
 }
 
-// refreshEnds asks where the partitions end.
-func (l *Log) refreshEnds(ctx context.Context) error {
+// refreshEnds asks where partitions end. It fails if brokers do not say so of
+// those that are needed.
+func (l *Log) refreshEnds(ctx context.Context, needed func(p int) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	ends, err := l.adm.ListEndOffsets(ctx, l.topic.Name)
-	if err == nil {
-		err = ends.Error()
+	for _, p := range l.partitions {
+		if err != nil {
+			break
+		}
+		end, fault := l.listed(ends, p, nil)
+		if fault == nil {
+			p.seen(end)
+		} else if needed(int(p.id)) {
+			return fault
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("kafka log: brokers do not say where topic %s ends: %w", l.topic.Name, err)
 	}
-	ends.Each(func(e kadm.ListedOffset) {
-		if int(e.Partition) < len(l.partitions) {
-			l.partitions[e.Partition].seen(e.Offset)
-		}
-	})
 	return nil
 }
 

@@ -112,15 +112,15 @@ func (m *member) groupOpts() []kgo.Opt {
 
 // run gains what is assigned and commits, until ctx ends; then it leaves.
 func (m *member) run() {
-	commit := time.NewTicker(m.l.o.CommitEvery)
-	defer commit.Stop()
+	look := time.NewTicker(m.l.o.CommitEvery)
+	defer look.Stop()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for wait := minBackoff; m.ctx.Err() == nil; {
 		select {
 		case <-m.ctx.Done():
-		case <-commit.C:
-			m.commit()
+		case <-look.C:
+			m.look()
 		case <-m.wake:
 			retry.Reset(0)
 		case <-retry.C:
@@ -133,7 +133,6 @@ func (m *member) run() {
 		}
 	}
 	m.lose(m.all())
-	m.commit()
 	leaving, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	if err := m.cl.LeaveGroupContext(leaving); err != nil {
@@ -181,7 +180,7 @@ func (m *member) gain() bool {
 	}
 	slices.Sort(partitions)
 	m.l.membership.watch(partitions)
-	err := m.l.refreshEnds(ctx)
+	err := m.l.refreshEnds(ctx, func(p int) bool { return slices.Contains(partitions, p) })
 	if err == nil {
 		err = m.owner.Gain(ctx, partitions)
 	}
@@ -230,6 +229,7 @@ func (m *member) lose(partitions []int32) {
 	for _, p := range lost {
 		m.l.stop(m.l.partitions[p])
 	}
+	m.commit(time.Second)
 	m.l.membership.unwatch(lost)
 }
 
@@ -264,24 +264,33 @@ func (l *Log) Release(partition int, upTo chat.Position, durable bool) {
 	}
 }
 
-// commit tells the group how far owners are, and looks how far logs are.
-func (m *member) commit() {
-	if err := m.l.refreshEnds(m.ctx); err != nil && m.ctx.Err() == nil {
+// look finds out how far logs are, and tells the group how far owners are.
+func (m *member) look() {
+	if err := m.l.refreshEnds(m.ctx, func(int) bool { return false }); err != nil && m.ctx.Err() == nil {
 		m.l.o.Logger.Warn("lag is not known", "err", err)
 	}
-	s := &m.l.membership
+	m.commit(requestTimeout)
+}
+
+// commit tells the group how far owners are. It is no matter when that fails.
+func (m *member) commit(patience time.Duration) {
+	offsets := m.l.membership.offsets()
+	if len(offsets) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	m.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{m.l.topic.Name: offsets}, nil)
+}
+
+func (m *membership) offsets() map[int32]kgo.EpochOffset {
+	m.stateMu.Lock()
+	defer m.stateMu.Unlock()
 	offsets := map[int32]kgo.EpochOffset{}
-	s.stateMu.Lock()
-	for p, at := range s.released {
+	for p, at := range m.released {
 		if at > 0 {
 			offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: at}
 		}
 	}
-	s.stateMu.Unlock()
-	if len(offsets) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	m.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{m.l.topic.Name: offsets}, nil)
+	return offsets
 }
