@@ -119,6 +119,8 @@ func (s *session) packet(p packet.Raw) error {
 		return decoded(p, s.onHistoryPage)
 	case packet.TypeChatsPage:
 		return decoded(p, s.onChatsPage)
+	case packet.TypeDone:
+		return decoded(p, s.onDone)
 	case packet.TypeRefreshed:
 		return decoded(p, s.onRefreshed)
 	case packet.TypePong:

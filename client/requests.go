@@ -44,7 +44,8 @@ type ChatsPage struct {
 // session until it has one.
 type request struct {
 	append func(dst []byte, id uint64) []byte
-	answer chan any // *HistoryPage, *ChatsPage or error
+	limit  string   // a key of the welcome's limits: a server without it does not serve this
+	answer chan any // *HistoryPage, *ChatsPage, done or error
 	sent   bool
 }
 
@@ -132,7 +133,7 @@ func (c *Client) watch(users []string, change func(*session)) error {
 // first; the zero ID is no bound. The server may return fewer, and says whether
 // there are more.
 func (c *Client) History(ctx context.Context, peer string, before chat.ID, limit int) (*HistoryPage, error) {
-	answer, err := c.ask(ctx, func(dst []byte, id uint64) []byte {
+	answer, err := c.ask(ctx, "", func(dst []byte, id uint64) []byte {
 		q := packet.History{Req: id, Peer: peer, Before: before, Limit: limit}
 		return q.AppendTo(dst)
 	})
@@ -143,7 +144,7 @@ func (c *Client) History(ctx context.Context, peer string, before chat.ID, limit
 // Chats returns up to limit of the user's chats whose newest message is older
 // than before, newest first; the zero ID is no bound.
 func (c *Client) Chats(ctx context.Context, before chat.ID, limit int) (*ChatsPage, error) {
-	answer, err := c.ask(ctx, func(dst []byte, id uint64) []byte {
+	answer, err := c.ask(ctx, "", func(dst []byte, id uint64) []byte {
 		q := packet.Chats{Req: id, Before: before, Limit: limit}
 		return q.AppendTo(dst)
 	})
@@ -152,9 +153,9 @@ func (c *Client) Chats(ctx context.Context, before chat.ID, limit int) (*ChatsPa
 }
 
 // ask puts a question until it is answered; what asks for a retry is asked again.
-func (c *Client) ask(ctx context.Context, encode func([]byte, uint64) []byte) (any, error) {
+func (c *Client) ask(ctx context.Context, limit string, encode func([]byte, uint64) []byte) (any, error) {
 	for tries := 0; ; tries++ {
-		answer, err := c.askOnce(ctx, encode)
+		answer, err := c.askOnce(ctx, limit, encode)
 		if err == nil || chat.CodeOf(err).Action() != chat.ActionRetry || c.Err() != nil || ctx.Err() != nil {
 			return answer, err
 		}
@@ -168,8 +169,8 @@ func (c *Client) ask(ctx context.Context, encode func([]byte, uint64) []byte) (a
 	}
 }
 
-func (c *Client) askOnce(ctx context.Context, encode func([]byte, uint64) []byte) (any, error) {
-	r := &request{append: encode, answer: make(chan any, 1)}
+func (c *Client) askOnce(ctx context.Context, limit string, encode func([]byte, uint64) []byte) (any, error) {
+	r := &request{append: encode, limit: limit, answer: make(chan any, 1)}
 	c.mu.Lock()
 	c.lastReq++
 	id, end := c.lastReq, c.end

@@ -44,6 +44,7 @@ type session struct {
 	requests  int // requests without an answer
 	batch     int // bytes of a message with several packets
 	window    int // links the server sends ahead of the mark, 0: not known
+	limits    map[string]uint64
 	began     time.Time
 
 	// The reader's.
@@ -206,6 +207,7 @@ func (s *session) begin(w packet.Welcome) {
 	s.heartbeat = cmp.Or(time.Duration(min(w.Heartbeat, 1<<31))*time.Millisecond, defaultHeartbeat)
 	s.inflight, s.requests = limit(packet.LimitInflight, defaultInflight), limit(packet.LimitRequests, defaultRequests)
 	s.batch, s.window = min(limit(packet.LimitMessage, batchBytes), batchBytes), limit(packet.LimitWindow, 0)
+	s.limits = w.Limits
 	now := time.Now()
 	burst := uint64(limit(packet.LimitBurst, limit(packet.LimitRate, 0)))
 	s.pace.packets = newBucket(w.Limits[packet.LimitRate], burst, now)

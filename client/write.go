@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/frame"
 	"github.com/rookery-chat/rookery/packet"
 )
@@ -162,6 +163,10 @@ func (s *session) gatherRequests(dst []byte) []byte {
 	for id, r := range s.c.requests {
 		if waiting >= s.requests {
 			break
+		}
+		if r.limit != "" && s.limits[r.limit] == 0 {
+			s.c.answer(id, error(chat.Errorf(chat.CodeUnknownType, "this server does not serve %s", r.limit)))
+			continue
 		}
 		if !r.sent {
 			r.sent = true

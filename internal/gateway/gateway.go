@@ -52,8 +52,13 @@ type Identity struct {
 // Options are the gateway's settings. DefaultOptions fills them; limits are
 // told to clients in the welcome packet.
 type Options struct {
-	Verify  func(token string) (Identity, error) // errors are *chat.Error
-	Origins []string                             // allowed Origin values; "*" is any. Requests without Origin pass
+	Verify func(token string) (Identity, error) // errors are *chat.Error
+
+	// CheckPush says what is wrong with a token of a push provider, as a
+	// *chat.Error. nil: this server pushes nothing, and says so.
+	CheckPush func(provider, token string) error
+
+	Origins []string // allowed Origin values; "*" is any. Requests without Origin pass
 
 	HandshakeTimeout time.Duration // from accept to the end of the handshake
 	HelloTimeout     time.Duration // from the handshake to hello

@@ -257,7 +257,7 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 
 func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 	o := &g.opt
-	return &packet.Welcome{
+	w := &packet.Welcome{
 		Version: packet.Version, Now: s.st.loop.NowMs(), Node: j.node, User: s.user.Name(),
 		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(o.Heartbeat.Milliseconds()), Expires: s.expires,
 		Limits: map[string]uint64{
@@ -269,6 +269,10 @@ func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 			packet.LimitFuture: uint64(o.FutureLimit / time.Second), packet.LimitRetryAge: uint64(o.RetryAge / time.Second),
 		},
 	}
+	if o.CheckPush != nil {
+		w.Limits[packet.LimitPush] = pushTokenBytes
+	}
+	return w
 }
 
 // leave takes a session out of presence and counts. It may be called twice.

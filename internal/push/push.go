@@ -21,9 +21,6 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 )
 
-// MaxTokenBytes is the longest token of a device that is taken.
-const MaxTokenBytes = 4 << 10
-
 // Notice is all that a provider and a device are told.
 type Notice struct {
 	// Chat names the chat to the device alone: 32 hex digits, a keyed hash that
@@ -91,9 +88,6 @@ func (s Senders) Check(provider, token string) error {
 	sender, ok := s[provider]
 	if provider == LogProvider || !ok {
 		return chat.Errorf(chat.CodeBadPush, "no such provider here; there is: %s", s.names())
-	}
-	if token == "" || len(token) > MaxTokenBytes {
-		return chat.Errorf(chat.CodeBadPush, "a token has 1 to %d bytes, this one has %d", MaxTokenBytes, len(token))
 	}
 	if err := sender.Check(token); err != nil {
 		return chat.Errorf(chat.CodeBadPush, "no token of %s: %v", provider, err)

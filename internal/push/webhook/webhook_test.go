@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -144,6 +145,19 @@ func TestSignature(t *testing.T) {
 	other := r.sender(t, func(o *Options) { o.Secret = []byte(strings.Repeat("x", 32)) })
 	if err := other.Send(t.Context(), r.URL, notice); kind(err) != "refused" || len(r.faults) != 1 {
 		t.Errorf("%v for another's secret", err)
+	}
+}
+
+// The example of docs/protocol.md.
+func TestSignatureOfTheDocument(t *testing.T) {
+	const example = "7bbc311a6c4d1f07d840154999b5f37778363a3e9181cbdf4e56f6c1a7349171"
+	body := `{"event":"waiting","chat":"00112233445566778899aabbccddeeff","count":3}`
+	if got := hex.EncodeToString(sign(secret, "1767323045", []byte(body))); got != example {
+		t.Errorf("%s", got)
+	}
+	doc, err := os.ReadFile("../../../docs/protocol.md")
+	if err != nil || !strings.Contains(string(doc), "v1="+example) || !strings.Contains(string(doc), body) {
+		t.Errorf("the document has another: %v", err)
 	}
 }
 
