@@ -16,6 +16,7 @@
 #
 # SERVICES_RUN names another folder to run them in, absolute, with its env in
 # it: servers of a test's own, which go when the process SERVICES_OWNER does.
+# SERVICES_LARGE=yes starts servers fit to be measured, with more memory.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -164,6 +165,7 @@ install | start | status | stop | kill | pause | resume | clean) ;;
 *) sed -n '2,/^set /p' "$0" | sed '$d; s/^# \?//'; exit 2 ;;
 esac
 [[ $run = /* ]] || fail "SERVICES_RUN has to be absolute: $run"
+[[ $root$run != *[[:space:]]* ]] || fail "the servers take no path with a space: $root, $run"
 [ $# -eq 0 ] || names "$@" >/dev/null
 mkdir -p "$cache" "$run"
 if [ "$command" = install ]; then

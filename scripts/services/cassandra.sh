@@ -4,15 +4,16 @@
 cassandra_ports=2
 
 cassandra_prepare() { # cassandra_prepare NAME
-	local dir=$run/$1
+	local dir=$run/$1 heap=1g
+	[ -z "${SERVICES_LARGE:-}" ] || heap=2g
 	mkdir -p "$dir/tmp"
 	render cassandra/cassandra.yaml "$dir/cassandra.yaml" PORT="$(port "$1" 1)" STORAGE_PORT="$(port "$1" 2)"
-	render cassandra/jvm.options "$dir/jvm.options" HEAP="${CASSANDRA_HEAP:-1g}" LIBS="$cache/cassandra/libs" \
+	render cassandra/jvm.options "$dir/jvm.options" HEAP=$heap LIBS="$cache/cassandra/libs" \
 		JAMM="$(echo "$cache"/cassandra/libs/jamm-*.jar)"
 }
 
 cassandra_run() { # cassandra_run NAME
-	exec java @"$run/$1/jvm.options"
+	exec java $(jvm cassandra) @"$run/$1/jvm.options"
 }
 
 # Answers STARTUP by asking for a login (AUTHENTICATE, 03), and takes the

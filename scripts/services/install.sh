@@ -34,11 +34,26 @@ install_packages() {
 	[ $status -eq 0 ] || { tail -20 "$cache/apt.log" >&2; fail "apt-get could not install ${wanted[*]}"; }
 }
 
+# archive_classes KIND: runs it once to write down the classes that it loads,
+# which makes its later starts take a half to a third of the processor time.
+archive_classes() {
+	local kind=$1
+	[ ! -f "$cache/$kind/classes" ] || return 0
+	echo "services: a first start of $kind, to archive its classes"
+	local -x SERVICES_RUN=$cache/archive SERVICES_ARCHIVE=yes SERVICES_OWNER=
+	"$root/scripts/services.sh" start "$kind" >/dev/null
+	"$root/scripts/services.sh" stop "$kind"
+	"$root/scripts/services.sh" clean
+	mv "$cache/$kind/classes.part" "$cache/$kind/classes"
+}
+
 install_all() {
-	need_space "$cache" 1000
+	need_space "$cache" 3000
 	install_packages
 	install_jars kafka
 	install_jars cassandra
+	archive_classes kafka
+	archive_classes cassandra
 }
 
 # need_installed KIND: says what to do when it is not.

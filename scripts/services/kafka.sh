@@ -13,16 +13,19 @@ kafka_prepare() { # kafka_prepare NAME
 	render kafka/server.properties "$dir/server.properties" NODE="$node" VOTERS="$voters" REPLICAS=$replicas MIN_ISR=$min_isr \
 		PORT="$(port "$name" 1)" SASL_PORT="$(port "$name" 2)" CONTROLLER_PORT="$(port "$name" 3)"
 	[ ! -f "$dir/data/meta.properties" ] || return 0
-	kafka_java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk \
-		-c "$dir/server.properties" --add-scram "SCRAM-SHA-512=[name=$user,password=$password]" >"$dir/log" 2>&1
+	(SERVICES_ARCHIVE='' kafka_java -Xmx128m kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk \
+		-c "$dir/server.properties" --add-scram "SCRAM-SHA-512=[name=$user,password=$password]" >"$dir/log" 2>&1)
 }
 
-kafka_java() { java -Dlog4j2.configurationFile="$here/kafka/log4j2.yaml" -cp "$cache/kafka/libs/*" "$@"; }
-
 kafka_run() { # kafka_run NAME
-	exec java -Xms"${KAFKA_HEAP:-384m}" -Xmx"${KAFKA_HEAP:-384m}" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:ParallelGCThreads=2 \
-		-XX:ConcGCThreads=1 -Djava.awt.headless=true -Dlog4j2.configurationFile="$here/kafka/log4j2.yaml" \
-		-cp "$cache/kafka/libs/*" kafka.Kafka "$run/$1/server.properties"
+	local heap=384m
+	[ -z "${SERVICES_LARGE:-}" ] || heap=1g
+	kafka_java -Xms$heap -Xmx$heap -XX:MaxGCPauseMillis=20 kafka.Kafka "$run/$1/server.properties"
+}
+
+kafka_java() { # kafka_java ARGUMENT...
+	exec java $(jvm kafka) -XX:+UseG1GC -XX:ParallelGCThreads=2 -XX:ConcGCThreads=1 -Djava.awt.headless=true \
+		-Dlog4j2.configurationFile="$here/kafka/log4j2.yaml" -cp "$cache/kafka/libs/*" "$@"
 }
 
 # Registered with the controller, and answers ApiVersions (key 18, version 0) with the same correlation.

@@ -37,11 +37,22 @@ gone() {
 spawn() {
 	local name=$1 kind=${1%-[0-9]} dir=$run/$1
 	[ ! -f "$dir/log" ] || mv "$dir/log" "$dir/log.before"
-	export -f "${kind}_run" port
+	export -f "${kind}_run" port jvm kafka_java
 	export run here cache
 	(cd "$dir" && ulimit -n "$(ulimit -Hn)" && exec setsid bash -c "${kind}_run $name") >"$dir/log" 2>&1 </dev/null 8>&- 9>&- &
 	echo "$! $(started $!)" >"$dir/pid"
 	disown $!
+}
+
+# jvm KIND: options of a JVM that is to start with little processor time: its
+# quick compiler alone, and classes from an archive. Not when it is measured.
+jvm() {
+	[ -n "${SERVICES_LARGE:-}" ] || echo -XX:TieredStopAtLevel=1
+	if [ -n "${SERVICES_ARCHIVE:-}" ]; then
+		echo "-XX:ArchiveClassesAtExit=$cache/$1/classes.part"
+	elif [ -f "$cache/$1/classes" ]; then
+		echo "-XX:SharedArchiveFile=$cache/$1/classes"
+	fi
 }
 
 # port NAME N: its N-th port.
