@@ -112,6 +112,7 @@ type haproxy struct {
 	roots   *x509.CertPool
 	key     auth.Key
 	cmd     *exec.Cmd
+	refused []int // the statuses that dial met with
 }
 
 // newKey makes a key that all gateways of a test take, and returns its file.
@@ -272,7 +273,9 @@ func (h *haproxy) try(user, path, from string) (*wire, int) {
 func (h *haproxy) dial(user, path string) (w *wire, number int) {
 	h.t.Helper()
 	h.until("a gateway takes "+user, func() bool {
-		if w, _ = h.try(user, path, ""); w == nil {
+		status := 0
+		if w, status = h.try(user, path, ""); w == nil {
+			h.refused = append(h.refused, status)
 			return false
 		}
 		w.put(&packet.Hello{Version: packet.Version, Device: "phone", Seq: 7, Resume: packet.ResumeNow})
@@ -347,6 +350,9 @@ func (c *crowd) moved(from int) {
 		if !gone[u] && !c.wires[u].lives() {
 			c.h.t.Errorf("%s of gateway %d was disturbed", u, c.at[u])
 		}
+	}
+	if len(c.h.refused) > 0 {
+		c.h.t.Errorf("some did not get another gateway at once: %v", c.h.refused)
 	}
 }
 
