@@ -12,10 +12,14 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/delivery"
+	"github.com/rookery-chat/rookery/internal/delivery/rpc"
 	"github.com/rookery-chat/rookery/internal/gateway"
+	"github.com/rookery-chat/rookery/internal/presence/redis"
 	"github.com/rookery-chat/rookery/internal/probe"
+	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/pipeline/local"
 	"github.com/rookery-chat/rookery/shard"
+	"github.com/rookery-chat/rookery/storage/cql"
 	"github.com/rookery-chat/rookery/storage/pebble"
 )
 
@@ -47,6 +51,9 @@ func all() []Metrics {
 			return s
 		}),
 		Store(func() pebble.Stats { return pebble.Stats{DiskBytes: 1 << 20} }),
+		Kafka(func() kafka.Stats { return kafka.Stats{PartitionLag: []int64{-1, 8}} }),
+		CQL(func() cql.Stats { return cql.Stats{NodesUp: 1} }),
+		Directory(&redis.Stats{}), Remote(&delivery.RemoteStats{}), Peers(&rpc.Stats{}), Links(&rpc.ServerStats{}),
 	}
 }
 
@@ -66,7 +73,7 @@ func TestScrape(t *testing.T) {
 		"rookery_log_sync_seconds_sum 3\n", "rookery_log_sync_seconds_count 9\n", `rookery_log_sync_seconds_bucket{le="+Inf"} 9`,
 		fmt.Sprintf("rookery_log_sync_seconds_bucket{le=\"%v\"} 2\n", local.SyncBuckets[0].Seconds()),
 		fmt.Sprintf("rookery_log_sync_seconds_bucket{le=\"%v\"} 5\n", local.SyncBuckets[1].Seconds()),
-		`rookery_log_held_bytes{partition="0"} 6`,
+		`rookery_log_held_bytes{partition="0"} 6`, `rookery_kafka_lag_appends{partition="1"} 8`, "rookery_cql_nodes_up 1\n",
 		"# TYPE rookery_connections_accepted_total counter", "process_open_fds",
 	} {
 		if !strings.Contains(text, want) {

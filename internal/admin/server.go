@@ -41,8 +41,9 @@ type Server struct {
 
 // check is one condition of readiness.
 type check struct {
-	name string
-	run  func(context.Context) error
+	graceful bool // it does not make the server unready
+	name     string
+	run      func(context.Context) error
 }
 
 // Options are a Server's settings.
@@ -101,7 +102,15 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) Check(name string, run func(context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checks = append(s.checks, check{name, run})
+	s.checks = append(s.checks, check{name: name, run: run})
+}
+
+// Tell adds something that readiness tells of without depending on it: what all
+// servers lack alike is no reason to send clients away.
+func (s *Server) Tell(name string, run func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks = append(s.checks, check{name: name, run: run, graceful: true})
 }
 
 // Started says that the server has come up; before, it is not ready.
@@ -147,8 +156,9 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 
 // condition is the outcome of a check; its err is nil when it holds.
 type condition struct {
-	name string
-	err  error
+	name     string
+	err      error
+	graceful bool
 }
 
 // conditions runs all checks at once.
@@ -161,14 +171,14 @@ func (s *Server) conditions(ctx context.Context) []condition {
 	list := make([]condition, len(checks), len(checks)+2)
 	var wait sync.WaitGroup
 	for i, c := range checks {
-		wait.Go(func() { list[i] = condition{c.name, c.run(ctx)} })
+		wait.Go(func() { list[i] = condition{c.name, c.run(ctx), c.graceful} })
 	}
 	wait.Wait()
 	if !s.started.Load() {
-		list = append(list, condition{"start", errors.New("still coming up")})
+		list = append(list, condition{name: "start", err: errors.New("still coming up")})
 	}
 	if s.draining.Load() {
-		list = append(list, condition{"drain", errors.New("going away")})
+		list = append(list, condition{name: "drain", err: errors.New("going away")})
 	}
 	return list
 }
@@ -176,7 +186,7 @@ func (s *Server) conditions(ctx context.Context) []condition {
 // ready reports whether all conditions hold.
 func (s *Server) ready() bool {
 	for _, c := range s.conditions(context.Background()) {
-		if c.err != nil {
+		if c.err != nil && !c.graceful {
 			return false
 		}
 	}
@@ -194,7 +204,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	status, body := http.StatusOK, strings.Builder{}
 	for _, c := range s.conditions(r.Context()) {
 		if c.err != nil {
-			status = unready
+			if !c.graceful {
+				status = unready
+			}
 			fmt.Fprintf(&body, "%s: %s\n", c.name, c.err)
 			continue
 		}

@@ -72,7 +72,15 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 }
 
 func printReady(env *Env, c *config.Config, s *server.Server) {
-	fmt.Fprintf(env.Stdout, "sockets  ws://%s/ws/<user>\nadmin    http://%s/\ndata     %s\n", s.Addr(), s.AdminAddr(), c.Data)
+	if s.Addr() != nil {
+		fmt.Fprintf(env.Stdout, "sockets  ws://%s/ws/<user>\n", s.Addr())
+	}
+	fmt.Fprintf(env.Stdout, "admin    http://%s/\n", s.AdminAddr())
+	if c.Clustered() {
+		fmt.Fprintf(env.Stdout, "role     %s\nlog      %s\nstore    %s\npresence %s\n", c.Role, c.Pipeline.URL, c.Store.URL, c.Presence.URL)
+	} else {
+		fmt.Fprintf(env.Stdout, "data     %s\n", c.Data)
+	}
 	if s.DevKey() != nil {
 		fmt.Fprintf(env.Stdout, "tokens of the development key in %s are taken: whoever reads that folder can be anybody\n", c.Data)
 	}

@@ -13,7 +13,7 @@ import (
 // Config is the whole configuration. keys.go documents every field.
 type Config struct {
 	Role          string   // all, gateway, processor
-	ID            string   // of this process among the others, "" for its host's name and port
+	ID            string   // of this process among the others, "" for its machine's name and the port of RPC.Listen
 	Listen        string   // host:port of the sockets
 	ListenProxy   string   // none, proxy, forwarded
 	ListenTrusted []string // addresses and networks of balancers

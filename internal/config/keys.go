@@ -75,7 +75,7 @@ var keys = []Key{
 		Doc:   "What this process does: a gateway holds the sockets, a processor owns partitions of the log and writes the store.",
 		field: func(c *Config) any { return &c.Role }},
 	{Name: "id", Kind: Text, Default: "",
-		Doc:   "Name of this process among the others, the same in every life: letters, digits and ._-. Empty is the machine's name and the port of the sockets.",
+		Doc:   "Name of this process among the others, the same in every life: letters, digits and ._-. Empty is the machine's name and the port of rpc.listen.",
 		field: func(c *Config) any { return &c.ID }},
 	{Name: "listen", Kind: Address, Default: "127.0.0.1:8080",
 		Doc:   "Address of the WebSockets. Port 0 takes a free one.",

@@ -14,8 +14,9 @@ import (
 
 // Links reach the other gateways.
 type Links interface {
-	// Replaced tells a gateway that a session there was taken over. It does not
-	// block, and may be lost: the client then has two until one goes.
+	// Replaced tells a gateway that sessions of a device with a lower number were
+	// taken over. It does not block, and may be lost: the client then has two
+	// until one goes.
 	Replaced(to presence.Gateway, s presence.Session)
 	// Typing passes typing on. It does not block, and may be lost.
 	Typing(to presence.Gateway, from, user chat.User, on bool)
@@ -51,7 +52,7 @@ func (g *Gateway) enter(ctx context.Context, s presence.Session) error {
 // tookOver tells the gateway of an older session of the device.
 func (g *Gateway) tookOver(s presence.Session, r presence.Registration) {
 	if self, _ := g.opt.Elsewhere.Directory.Self(); r.Replaced.Session != 0 && r.Replaced.Gateway.ID != self.ID {
-		g.opt.Elsewhere.Links.Replaced(r.Replaced.Gateway, presence.Session{User: s.User, Node: s.Node, Number: r.Replaced.Session})
+		g.opt.Elsewhere.Links.Replaced(r.Replaced.Gateway, s)
 	}
 }
 
@@ -122,7 +123,8 @@ func (s *session) known() presence.Session {
 // settled takes the word that a session is registered, later than it asked or
 // once more: what came meanwhile found nobody.
 func (g *Gateway) settled(s presence.Session, r presence.Registration, err error) {
-	if err != nil {
+	if err != nil { // a newer one is elsewhere
+		s.Number++
 		g.Replace(s)
 		return
 	}
@@ -152,12 +154,12 @@ func (g *Gateway) unregister(s presence.Session, seen int64) {
 	}
 }
 
-// Replace ends a session that a newer one of its device took over, at another
-// gateway.
+// Replace ends the sessions of a device that have a lower number: the session
+// named, at another gateway, took over.
 func (g *Gateway) Replace(s presence.Session) {
 	for _, ref := range g.presence.Lookup(view.Bytes(s.User), nil) {
 		g.post(ref, func(x *session) {
-			if x.user == s.User && x.node == s.Node && x.extra().number == s.Number {
+			if x.user == s.User && x.node == s.Node && x.joined && x.extra().number < s.Number {
 				g.Stats.Replaced.Add(1)
 				x.bye(chat.CodeReplaced, 0, "a newer session of this device took over")
 			}

@@ -58,7 +58,7 @@ var allowed = map[string][]string{
 }
 
 // everything may be imported by these: they join the parts.
-var joiners = map[string]bool{"internal/server": true, "internal/cli": true, "cmd/rookery": true}
+var joiners = map[string]bool{"internal/backend": true, "internal/server": true, "internal/cli": true, "cmd/rookery": true}
 
 // forTests may be imported by every test.
 var forTests = map[string]bool{"internal/services": true}
@@ -84,6 +84,10 @@ var exceptions = []exception{
 	{"internal/admin", "internal/gateway", "reads its counters"},
 	{"internal/admin", "internal/probe", "reads its counters"},
 	{"internal/admin", "internal/delivery", "reads its counters"},
+	{"internal/admin", "internal/delivery/rpc", "reads its counters"},
+	{"internal/admin", "internal/presence/redis", "reads its counters"},
+	{"internal/admin", "pipeline/kafka", "reads its counters"},
+	{"internal/admin", "storage/cql", "reads its counters"},
 	{"internal/admin", "pipeline/local", "reads its counters"},
 	{"internal/admin", "shard", "reads its counters"},
 	{"internal/admin", "storage/pebble", "reads its counters"},

@@ -10,10 +10,19 @@ import (
 // observe registers the conditions of readiness, and the metrics of what runs
 // before clients can connect.
 func (s *Server) observe() {
-	s.admin.Register(
-		admin.Gateway(&s.gateway.Stats), admin.Delivery(&s.delivery.Stats),
-		admin.Log(s.log.Stats), admin.Shards(s.shards.Stats), admin.Store(s.store.Stats),
-	)
+	if s.gateway != nil {
+		s.admin.Register(admin.Gateway(&s.gateway.Stats), admin.Delivery(&s.delivery.Stats))
+	}
+	if s.remote != nil {
+		s.admin.Register(admin.Remote(&s.remote.Stats))
+	}
+	if s.cluster != nil && s.cluster.server != nil {
+		s.admin.Register(admin.Links(&s.cluster.server.Stats))
+	}
+	if s.shards == nil {
+		return
+	}
+	s.admin.Register(admin.Shards(s.shards.Stats))
 	s.admin.Check("owners", func(context.Context) error {
 		for _, st := range s.shards.Stats() {
 			if st.Halted {

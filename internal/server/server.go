@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,9 +23,8 @@ import (
 	"github.com/rookery-chat/rookery/internal/gateway"
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
-	"github.com/rookery-chat/rookery/pipeline/local"
 	"github.com/rookery-chat/rookery/shard"
-	"github.com/rookery-chat/rookery/storage/pebble"
+	"github.com/rookery-chat/rookery/storage"
 )
 
 const (
@@ -48,22 +45,28 @@ type Options struct {
 	Level   *slog.LevelVar
 }
 
-// Server is a running server on embedded defaults.
+// Server is a running server: a gateway, a processor, or both.
 type Server struct {
 	cfg    *config.Config
 	logger *slog.Logger
 	dev    *auth.Key // nil when its tokens are not taken
 
-	log      *local.Log
-	store    *pebble.Store
-	shards   *shard.Shards
+	admin   *admin.Server
+	log     messageLog
+	store   storage.Store
+	cluster *cluster // nil where this process is alone
+
+	// of a gateway
+	verifier *auth.Verifier
 	delivery *delivery.Delivery
 	gateway  *gateway.Gateway
 	engine   *engine.Engine
-	admin    *admin.Server
-	verifier *auth.Verifier
 
-	background sync.WaitGroup // admin, key files, sweep
+	// of a processor
+	shards *shard.Shards
+	remote *delivery.Remote // nil where this process is alone
+
+	background sync.WaitGroup // admin, key files, sweep, links
 	cancel     context.CancelFunc
 	stopped    atomic.Bool
 }
@@ -93,45 +96,29 @@ func (s *Server) start(ctx, life context.Context, o Options) (err error) {
 			s.logger.Error("the admin server ended", "err", err)
 		}
 	})
-	for _, step := range []func() error{s.openLog, s.openStore, s.authenticate, func() error { return s.join(ctx) }} {
-		if err := step(); err != nil {
+	if err := s.openBackends(ctx); err != nil {
+		return err
+	}
+	if s.cfg.Clustered() {
+		if err := s.joinCluster(); err != nil {
 			return err
 		}
 	}
-	s.run(func() { s.verifier.Watch(life, s.cfg.Auth.ReloadEvery) })
+	if s.cfg.Gateway() {
+		if err := s.authenticate(); err != nil {
+			return err
+		}
+		s.run(func() { s.verifier.Watch(life, s.cfg.Auth.ReloadEvery) })
+	}
+	if err := s.join(ctx); err != nil {
+		return err
+	}
 	s.run(func() { s.sweep(life) })
 	s.admin.Started()
 	return nil
 }
 
 func (s *Server) run(f func()) { s.background.Go(f) }
-
-func (s *Server) openLog() (err error) {
-	c := s.cfg
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return fmt.Errorf("%w: %w", ErrData, err)
-	}
-	s.log, err = local.Open(local.Options{
-		Dir: filepath.Join(c.Data, "log"), Partitions: c.Pipeline.Partitions,
-		SegmentBytes: c.Pipeline.SegmentBytes, BlockBytes: int(min(c.Pipeline.SegmentBytes/2, maxBlockBytes)),
-		PartitionBytes: c.Pipeline.PartitionBytes, Logger: s.logger,
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrData, err)
-	}
-	return nil
-}
-
-func (s *Server) openStore() (err error) {
-	c := s.cfg
-	s.store, err = pebble.Open(pebble.Options{
-		Dir: filepath.Join(c.Data, "store"), CacheBytes: c.Store.CacheBytes, MemtableBytes: c.Store.MemtableBytes, Logger: s.logger,
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrData, err)
-	}
-	return nil
-}
 
 // authenticate makes the verifier, with the development key where it is taken.
 func (s *Server) authenticate() error {
@@ -158,38 +145,87 @@ func (s *Server) authenticate() error {
 // join starts the owners, the gateway and the loops, in the order in which a
 // message passes them backwards, so that each finds the next one running.
 func (s *Server) join(ctx context.Context) error {
-	c := s.cfg
-	loops := c.Engine.Loops
-	if loops == 0 {
-		loops = runtime.GOMAXPROCS(0)
+	var loops int
+	var table *presence.Memory
+	var gw atomic.Pointer[gateway.Gateway] // the owners start before there is one
+	if s.cfg.Gateway() {
+		loops, table = s.loops(), presence.NewMemory()
+		s.delivery = delivery.New(s.log.Partitions(), loops, table, gateway.LoopOf, func(loop int, m *delivery.Mail) {
+			if g := gw.Load(); g != nil {
+				g.Post(loop, m)
+			} else {
+				m.Free()
+			}
+		})
 	}
 	ends := make([]chat.Position, s.log.Partitions())
 	for p := range ends {
 		ends[p] = s.log.End(p)
 	}
-	table := presence.NewMemory()
-	var gw atomic.Pointer[gateway.Gateway] // the owners start before there is one
-	s.delivery = delivery.New(s.log.Partitions(), loops, table, gateway.LoopOf, func(loop int, m *delivery.Mail) {
-		if g := gw.Load(); g != nil {
-			g.Post(loop, m)
+	if s.cfg.Processor() {
+		if err := s.startOwners(ctx); err != nil {
+			return err
 		}
-	})
-	var err error
+	}
+	if s.cfg.Gateway() {
+		var err error
+		if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, s.owners(), table); err != nil {
+			return err
+		}
+		gw.Store(s.gateway)
+	}
+	s.observe()
+	if s.cluster != nil {
+		s.cluster.gateway.Store(s.gateway)
+		s.cluster.serve(s)
+	} else if err := s.awaitApplied(ctx, ends); err != nil {
+		return fmt.Errorf("stopped while the log's end was applied: %w", err)
+	}
+	if s.cfg.Gateway() {
+		return s.listen(loops)
+	}
+	return nil
+}
+
+func (s *Server) loops() int {
+	if n := s.cfg.Engine.Loops; n > 0 {
+		return n
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// startOwners starts the owners of the partitions that are this process's.
+func (s *Server) startOwners(ctx context.Context) (err error) {
+	c := s.cfg
+	var deliver shard.Deliverer = s.delivery
+	if s.cluster != nil {
+		o := delivery.RemoteOptions{Own: s.cluster.id, Stale: s.cluster.directory.Forget, Logger: s.logger}
+		if s.remote, err = delivery.NewRemote(o, s.log.Partitions(), s.cluster.directory, s.cluster.peers, s.delivery); err != nil {
+			return err
+		}
+		deliver = s.remote
+	}
 	s.shards, err = shard.Start(ctx, shard.Options{
 		BatchRecords: c.Shard.BatchRecords, BatchBytes: c.Shard.BatchBytes, SyncEvery: c.Shard.SyncEvery,
 		Heads: c.Shard.Heads, Logger: s.logger,
-	}, s.log, s.store, s.delivery)
+	}, s.log, s.store, deliver)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrData, err)
 	}
-	if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, ownersHere{s.shards}, table); err != nil {
-		return err
+	return nil
+}
+
+// owners are who the gateway asks how far its users' partitions are.
+func (s *Server) owners() gateway.Owners {
+	if s.cluster == nil {
+		return ownersHere{s.shards}
 	}
-	gw.Store(s.gateway)
-	s.observe()
-	if err := s.awaitApplied(ctx, ends); err != nil {
-		return fmt.Errorf("stopped while the log's end was applied: %w", err)
-	}
+	return ownersElsewhere{shard.NewRing(s.log.Partitions(), s.log.Identity()), s.store}
+}
+
+// listen starts the loops.
+func (s *Server) listen(loops int) (err error) {
+	c := s.cfg
 	s.engine, err = engine.Start(engine.Options{
 		Listen: c.Listen, Loops: loops, MaxConns: c.Engine.MaxConnections, AcceptPerSecond: c.Engine.AcceptPerSecond,
 		MaxOutBytes: c.Engine.OutBytesPerConnection, MaxOutTotalBytes: c.Engine.OutBytesTotal, Logger: s.logger,
@@ -242,15 +278,28 @@ func (s *Server) gatewayOptions() gateway.Options {
 	o.Trusted, _ = proxyaddr.ParseTrusted(s.cfg.ListenTrusted) // the configuration was checked
 	o.DrainURL, o.DrainJitter = s.cfg.Drain.URL, s.cfg.Drain.Retry
 	o.Logger = s.logger
+	if s.cluster != nil {
+		o.Elsewhere = s.cluster.elsewhere()
+	}
 	return o
 }
 
-// Addr is where clients connect.
-func (s *Server) Addr() net.Addr { return s.engine.Addr() }
+// Addr is where clients connect, nil without a gateway.
+func (s *Server) Addr() net.Addr {
+	if s.engine == nil {
+		return nil
+	}
+	return s.engine.Addr()
+}
 
 // LoopsEnded is closed when the event loops have ended, also by themselves, as
-// they do when the process is out of descriptors.
-func (s *Server) LoopsEnded() <-chan struct{} { return s.engine.Done() }
+// they do when the process is out of descriptors. It is nil without a gateway.
+func (s *Server) LoopsEnded() <-chan struct{} {
+	if s.engine == nil {
+		return nil
+	}
+	return s.engine.Done()
+}
 
 // AdminAddr is where operators look.
 func (s *Server) AdminAddr() net.Addr { return s.admin.Addr() }
@@ -259,7 +308,12 @@ func (s *Server) AdminAddr() net.Addr { return s.admin.Addr() }
 func (s *Server) DevKey() *auth.Key { return s.dev }
 
 // Reload reads the key set and the revocation list again.
-func (s *Server) Reload() error { return s.verifier.Reload() }
+func (s *Server) Reload() error {
+	if s.verifier == nil {
+		return nil
+	}
+	return s.verifier.Reload()
+}
 
 // Stop drains: not ready, clients told where and when to come back, what they
 // sent acknowledged, the log flushed. It takes the configured grace at most,
@@ -267,12 +321,14 @@ func (s *Server) Reload() error { return s.verifier.Reload() }
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopped.Store(true)
 	s.admin.Drain()
-	s.engine.StopAccepting()
-	grace, cancel := context.WithTimeout(ctx, s.cfg.Drain.Grace)
-	defer cancel()
-	sessions := time.Duration(s.gateway.Stats.Sessions.Load())
-	s.gateway.Drain(grace, min(sessions*byeEach, s.cfg.Drain.Grace/2))
-	s.waitGone(grace)
+	if s.engine != nil {
+		s.engine.StopAccepting()
+		grace, cancel := context.WithTimeout(ctx, s.cfg.Drain.Grace)
+		defer cancel()
+		sessions := time.Duration(s.gateway.Stats.Sessions.Load())
+		s.gateway.Drain(grace, min(sessions*byeEach, s.cfg.Drain.Grace/2))
+		s.waitGone(grace)
+	}
 	return s.end()
 }
 
@@ -289,42 +345,44 @@ func (s *Server) waitGone(ctx context.Context) {
 	}
 }
 
-// end stops what runs: sockets first, so that nothing new comes; then the
-// owners, which store what the log holds; then the log and the store.
+// end stops what runs, or has started so far: sockets first, so that nothing new
+// comes; then the owners, which store what the log holds; then the log and the
+// store.
 func (s *Server) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	errs := []error{s.engine.Stop(ctx)}
-	s.gateway.Close()
-	errs = append(errs, s.shards.Stop(ctx), s.log.Close(), s.store.Close())
-	s.cancel()
-	errs = append(errs, s.admin.Stop(ctx))
-	s.background.Wait()
-	return errors.Join(errs...)
-}
-
-// abandon undoes a start that failed.
-func (s *Server) abandon() {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
+	var errs []error
+	if s.engine != nil {
+		errs = append(errs, s.engine.Stop(ctx))
+	}
 	if s.gateway != nil {
 		s.gateway.Close()
 	}
 	if s.shards != nil {
-		s.shards.Stop(ctx)
+		errs = append(errs, s.shards.Stop(ctx))
+	}
+	if s.remote != nil {
+		s.remote.Close()
+	}
+	if s.cluster != nil {
+		s.cluster.stop(ctx)
 	}
 	if s.log != nil {
-		s.log.Close()
+		errs = append(errs, s.log.Close())
 	}
-	if s.store != nil {
-		s.store.Close()
-	}
+	s.cancel() // the sweep has to end before the store
 	if s.admin != nil {
-		s.admin.Stop(ctx)
+		errs = append(errs, s.admin.Stop(ctx))
 	}
-	s.cancel()
 	s.background.Wait()
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
 }
+
+// abandon undoes a start that failed.
+func (s *Server) abandon() { s.end() }
 
 // sweep deletes what has expired, in small steps.
 func (s *Server) sweep(ctx context.Context) {
