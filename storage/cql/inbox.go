@@ -1,0 +1,264 @@
+package cql
+
+import (
+	"context"
+
+	"github.com/gocql/gocql"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/storage"
+)
+
+// inboxChunk is how many inbox rows are read before their messages are.
+const inboxChunk = 128
+
+// What one call of Inbox does at most, beside its limit; the chunk that crosses
+// one of these is the last.
+const (
+	maxInboxSkips = 4096    // rows looked at and left out
+	maxInboxBytes = 4 << 20 // of content
+)
+
+// inboxRow is a row, and then its message.
+type inboxRow struct {
+	pos     chat.Position
+	kind    chat.EntryKind
+	peer    chat.User
+	id      chat.ID
+	at      int64
+	found   bool
+	message chat.Message
+}
+
+// inboxRows reads up to n rows with after < pos <= upTo.
+func (s *Store) inboxRows(ctx context.Context, user chat.User, after, upTo chat.Position, n int, rows []inboxRow) ([]inboxRow, error) {
+	if after >= upTo {
+		return rows, nil
+	}
+	err := s.query(ctx, getEntries, func(row scanner) error {
+		var r inboxRow
+		var pos int64
+		var kind int8
+		var id gocql.UUID
+		var peer string
+		err := row(&pos, &kind, &peer, &id, &r.at)
+		r.pos, r.kind, r.peer, r.id = chat.Position(pos), chat.EntryKind(kind), chat.User(peer), chat.ID(id)
+		rows = append(rows, r)
+		return err
+	}, string(user), clamp(after), clamp(upTo), n)
+	return rows, err
+}
+
+// Inbox implements storage.Store. A call is also ended by maxInboxSkips and
+// maxInboxBytes.
+func (s *Store) Inbox(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, now int64, dst []chat.Entry) (entries []chat.Entry, last chat.Position, err error) {
+	if err := s.begin(ctx); err != nil {
+		return dst, after, err
+	}
+	defer s.leave()
+	if after >= upTo || limit <= 0 {
+		return dst, after, nil
+	}
+	r := inboxReader{s: s, user: user, now: now, entries: dst, prev: after, last: after}
+	for done := false; !done && limit > 0 && r.skips < maxInboxSkips && r.bytes < maxInboxBytes; {
+		n := min(limit, inboxChunk)
+		if r.rows, err = s.inboxRows(ctx, user, r.last, upTo, n, r.rows[:0]); err == nil {
+			err = r.fetch(ctx)
+		}
+		if err != nil {
+			return dst, after, failed("inbox", err)
+		}
+		limit -= r.take()
+		if done = len(r.rows) < n || r.last == upTo; done {
+			return r.entries, upTo, nil
+		}
+	}
+	if len(r.entries) > len(dst) {
+		r.last = r.prev
+	}
+	return r.entries, r.last, nil
+}
+
+// inboxReader is one call of Inbox.
+type inboxReader struct {
+	s       *Store
+	user    chat.User
+	now     int64
+	rows    []inboxRow
+	entries []chat.Entry
+	prev    chat.Position // of the last entry
+	last    chat.Position // of the last row
+	skips   int           // rows left out
+	bytes   int           // of content
+}
+
+// fetch reads the messages of the rows, those of a chat together.
+func (r *inboxReader) fetch(ctx context.Context) error {
+	chats := map[chat.User]chat.ChatID{}
+	wanted := map[chatBucket][]int{}
+	var order []chatBucket
+	from := r.s.swept.inbox.Load()
+	for i := range r.rows {
+		row := &r.rows[i]
+		if row.at < from {
+			continue
+		}
+		c, ok := chats[row.peer]
+		if !ok {
+			c = chat.DirectChat(r.user, row.peer)
+			chats[row.peer] = c
+		}
+		at := chatBucket{c, bucketOf(row.id.UnixMilli())}
+		if wanted[at] == nil {
+			order = append(order, at)
+		}
+		wanted[at] = append(wanted[at], i)
+	}
+	return each(ctx, len(order), func(ctx context.Context, i int) error {
+		return r.fetchOf(ctx, order[i], wanted[order[i]])
+	})
+}
+
+// fetchOf reads the messages of some rows, which are of one bucket.
+func (r *inboxReader) fetchOf(ctx context.Context, at chatBucket, rows []int) error {
+	ids := make([]gocql.UUID, 0, len(rows))
+	for _, i := range rows {
+		ids = append(ids, gocql.UUID(r.rows[i].id))
+	}
+	return r.s.byID(ctx, at, ids, func(m chat.Message, bare bool) {
+		if bare || r.s.hidden(&m, r.now) {
+			return
+		}
+		for _, i := range rows { // a message to oneself may have two
+			if r.rows[i].id == m.ID {
+				r.rows[i].found, r.rows[i].message = true, m
+			}
+		}
+	})
+}
+
+// take makes entries of those rows that have their messages.
+func (r *inboxReader) take() (taken int) {
+	for i := range r.rows {
+		row := &r.rows[i]
+		r.last = row.pos
+		if !row.found {
+			r.skips++
+			continue
+		}
+		taken++
+		r.entries = append(r.entries, chat.Entry{Kind: row.kind, User: r.user, Pos: row.pos, Prev: r.prev, Message: row.message})
+		r.prev = row.pos
+		r.bytes += len(row.message.Content)
+	}
+	return taken
+}
+
+// Senders implements storage.Store.
+func (s *Store) Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []storage.Sender) (senders []storage.Sender, last chat.Position, err error) {
+	if err := s.begin(ctx); err != nil {
+		return dst, after, err
+	}
+	defer s.leave()
+	if limit <= 0 {
+		return dst, after, nil
+	}
+	rows, err := s.inboxRows(ctx, user, after, upTo, limit, nil)
+	if err != nil {
+		return dst, after, failed("senders", err)
+	}
+	last = max(after, upTo)
+	if len(rows) == limit {
+		last = rows[limit-1].pos
+	}
+	for i := range rows {
+		if rows[i].kind == chat.EntryMessage {
+			dst = append(dst, storage.Sender{From: rows[i].peer, Pos: rows[i].pos})
+		}
+	}
+	return dst, last, nil
+}
+
+// waitingChunk is how many rows Waiting asks for at once.
+const waitingChunk = 1000
+
+// Waiting implements storage.Store. It counts rows: those of expired messages
+// too.
+func (s *Store) Waiting(ctx context.Context, user chat.User, after, upTo chat.Position, maximum int) (int, error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	n, from := 0, s.swept.inbox.Load()
+	var rows []inboxRow
+	for n < maximum {
+		ask := min(maximum-n, waitingChunk)
+		var err error
+		if rows, err = s.inboxRows(ctx, user, after, upTo, ask, rows[:0]); err != nil {
+			return 0, failed("waiting", err)
+		}
+		for i := range rows {
+			if rows[i].at >= from {
+				n++
+			}
+		}
+		if len(rows) < ask {
+			break
+		}
+		after = rows[ask-1].pos
+	}
+	return n, nil
+}
+
+// Truncated implements storage.Store. Rows that have gone are told from rows
+// that never were by what the user's row says of the first and the last.
+func (s *Store) Truncated(ctx context.Context, user chat.User) (chat.Position, error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	var last, first chat.Position
+	err := s.query(ctx, getBounds, func(row scanner) error { return row(&last, &first) }, string(user))
+	if err != nil || last == 0 {
+		return 0, err
+	}
+	gone, kept, err := s.keptFrom(ctx, user)
+	switch {
+	case err != nil:
+		return 0, failed("truncated", err)
+	case gone > 0: // hidden, and still there
+		return gone, nil
+	case kept.pos == 0: // the last has gone, if it was not written just now
+		return last, nil
+	case kept.pos <= first:
+		return 0, nil
+	}
+	return min(max(kept.prev, first), kept.pos-1), nil
+}
+
+// keptRow is the first row of an inbox that is shown.
+type keptRow struct{ pos, prev chat.Position }
+
+// keptFrom finds where a user's inbox begins, and the last row before it that
+// is hidden, if it is still there. Mostly the first row there is is shown.
+func (s *Store) keptFrom(ctx context.Context, user chat.User) (gone chat.Position, kept keptRow, err error) {
+	from := s.swept.inbox.Load()
+	for n := 2; ; n = min(8*n, waitingChunk) {
+		rows := 0
+		err = s.query(ctx, getFrom, func(row scanner) error {
+			var pos, prev, at int64
+			err := row(&pos, &prev, &at)
+			rows++
+			if kept.pos == 0 && at >= from {
+				kept = keptRow{chat.Position(pos), chat.Position(prev)}
+			}
+			if kept.pos == 0 {
+				gone = chat.Position(pos)
+			}
+			return err
+		}, string(user), clamp(gone), n)
+		if err != nil || kept.pos > 0 || rows < n {
+			return gone, kept, err
+		}
+	}
+}
