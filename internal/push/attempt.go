@@ -72,7 +72,7 @@ func (q *Queue) attempt(ctx context.Context, provider string, s Sender, n *notic
 	}
 	// What this process pushed since the look-up was of other chats; what goes
 	// beyond that was pushed by another, which had this one too.
-	if to := targets[i].Pushed; to >= at.pos && to > q.devices.told(deviceKey{n.user, n.device}) {
+	if to := targets[i].Pushed; to >= at.pos && to > q.told(n) {
 		return dropped(Pushed)
 	}
 	cursors, err := q.store.Cursors(ctx, n.user)
@@ -87,6 +87,13 @@ func (q *Queue) attempt(ctx context.Context, provider string, s Sender, n *notic
 	}
 	err = s.Send(ctx, targets[i].Token, Notice{Chat: q.chatName(n), Count: at.count})
 	return q.outcome(ctx, n, at, targets[i], err)
+}
+
+// told returns the furthest push of this process to a notice's device.
+func (q *Queue) told(n *notice) chat.Position {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.devices.told(deviceKey{n.user, n.device})
 }
 
 // mayTell reports whether the device is away and its rate has a place.
@@ -106,7 +113,9 @@ func (q *Queue) mayTell(ctx context.Context, n *notice, at snapshot) (v verdict,
 	if n.reserved {
 		return v, true
 	}
+	q.mu.Lock()
 	wait, ok := q.devices.reserve(deviceKey{n.user, n.device}, now, q.o.MaxAge-now.Sub(at.since))
+	q.mu.Unlock()
 	if !ok {
 		return dropped(Limited), false
 	}
@@ -127,7 +136,9 @@ func (q *Queue) outcome(ctx context.Context, n *notice, at snapshot, t storage.P
 			return verdict{} // the log: nothing to keep
 		}
 		n.sent = at.pos
+		q.mu.Lock()
 		q.devices.tell(deviceKey{n.user, n.device}, at.pos)
+		q.mu.Unlock()
 		return q.note(ctx, n, at.pos)
 	case errors.Is(err, ErrTokenGone):
 		if err := q.forget(ctx, n.user, t); err != nil {

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -16,13 +15,13 @@ type deviceKey struct {
 
 // devices remembers a little of each device, in two generations: when the newer
 // one has half of the table, the older is forgotten. A device that is forgotten
-// has its whole burst again, which it mostly would have had anyway.
+// has its whole burst again, which it mostly would have had anyway. Guarded by
+// Queue.mu.
 type devices struct {
 	every rate.Limit
 	burst int
 	half  int
 
-	mu         sync.Mutex
 	newer, old map[deviceKey]*deviceState
 }
 
@@ -38,8 +37,6 @@ func newDevices(every time.Duration, burst, most int) *devices {
 // reserve takes a place in a device's rate and returns how long it is till then;
 // ok is false, and nothing taken, when that is longer than most.
 func (d *devices) reserve(k deviceKey, now time.Time, most time.Duration) (wait time.Duration, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	r := d.of(k).limit.ReserveN(now, 1)
 	if wait = r.DelayFrom(now); wait > most {
 		r.CancelAt(now)
@@ -50,20 +47,14 @@ func (d *devices) reserve(k deviceKey, now time.Time, most time.Duration) (wait 
 
 // tell notes a push.
 func (d *devices) tell(k deviceKey, pos chat.Position) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	state := d.of(k)
 	state.told = max(state.told, pos)
 }
 
 // told returns the furthest push that is remembered.
-func (d *devices) told(k deviceKey) chat.Position {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.of(k).told
-}
+func (d *devices) told(k deviceKey) chat.Position { return d.of(k).told }
 
-// of returns a device's state. d.mu is held.
+// of returns a device's state.
 func (d *devices) of(k deviceKey) *deviceState {
 	state, ok := d.newer[k]
 	if ok {

@@ -10,10 +10,11 @@ import (
 )
 
 // lane is notices in the order in which they are due, and a pool that works on
-// them. Its heap is guarded by Queue.mu.
+// them. heap and size are guarded by Queue.mu.
 type lane struct {
 	q      *Queue
 	heap   dueHeap
+	size   int // notices, those at work too
 	wakeUp chan struct{}
 	work   chan *notice
 	do     func(context.Context, *notice, snapshot) verdict

@@ -22,7 +22,7 @@ type Options struct {
 	// and over restarts, or notices of one chat do not replace each other.
 	Key []byte
 
-	Entries  int           // notices that wait or are at work, about 400 bytes each; over it they are dropped; 0 is 65,536
+	Entries  int           // notices that wait or are at work, for each provider, and as many before they are looked up, about 400 bytes each; over it they are dropped; 0 is 65,536
 	Delay    time.Duration // how long a notice waits for its device to come, and for others to join it; 0 is 1 s
 	Settle   time.Duration // how long a device that is connected and does not take its message is watched, as its connection may be dead: more than the session's idle time; 0 is 3 min
 	Every    time.Duration // a device gets one push in this time on average; 0 is 5 s

@@ -29,11 +29,10 @@ type Store interface {
 type Queue struct {
 	Stats Stats
 
-	o       Options
-	store   Store
-	devices *devices
-	lookup  *lane
-	lanes   map[string]*lane // by provider, so that one that hangs holds up no other
+	o      Options
+	store  Store
+	lookup *lane
+	lanes  map[string]*lane // by provider, so that one that hangs holds up no other
 
 	ctx     context.Context // ends with what is under way
 	cancel  context.CancelFunc
@@ -42,6 +41,7 @@ type Queue struct {
 
 	mu       sync.Mutex // a leaf
 	notices  map[key]*notice
+	devices  *devices
 	stopping bool
 	empty    chan struct{} // closed when the last notice has ended after stopping
 }
@@ -112,7 +112,7 @@ func (q *Queue) put(k key, l *lane, pos chat.Position, count int, delay time.Dur
 		q.Stats.Collapsed.Add(1)
 		return
 	}
-	if len(q.notices) >= q.o.Entries {
+	if l.size >= q.o.Entries {
 		q.drop(Full)
 		return
 	}
@@ -121,6 +121,7 @@ func (q *Queue) put(k key, l *lane, pos chat.Position, count int, delay time.Dur
 	n := &notice{key: k, lane: l, pos: pos, count: count, since: now, due: now.Add(delay)}
 	q.notices[k] = n
 	q.Stats.Waiting.Add(1)
+	l.size++
 	l.push(n)
 }
 
@@ -170,6 +171,7 @@ func (q *Queue) end(k key, r Reason) {
 }
 
 func (q *Queue) remove(k key) {
+	q.notices[k].lane.size--
 	delete(q.notices, k)
 	q.Stats.Waiting.Add(-1)
 	q.isEmpty()

@@ -113,7 +113,7 @@ func TestOfferNeverBlocks(t *testing.T) {
 		for i := range 1000 {
 			f.q.Offer("bob", chat.User(fmt.Sprint("peer", i)), chat.Position(i+2))
 		}
-		if d := f.q.Stats.Dropped(Full); d != 999 {
+		if d := f.q.Stats.Dropped(Full); d != 998 {
 			t.Errorf("%d dropped", d)
 		}
 		close(hold)
@@ -121,20 +121,23 @@ func TestOfferNeverBlocks(t *testing.T) {
 	})
 }
 
-// A provider that hangs holds up no other.
+// A provider that hangs holds up no other, nor does it take its places.
 func TestProvidersApart(t *testing.T) {
 	other := &fakeSender{start: time.Now()}
-	run(t, func(o *Options) { o.Workers, o.Timeout = 1, time.Hour; o.Senders["other"] = other }, func(f *fixture) {
+	run(t, func(o *Options) { o.Workers, o.Entries, o.Timeout = 1, 2, time.Hour; o.Senders["other"] = other }, func(f *fixture) {
 		hold := make(chan struct{})
 		f.sender.hold = hold
 		f.store.targets["tablet"] = storage.PushTarget{Device: "tablet", Provider: "other", Token: "t2"}
 		f.q.Offer("bob", "alice", 1)
 		f.pass(2 * time.Second)
-		f.q.Offer("bob", "carol", 2)
-		f.pass(2 * time.Second)
-		if n := len(other.all()); n != 2 {
+		for i := range 3 {
+			f.q.Offer("bob", chat.User(fmt.Sprint("peer", i)), chat.Position(i+2))
+			f.pass(2 * time.Second)
+		}
+		if n := len(other.all()); n != 4 {
 			t.Errorf("%d pushes to the other", n)
 		}
+		f.wantDropped(map[Reason]uint64{Full: 2})
 		f.wantSent(1)
 		close(hold)
 		f.settled()

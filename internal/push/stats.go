@@ -41,7 +41,7 @@ func Reasons() []Reason {
 // devices are looked up, from then on of a device and chat.
 type Stats struct {
 	Offered   atomic.Uint64 // calls of Offer
-	Collapsed atomic.Uint64 // calls that raised a notice which waited already
+	Collapsed atomic.Uint64 // notices that joined one which waited already
 	Sent      atomic.Uint64 // pushes that a provider took
 	Retries   atomic.Uint64 // tries that failed and are made again
 	Waiting   atomic.Int64  // notices in the table now

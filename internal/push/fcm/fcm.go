@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
-	"golang.org/x/oauth2/jwt"
 	"google.golang.org/api/fcm/v1"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
@@ -33,15 +31,13 @@ type Options struct {
 	Transport   http.RoundTripper // nil is http.DefaultTransport
 }
 
-// timeout bounds the fetching of an access token, for which nobody's context is
-// asked.
+// timeout bounds the fetching of an access token, which serves many.
 const timeout = 10 * time.Second
 
 // Sender is a push.Sender.
 type Sender struct {
 	parent string // projects/NAME
 	api    *fcm.Service
-	tokens *tokens
 }
 
 // New returns a Sender. Nothing is sent before the first Send.
@@ -59,9 +55,11 @@ func New(o Options) (*Sender, error) {
 		o.Transport = http.DefaultTransport
 	}
 	s := &Sender{parent: "projects/" + o.Project}
-	s.tokens = &tokens{account: account, client: &http.Client{Transport: o.Transport, Timeout: timeout}}
-	s.tokens.renew(nil)
-	options := []option.ClientOption{option.WithHTTPClient(&http.Client{Transport: &oauth2.Transport{Source: s.tokens, Base: o.Transport}})}
+	client := &http.Client{Transport: o.Transport, Timeout: timeout}
+	fetch := func() (*oauth2.Token, error) { // a source keeps its token, even one that was refused
+		return account.TokenSource(context.WithValue(context.Background(), oauth2.HTTPClient, client)).Token()
+	}
+	options := []option.ClientOption{option.WithHTTPClient(&http.Client{Transport: authorized{o.Transport, &tokens{fetch: fetch}}})}
 	if o.Endpoint != "" {
 		options = append(options, option.WithEndpoint(o.Endpoint))
 	}
@@ -93,15 +91,11 @@ func (s *Sender) Check(token string) error {
 
 // Send implements push.Sender.
 func (s *Sender) Send(ctx context.Context, token string, n push.Notice) error {
-	source := s.tokens.source()
 	_, err := s.api.Projects.Messages.Send(s.parent, &fcm.SendMessageRequest{Message: message(token, n)}).Context(ctx).Do()
 	if err == nil {
 		return nil
 	}
 	if e, ok := errors.AsType[*googleapi.Error](err); ok {
-		if e.Code == http.StatusUnauthorized {
-			s.tokens.renew(source)
-		}
 		return judge(e)
 	}
 	return fmt.Errorf("fcm: %w", push.WithoutURL(err))
@@ -156,42 +150,4 @@ func details(e *googleapi.Error) (code, field string) {
 		}
 	}
 	return code, field
-}
-
-// tokens is an oauth2.TokenSource that keeps its token until it expires or the
-// provider refuses it.
-type tokens struct {
-	account *jwt.Config
-	client  *http.Client
-
-	mu  sync.Mutex
-	now oauth2.TokenSource
-}
-
-func (t *tokens) source() oauth2.TokenSource {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.now
-}
-
-// Token implements oauth2.TokenSource.
-func (t *tokens) Token() (*oauth2.Token, error) {
-	token, err := t.source().Token()
-	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		var answer struct { // RFC 6749 section 5.2
-			Error string `json:"error"`
-		}
-		_ = json.Unmarshal(e.Body, &answer)
-		return nil, fmt.Errorf("no access token: %s %s", e.Response.Status, answer.Error)
-	}
-	return token, err
-}
-
-// renew forgets the token, unless another call has since.
-func (t *tokens) renew(old oauth2.TokenSource) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.now == old {
-		t.now = t.account.TokenSource(context.WithValue(context.Background(), oauth2.HTTPClient, t.client))
-	}
 }

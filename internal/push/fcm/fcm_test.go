@@ -7,12 +7,14 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/oauth2"
 
 	"github.com/rookery-chat/rookery/internal/push"
 )
@@ -100,13 +102,45 @@ func TestAccessTokenIsShared(t *testing.T) {
 	if g.tokens != 1 {
 		t.Errorf("%d access tokens", g.tokens)
 	}
-	old := s.tokens.source()
-	s.tokens.renew(old)
-	renewed := s.tokens.source()
-	s.tokens.renew(old) // another push that was refused with the old one
-	if s.tokens.source() != renewed {
-		t.Error("a token that nobody refused was forgotten")
+}
+
+// What was refused with an older token says nothing of the one there is now.
+func TestForget(t *testing.T) {
+	fetched := 0
+	tokens := &tokens{fetch: func() (*oauth2.Token, error) {
+		fetched++
+		return &oauth2.Token{AccessToken: strconv.Itoa(fetched)}, nil
+	}}
+	get := func() *oauth2.Token {
+		token, err := tokens.get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
 	}
+	old := get()
+	tokens.forget(old)
+	if now := get(); now.AccessToken != "2" {
+		t.Errorf("token %s", now.AccessToken)
+	}
+	tokens.forget(old)
+	if now := get(); now.AccessToken != "2" || fetched != 2 {
+		t.Errorf("token %s after %d", now.AccessToken, fetched)
+	}
+}
+
+// Whoever waits for an access token waits no longer than it may.
+func TestAccessTokenHangs(t *testing.T) {
+	hang := make(chan struct{})
+	tokens := &tokens{fetch: func() (*oauth2.Token, error) { <-hang; return nil, errors.New("late") }}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		if _, err := tokens.get(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	close(hang)
 }
 
 func TestAnswers(t *testing.T) {

@@ -127,7 +127,7 @@ type body struct {
 // Send implements push.Sender.
 func (s *Sender) Send(ctx context.Context, token string, n push.Notice) error {
 	if err := s.Check(token); err != nil {
-		return push.ErrTokenGone // the list is another one by now
+		return push.Refusedf("webhook: %v", err) // the list was another one
 	}
 	request, err := s.request(ctx, token, n)
 	if err != nil {

@@ -265,7 +265,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: %v", token, err)
 		}
 		if !ok {
-			if err := s.Send(t.Context(), token, notice); !errors.Is(err, push.ErrTokenGone) {
+			if err := s.Send(t.Context(), token, notice); !errors.Is(err, push.ErrRefused) {
 				t.Errorf("%q is sent: %v", token, err)
 			}
 		}
