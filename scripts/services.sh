@@ -27,7 +27,7 @@ run=${SERVICES_RUN:-$cache/run}
 env_file=$cache/env
 [ -z "${SERVICES_RUN:-}" ] || env_file=$run/env
 user=rookery password=not-a-secret # of Kafka's and Redis's login; tests alone meet it
-patience=${SERVICES_PATIENCE:-180}  # seconds that a server may take to answer
+patience=180 # seconds that a server may take to answer
 
 fail() { echo "services: $*" >&2; exit 1; }
 for part in process install tls kafka cassandra redis haproxy; do . "$here/$part.sh"; done
@@ -89,6 +89,7 @@ start() {
 		ports=${name%-[0-9]}_ports
 		assign_ports "$name" "${!ports}"
 	done
+	watch_owner
 	trap 'kill "${jobs[@]}"; write_env; exit 130' INT TERM # what has started stays, and is known
 	for name in "${new[@]}"; do
 		bring_up "$name" &
@@ -96,7 +97,6 @@ start() {
 	done
 	for job in "${jobs[@]}"; do wait "$job" || failed=1; done
 	write_env
-	watch_owner
 	[ $failed -eq 0 ] || fail "not all started"
 }
 

@@ -6,8 +6,8 @@ install_jars() {
 	[ -d "$to" ] && return
 	echo "services: fetching $kind"
 	rm -rf "$to.part"
-	mvn -q -B -f "$here/$kind/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$to.part" ||
-		fail "mvn could not fetch $kind"
+	mvn -q -B -f "$here/$kind/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$to.part" >"$cache/mvn.log" 2>&1 ||
+		{ tail -20 "$cache/mvn.log" >&2; fail "mvn could not fetch $kind"; }
 	mv "$to.part" "$to"
 }
 
