@@ -3,7 +3,6 @@ package kafka
 import (
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -12,53 +11,6 @@ import (
 	"github.com/rookery-chat/rookery/internal/services"
 	"github.com/rookery-chat/rookery/pipeline/pipelinetest"
 )
-
-func TestParseURL(t *testing.T) {
-	for _, test := range []struct {
-		url  string
-		want Options
-	}{
-		{"kafka://h:1", Options{Brokers: []string{"h:1"}}},
-		{"kafka://h,i:2,[::1]:3/chat", Options{Brokers: []string{"h:9092", "i:2", "[::1]:3"}, Prefix: "chat"}},
-		{"kafkas://h:1", Options{Brokers: []string{"h:1"}, TLS: &TLS{}}},
-		{"kafka://a%40b@h:1/?password_file=/p", Options{Brokers: []string{"h:1"},
-			SASL: &SASL{Mechanism: ScramSHA512, User: "a@b", PasswordFile: "/p"}}},
-		{"kafka://u@h:1/p?sasl=plain&password_file=/p&tls_ca=/ca&tls_cert=/c&tls_key=/k&tls_server_name=s", Options{Brokers: []string{"h:1"}, Prefix: "p",
-			SASL: &SASL{Mechanism: Plain, User: "u", PasswordFile: "/p"}, TLS: &TLS{"/ca", "/c", "/k", "s"}}},
-		{"kafka://h:1/p?partitions=8&client_id=c&linger=1ms&batch_bytes=1000&compression=zstd&partition_bytes=5&buffered_bytes=6&stall_after=2s&read_bytes=7&group=g&session_timeout=9s&commit_every=1s&close_timeout=4s",
-			Options{Brokers: []string{"h:1"}, Prefix: "p", Partitions: 8, ClientID: "c", Linger: time.Millisecond, BatchBytes: 1000, Compression: "zstd",
-				PartitionBytes: 5, BufferedBytes: 6, StallAfter: 2 * time.Second, ReadBytes: 7, Group: "g",
-				SessionTimeout: 9 * time.Second, CommitEvery: time.Second, CloseTimeout: 4 * time.Second}},
-	} {
-		got, err := ParseURL(test.url)
-		if err != nil || !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%s: %+v, %v, want %+v", test.url, got, err, test.want)
-		}
-	}
-}
-
-func TestParseURLRefuses(t *testing.T) {
-	for url, want := range map[string]string{
-		"http://h":                           "kafka://",
-		"kafka://":                           "no brokers",
-		"kafka://u:secret@h":                 "password_file=",
-		"kafka://h?lingr=1s":                 `no setting "lingr"`,
-		"kafka://h?linger=5":                 "not a duration",
-		"kafka://h?partitions=x&batch_bytes": "batch_bytes",
-		"kafka://h/a/b":                      "topic prefix",
-		"kafka://h?compression=lzma":         "lzma",
-		"kafka://u@h":                        "no password file",
-		"kafka://u@h?sasl=md5":               "md5",
-	} {
-		_, err := ParseURL(url)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want something of %s", url, err, want)
-		}
-		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: the password is in the error: %v", url, err)
-		}
-	}
-}
 
 // All faults are reported together.
 func TestValidate(t *testing.T) {
