@@ -37,6 +37,7 @@ gone() {
 spawn() {
 	local name=$1 kind=${1%-[0-9]} dir=$run/$1
 	[ ! -f "$dir/log" ] || mv "$dir/log" "$dir/log.before"
+	touch "$dir/log"
 	export -f "${kind}_run" port jvm kafka_java
 	export run here cache
 	(cd "$dir" && ulimit -n "$(ulimit -Hn)" && exec setsid bash -c "${kind}_run $name") >"$dir/log" 2>&1 </dev/null 8>&- 9>&- &
