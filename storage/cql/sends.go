@@ -34,6 +34,7 @@ type sends struct {
 // begin makes it ready for a batch.
 func (q *sends) begin(ctx context.Context, s *Store) {
 	q.ctx, q.s, q.n = ctx, s, 0
+	q.idle.Store(0)
 	q.jobs = make(chan []gocql.BatchEntry)
 	q.err.Store(nil)
 }
