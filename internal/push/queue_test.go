@@ -164,6 +164,20 @@ func TestRate(t *testing.T) {
 	})
 }
 
+// A place that comes too late is not taken.
+func TestRateIsNotSpent(t *testing.T) {
+	d, now := newDevices(time.Hour, 1, 10), time.Now()
+	k := deviceKey{"bob", "phone"}
+	for i, want := range []bool{true, false, false} {
+		if _, ok := d.reserve(k, now, time.Minute); ok != want {
+			t.Errorf("push %d: %v", i+1, ok)
+		}
+	}
+	if wait, ok := d.reserve(k, now.Add(time.Hour), time.Minute); !ok || wait != 0 {
+		t.Errorf("an hour later: %v, %v", wait, ok)
+	}
+}
+
 // The table of rates is bounded, and forgets who was not seen for long.
 func TestRateTableIsBounded(t *testing.T) {
 	l := newDevices(time.Hour, 1, 10)
@@ -244,6 +258,25 @@ func TestLaterChatGoesFirst(t *testing.T) {
 	})
 }
 
+// How long a device has been connected counts from its newest session.
+func TestOnlineAgain(t *testing.T) {
+	run(t, func(o *Options) { o.Settle = 2 * time.Minute }, func(f *fixture) {
+		f.sender.errs = []error{&Later{After: 30 * time.Second, Err: errors.New("busy")}}
+		f.setOnline("phone", true)
+		f.q.Offer("bob", "alice", 7)
+		f.pass(100 * time.Second)
+		f.setOnline("phone", false)
+		f.pass(20 * time.Second)
+		f.wantSent(1)
+		f.setOnline("phone", true)
+		f.pass(time.Minute)
+		f.setOnline("phone", false)
+		f.settled()
+		f.wantSent(2)
+		f.wantDropped(nil)
+	})
+}
+
 // A replay, a sender's retry and another process's push tell nothing twice.
 func TestBelowTheWatermark(t *testing.T) {
 	run(t, nil, func(f *fixture) {
@@ -288,6 +321,23 @@ func TestWatermarkIsRetried(t *testing.T) {
 		f.wantSent(1)
 		if f.store.pushed("phone") != 7 {
 			t.Error("not noted")
+		}
+	})
+}
+
+// What rises while the store is away has to have a place of its own.
+func TestEachPushHasItsPlace(t *testing.T) {
+	run(t, func(o *Options) { o.Burst, o.Every = 1, 10*time.Minute }, func(f *fixture) {
+		f.store.failPut = errStore
+		f.q.Offer("bob", "alice", 7)
+		f.pass(5 * time.Second)
+		f.q.Offer("bob", "alice", 8)
+		f.pass(2 * time.Second)
+		f.store.set(func() { f.store.failPut = nil })
+		f.settled()
+		calls := f.wantSent(2)
+		if wait := calls[1].after - calls[0].after; wait < 9*time.Minute {
+			t.Errorf("the second went out %v after the first", wait)
 		}
 	})
 }

@@ -24,12 +24,12 @@ func many(n int, err error) []error {
 
 // Waits double, half of each by chance, up to the longest.
 func TestBackoff(t *testing.T) {
-	run(t, func(o *Options) { o.RetryMin, o.RetryMax = time.Second, 8*time.Second }, func(f *fixture) {
+	run(t, func(o *Options) { o.RetryMin, o.RetryMax = time.Second, 6*time.Second }, func(f *fixture) {
 		f.sender.errs = many(6, errors.New("away"))
 		f.q.Offer("bob", "alice", 7)
 		f.settled()
 		calls := f.wantSent(7)
-		for i, most := range []time.Duration{1, 2, 4, 8, 8, 8} {
+		for i, most := range []time.Duration{1, 2, 4, 6, 6, 6} {
 			wait := calls[i+1].after - calls[i].after
 			if wait < most*time.Second/2 || wait > most*time.Second {
 				t.Errorf("wait %d is %v of at most %d s", i+1, wait, most)
