@@ -77,13 +77,17 @@ func TestRemoteSendsToEveryGatewayOfAUser(t *testing.T) {
 		if !slices.Equal(w.sent, want) {
 			t.Errorf("sent %q, want %q", w.sent, want)
 		}
-		if len(w.asked) != 1 || !slices.Equal(w.asked[0], []chat.User{"bob", "carol", "dave", "erin"}) {
-			t.Errorf("asked %q: once, and each user once", w.asked)
+		r.Deliver(1, []chat.Entry{message("frank", "alice", 6, "over the first ones' bytes")}, nil)
+		synctest.Wait()
+		r.Deliver(1, []chat.Entry{message("grace", "alice", 7, "over the first ones' bytes")}, nil)
+		synctest.Wait()
+		if len(w.asked) != 3 || !slices.Equal(w.asked[0], []chat.User{"bob", "carol", "dave", "erin"}) {
+			t.Errorf("asked %q: once a delivery, and each user once", w.asked)
 		}
-		if !slices.Equal(away, []string{"dave from x/alice at 4"}) {
-			t.Errorf("nowhere: %q, want the message alone", away)
+		if !slices.Equal(away, []string{"dave from x/alice at 4", "frank from alice at 6", "grace from alice at 7"}) {
+			t.Errorf("nowhere: %q, want the messages alone", away)
 		}
-		if s := &r.Stats; s.Sent.Load() != 6 || s.Nowhere.Load() != 3 {
+		if s := &r.Stats; s.Sent.Load() != 6 || s.Nowhere.Load() != 5 {
 			t.Errorf("counted %d sent, %d nowhere", s.Sent.Load(), s.Nowhere.Load())
 		}
 		r.Close()

@@ -42,9 +42,23 @@ func TestEverythingArrives(t *testing.T) {
 // TestAUsersHintsStayInOrder sends from several goroutines, each for users of
 // its own, as partitions do.
 func TestAUsersHintsStayInOrder(t *testing.T) {
-	const senders, each = 4, 3000
+	const senders, each, size = 4, 3000, 40
+	t.Run("in frames of 4 KiB", func(t *testing.T) {
+		keepOrder(t, Options{FrameBytes: 4 << 10}, senders, each, senders*each*size/(4<<10))
+	})
+	t.Run("in frames of one hint", func(t *testing.T) {
+		keepOrder(t, Options{FrameBytes: 1}, senders, each/10, senders*each/10)
+	})
+	t.Run("in frames of 50 hints", func(t *testing.T) {
+		keepOrder(t, Options{FrameHints: 50}, senders, each, senders*each/50)
+	})
+}
+
+// keepOrder crosses a bound of frames: there are some number of them at least.
+func keepOrder(t *testing.T, o Options, senders, each, frames int) {
 	f := newFar()
-	p, s, at := pair(t, Options{QueueBytes: 64 << 20, FrameBytes: 4 << 10, Window: 2}, f)
+	o.QueueBytes, o.Window = 64<<20, 2
+	p, s, at := pair(t, o, f)
 	var wg sync.WaitGroup
 	for w := range senders {
 		wg.Go(func() {
@@ -63,8 +77,8 @@ func TestAUsersHintsStayInOrder(t *testing.T) {
 			t.Fatalf("got %q, want %q", l, want)
 		}
 	}
-	if frames := s.Stats.Frames.Load(); frames < senders*each*40/(4<<10) {
-		t.Errorf("%d frames: FrameBytes was passed", frames)
+	if n := s.Stats.Frames.Load(); n < uint64(frames) {
+		t.Errorf("%d frames, at least %d hold to the bound", n, frames)
 	}
 }
 
@@ -186,6 +200,7 @@ func TestASlowPeerIsBounded(t *testing.T) {
 		t.Fatal("nothing was dropped")
 	}
 	eventually(t, "the window is full", func() bool { return p.Stats.Frames.Load() == 4 })
+	eventually(t, "one frame is worked on", func() bool { return s.Stats.Frames.Load() > 0 })
 	if n := s.Stats.Frames.Load(); n != 1 {
 		t.Errorf("%d frames are worked on at once", n)
 	}

@@ -68,7 +68,9 @@ func (q *peer) addLocked(encode func([]byte) []byte) error {
 		f.items++
 		q.bytes += n
 		q.p.Stats.Bytes.Add(int64(n))
-		q.poke()
+		if f.items == 1 || q.full(f) { // else the sender knows of it
+			q.poke()
+		}
 		return nil
 	}
 	*f.buf = (*f.buf)[:before]
@@ -78,17 +80,19 @@ func (q *peer) addLocked(encode func([]byte) []byte) error {
 
 // filling returns the frame that the next item goes into.
 func (q *peer) filling() *queued {
-	o := &q.p.opt
-	if n := len(q.queue); n > 0 {
-		if f := &q.queue[n-1]; len(*f.buf) < o.FrameBytes && f.items < o.FrameHints {
-			return f
-		}
+	if n := len(q.queue); n > 0 && !q.full(&q.queue[n-1]) {
+		return &q.queue[n-1]
 	}
 	q.seq++
 	buf := frames.Get(0)
 	*buf = appendHeader(*buf, q.seq)
 	q.queue = append(q.queue, queued{buf: buf, seq: q.seq})
 	return &q.queue[len(q.queue)-1]
+}
+
+// full says that a frame takes no more.
+func (q *peer) full(f *queued) bool {
+	return f.items > 0 && (len(*f.buf) >= q.p.opt.FrameBytes || f.items >= q.p.opt.FrameHints)
 }
 
 func (q *peer) poke() {
@@ -98,7 +102,8 @@ func (q *peer) poke() {
 	}
 }
 
-// next takes the frame that may be sent now.
+// next takes the frame that may be sent now. What comes while it is sent goes
+// into the next one.
 func (q *peer) next() (f queued, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

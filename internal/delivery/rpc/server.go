@@ -41,6 +41,13 @@ const (
 	maxAbsent     = 4096 // users of one answer; more are not told
 )
 
+// An answer that says nothing but how far frames were taken waits for so many
+// of them, or so long.
+const (
+	answerFrames = 4
+	answerDelay  = 5 * time.Millisecond
+)
+
 // ServerOptions are the settings of a Server.
 type ServerOptions struct {
 	TLS       *certs.Source // who may connect, and as whom this side answers
@@ -117,6 +124,7 @@ type link struct {
 
 	wake   chan struct{} // there is something to answer
 	mu     sync.Mutex
+	frames int // since the last answer
 	seq    uint64
 	absent map[string]struct{}
 	done   []uint64
@@ -130,12 +138,17 @@ func (s *Server) Link(stream grpc.BidiStreamingServer[Frame, Answer]) error {
 	l := &link{s: s, wake: make(chan struct{}, 1), absent: map[string]struct{}{}}
 	ended := make(chan error, 1)
 	go func() { ended <- l.read(stream) }() // it ends with the stream, which ends with this call
+	var delay <-chan time.Time // of an answer that can wait
 	for {
 		select {
 		case <-l.wake:
-			if err := l.answer(stream); err != nil {
-				return err
+			if !l.urgent() {
+				if delay == nil {
+					delay = time.After(answerDelay)
+				}
+				continue
 			}
+		case <-delay:
 		case err := <-ended:
 			return err
 		case <-s.stopping:
@@ -143,6 +156,10 @@ func (s *Server) Link(stream grpc.BidiStreamingServer[Frame, Answer]) error {
 			l.stopped = true
 			l.turn.Unlock()
 			return l.answer(stream)
+		}
+		delay = nil
+		if err := l.answer(stream); err != nil {
+			return err
 		}
 	}
 }
@@ -239,6 +256,7 @@ func (l *link) call(c *Sibling) error {
 // taken notes what the next answer says.
 func (l *link) taken(seq uint64, absent [][]byte) {
 	l.mu.Lock()
+	l.frames++
 	l.seq = max(l.seq, seq)
 	for _, u := range absent {
 		if len(l.absent) < maxAbsent {
@@ -256,6 +274,13 @@ func (l *link) poke() {
 	}
 }
 
+// urgent says that the sender wants to know now.
+func (l *link) urgent() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frames >= answerFrames || len(l.absent) > 0 || len(l.done) > 0
+}
+
 // answer sends what has gathered.
 func (l *link) answer(stream grpc.ServerStreamingServer[Answer]) error {
 	l.mu.Lock()
@@ -264,7 +289,7 @@ func (l *link) answer(stream grpc.ServerStreamingServer[Answer]) error {
 		a.Absent = append(a.Absent, u)
 	}
 	clear(l.absent)
-	l.done = nil
+	l.done, l.frames = nil, 0
 	l.mu.Unlock()
 	l.s.Stats.Absent.Add(uint64(len(a.Absent)))
 	return stream.Send(a)

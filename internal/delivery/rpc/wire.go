@@ -177,7 +177,7 @@ func (in *incoming) parse() error {
 		}
 		b = b[n:]
 	}
-	return proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(in.rest, &in.frame)
+	return proto.Unmarshal(in.rest, &in.frame)
 }
 
 // codec is protobuf, for which frames are bytes.
