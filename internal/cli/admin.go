@@ -13,7 +13,9 @@ import (
 // adminCommands are the verbs of admin.
 func adminCommands() map[string]command {
 	return map[string]command{
-		"certs": {"certs", "make certificates with which processes know each other", adminCerts},
+		"certs":       {"certs", "make certificates with which processes know each other", adminCerts},
+		"deadletters": {"deadletters", "show what of the log could not be decoded, and append it again", adminDeadLetters},
+		"topics":      {"topics", "make the topics of a log on Kafka, or say what is wrong with them", adminTopics},
 	}
 }
 

@@ -69,6 +69,16 @@ func flagNames(fs *pflag.FlagSet) []string {
 // environment and the file give. extra may add flags of the command itself.
 // When ok is false it has said why, and code is what to return.
 func loadConfig(env *Env, command string, args []string, extra func(*pflag.FlagSet)) (c *config.Config, code int, ok bool) {
+	return loadSome(env, command, args, extra, func(config.Fault) bool { return true })
+}
+
+// loadBackend is loadConfig for a command that looks after one server of others
+// and needs to know of no more: how the parts of serve go together is no matter.
+func loadBackend(env *Env, command string, args []string, extra func(*pflag.FlagSet)) (c *config.Config, code int, ok bool) {
+	return loadSome(env, command, args, extra, func(f config.Fault) bool { return f.Key != "role" || f.Where != "" })
+}
+
+func loadSome(env *Env, command string, args []string, extra func(*pflag.FlagSet), counts func(config.Fault) bool) (c *config.Config, code int, ok bool) {
 	fs := pflag.NewFlagSet(command, pflag.ContinueOnError)
 	if extra != nil {
 		extra(fs)
@@ -89,6 +99,7 @@ func loadConfig(env *Env, command string, args []string, extra func(*pflag.FlagS
 	}
 	var faults config.Faults
 	if errors.As(err, &faults) {
+		faults = slices.DeleteFunc(faults, func(f config.Fault) bool { return !counts(f) })
 		for _, f := range faults {
 			env.Errorf("%s", f)
 		}

@@ -176,7 +176,7 @@ func (c *Config) crossCheck(l *loader) {
 			continue
 		}
 		if text := check.fault(c); text != "" {
-			found = append(found, Fault{Text: text})
+			found = append(found, Fault{Key: check.keys[0], Text: text})
 		}
 	}
 	l.faults = append(l.faults, found...)

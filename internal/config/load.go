@@ -14,7 +14,7 @@ import (
 // Fault is one thing that is wrong.
 type Fault struct {
 	Where string // the flag, variable, or file and line; "" for the whole
-	Key   string // "" where no key is concerned
+	Key   string // "" where no key is concerned; of a rule between several the first
 	Text  string
 }
 
