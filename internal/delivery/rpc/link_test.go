@@ -57,7 +57,7 @@ func TestAUsersHintsStayInOrder(t *testing.T) {
 // keepOrder crosses a bound of frames: there are some number of them at least.
 func keepOrder(t *testing.T, o Options, senders, each, frames int) {
 	f := newFar()
-	o.QueueBytes, o.Window = 64<<20, 2
+	o.QueueBytes, o.Window = 64<<20, 8
 	p, s, at := pair(t, o, f)
 	var wg sync.WaitGroup
 	for w := range senders {

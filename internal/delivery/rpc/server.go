@@ -138,7 +138,7 @@ func (s *Server) Link(stream grpc.BidiStreamingServer[Frame, Answer]) error {
 	l := &link{s: s, wake: make(chan struct{}, 1), absent: map[string]struct{}{}}
 	ended := make(chan error, 1)
 	go func() { ended <- l.read(stream) }() // it ends with the stream, which ends with this call
-	var delay <-chan time.Time // of an answer that can wait
+	var delay <-chan time.Time              // of an answer that can wait
 	for {
 		select {
 		case <-l.wake:
