@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 
 	"storage":             {"chat"},
 	"storage/pebble":      {"chat", "storage"},
+	"storage/cql":         {"chat", "storage"},
 	"storage/storagetest": {"chat", "storage"},
 
 	"shard": {"chat", "internal/record", "internal/view"},
@@ -103,6 +104,7 @@ var testExceptions = []exception{
 	{"pipeline/local", "pipeline/pipelinetest", "the contract"},
 	{"pipeline/kafka", "pipeline/pipelinetest", "the contract"},
 	{"storage/pebble", "storage/storagetest", "the contract"},
+	{"storage/cql", "storage/storagetest", "the contract"},
 	{"internal/presence/redis", "internal/presence/presencetest", "the contract"},
 }
 
@@ -112,6 +114,7 @@ var drivers = map[string][]string{
 	"github.com/panjf2000/gnet":             {"engine"},
 	"github.com/cockroachdb/pebble":         {"storage/pebble"},
 	"github.com/prometheus/client_golang":   {"internal/admin"},
+	"github.com/gocql/gocql":                {"storage/cql"},
 	"github.com/twmb/franz-go":              {"pipeline/kafka"},
 	"github.com/gobwas":                     {"frame", "client"},
 	"github.com/vmihailenco/msgpack":        {"packet"},
