@@ -72,7 +72,8 @@ type Options struct {
 	BatchBytes int
 
 	// MessagesFor and InboxFor are how long messages and inbox rows live, by
-	// when they were taken in. Defaults 5 years and 30 days, a day to 19 years.
+	// when they were taken in. Defaults 5 years and 30 days, at most
+	// 19 years.
 	MessagesFor, InboxFor time.Duration
 
 	// SweepRefresh is how often to look what other processes have swept.
@@ -190,7 +191,7 @@ func (o Options) Validate() error {
 	}{
 		{"ConnectTimeout", o.ConnectTimeout, time.Millisecond, time.Hour}, {"Timeout", o.Timeout, time.Millisecond, time.Hour},
 		{"SpeculateAfter", o.SpeculateAfter, time.Millisecond, time.Hour}, {"SweepRefresh", o.SweepRefresh, time.Millisecond, time.Hour},
-		{"MessagesFor", o.MessagesFor, day, maxFor}, {"InboxFor", o.InboxFor, day, maxFor},
+		{"MessagesFor", o.MessagesFor, time.Second, maxFor}, {"InboxFor", o.InboxFor, time.Second, maxFor},
 	} {
 		if d.value < d.least || d.value > d.most {
 			fault("%s is %v, it has to be %v to %v", d.name, d.value, d.least, d.most)
