@@ -58,8 +58,9 @@ type Directory interface {
 	// ErrSuperseded. After any other error the directory goes on trying and
 	// tells Handler.Settled.
 	Register(ctx context.Context, s Session) (Registration, error)
-	// Unregister removes a session, if it is still the device's. last says that
-	// the user has none left anywhere; seen is when it was last here, in
+	// Unregister removes a session, if it is still the device's, and with it what
+	// older ones of the device may have left here. last says that the user has
+	// none left anywhere; seen is when it was last here, in
 	// milliseconds. After an error the directory goes on trying.
 	Unregister(ctx context.Context, s Session, seen int64) (last bool, err error)
 	// Where returns for each user the gateways that have sessions of it.

@@ -76,6 +76,10 @@ func testDevices(f *fixture) {
 	if r := f.register(g, "bob", phone, 2); r.Replaced.Session != 0 || r.Others {
 		f.Errorf("after all had left, the first found %+v", r)
 	}
+	// Session 3 may have failed to register; then it ends 2 as well.
+	if !f.unregister(g, "bob", phone, 3) {
+		f.Error("an older session outlived the newer one of its device")
+	}
 }
 
 func testTakeover(f *fixture) {
@@ -97,7 +101,7 @@ func testTakeover(f *fixture) {
 			f.Errorf("session %d registered beside %d: %v", n, uint64(high), err)
 		}
 	}
-	if f.unregister(g1, "bob", phone, low) || f.unregister(g2, "bob", phone, low) || f.unregister(g1, "bob", phone, high) {
+	if f.unregister(g1, "bob", phone, low) || f.unregister(g1, "bob", phone, high+1) || f.unregister(g2, "bob", phone, low) || f.unregister(g1, "bob", phone, high) {
 		f.Error("who was taken over took the newer one along")
 	}
 	f.eventuallyAt(g1, "bob", "g2")
@@ -211,6 +215,7 @@ func testVanished(f *fixture) {
 	g1, g2, p := f.join("g1", presence.Handler{}), f.join("g2", presence.Handler{}), f.join("", presence.Handler{})
 	f.register(g1, "bob", phone, 100)
 	f.register(g1, "bob", laptop, 100)
+	f.register(g1, "eve", phone, 100) // nobody looks for her
 	f.register(g1, "ann", phone, 100)
 	f.register(g2, "ann", laptop, 3)
 	f.eventuallyAt(p, "ann", "g1", "g2")
@@ -222,6 +227,9 @@ func testVanished(f *fixture) {
 	}
 	// Its sessions are as if absent, however new they were.
 	if r := f.register(g2, "bob", phone, 50); r.Replaced.Session != 0 || r.Others {
+		f.Errorf("beside a gateway that is gone: %+v", r)
+	}
+	if r := f.register(g2, "eve", phone, 50); r.Replaced.Session != 0 || r.Others {
 		f.Errorf("beside a gateway that is gone: %+v", r)
 	}
 	if !f.unregister(g2, "bob", phone, 50) {
@@ -324,19 +332,20 @@ func testWatchingVanished(f *fixture) {
 func testForgetting(f *fixture) {
 	g, p := f.join("g1", presence.Handler{}), f.join("", presence.Handler{})
 	self, _ := g.Self()
+	f.register(g, "ann", phone, 1)
 	f.register(g, "bob", phone, 1)
 	f.eventuallyAt(p, "bob", "g1")
-	p.Forget("bob", self) // what a gateway said may be older than the entry
-	p.Forget("nobody", self)
 	other := self
 	other.Epoch--
 	p.Forget("bob", other)
+	p.Forget("nobody", self)
+	p.Forget("bob", self) // what a gateway said may be older than the entry
+	Eventually(f, "ann forgotten", func() bool { p.Forget("ann", self); return len(f.at(p, "ann")) == 0 })
 	if got := f.at(p, "bob"); !slices.Equal(got, []string{"g1"}) {
 		f.Fatalf("at %v after one denial", got)
 	}
-	Eventually(f, "bob forgotten", func() bool { p.Forget("bob", self); return len(f.at(p, "bob")) == 0 })
-	f.register(g, "bob", phone, 2)
-	f.eventuallyAt(p, "bob", "g1")
+	f.register(g, "ann", phone, 2)
+	f.eventuallyAt(p, "ann", "g1")
 }
 
 // testAtOnce holds that of sessions which come at once the newest is left.

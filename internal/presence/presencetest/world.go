@@ -173,7 +173,7 @@ func (m *member) Unregister(_ context.Context, s presence.Session, seen int64) (
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l, ok := w.entries[s.User][s.Node]
-	if !ok || l.Session != s.Number || l.Gateway.ID != m.self.ID {
+	if !ok || l.Session > s.Number || l.Gateway.ID != m.self.ID {
 		return false, nil
 	}
 	delete(w.entries[s.User], s.Node)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -98,7 +99,7 @@ func failUntilOpen(t *testing.T, d *Directory) {
 func TestServerDiesAndComesBack(t *testing.T) {
 	server := services.Start(t, "redis")
 	b := newBackend(t, server.Address)
-	b.change = impatient
+	b.change = func(o *Options) { impatient(o); o.Lease = time.Hour }
 	var s sessions
 	g, p := b.join(t, "g1", s.handler()), b.join(t, "", presence.Handler{})
 	old := session("ann", phone, 1)
@@ -156,33 +157,68 @@ func TestServerStalls(t *testing.T) {
 	}
 }
 
-// TestMissedUnregister holds that a session that left while calls failed goes,
-// though the lease never ended.
-func TestMissedUnregister(t *testing.T) {
+// TestMissedCalls holds that what could not be said is said later, though the
+// lease never ended: calls that an open breaker refuses never reach the server.
+func TestMissedCalls(t *testing.T) {
 	server := services.Start(t, "redis")
 	b := newBackend(t, server.Address)
 	b.change = func(o *Options) { impatient(o); o.Lease = time.Hour }
-	g, p := b.join(t, "g1", presence.Handler{}), b.join(t, "", presence.Handler{})
+	var s sessions
+	g, p := b.join(t, "g1", s.handler()), b.join(t, "", presence.Handler{})
 	register(t, g, "bob", 1)
 	register(t, g, "ann", 1)
 	server.Pause()
-	if _, err := g.Unregister(t.Context(), session("bob", phone, 1), 5); err == nil {
-		t.Error("unregistered at a server that stands still")
+	failUntilOpen(t, g)
+	late := session("eve", phone, 7)
+	for _, x := range []presence.Session{late, session("ann", phone, 2)} {
+		if _, err := g.Register(t.Context(), x); err == nil {
+			t.Error("registered at a server that stands still")
+		}
 	}
-	if _, err := g.Register(t.Context(), session("ann", phone, 2)); err == nil {
-		t.Error("registered at a server that stands still")
-	}
-	if _, err := g.Unregister(t.Context(), session("ann", phone, 2), 5); err == nil {
-		t.Error("unregistered at a server that stands still")
+	for _, x := range []presence.Session{session("bob", phone, 1), session("ann", phone, 2), session("ann", phone, 1)} {
+		if _, err := g.Unregister(t.Context(), x, 5); err == nil {
+			t.Error("unregistered at a server that stands still")
+		}
 	}
 	server.Resume()
-	healthy(t, p)
-	presencetest.Eventually(t, "nobody there", func() bool {
-		found, err := p.Where(t.Context(), []chat.User{"bob", "ann"})
-		return err == nil && len(found[0])+len(found[1]) == 0
+	presencetest.Eventually(t, "eve registered", func() bool { return s.isSettled(late) })
+	presencetest.Eventually(t, "eve is here alone", func() bool {
+		found, err := p.Where(t.Context(), []chat.User{"bob", "eve", "ann"})
+		return err == nil && len(found[0]) == 0 && len(found[1]) == 1 && len(found[2]) == 0
 	})
 	if n := g.Stats.LeasesLost.Load(); n != 0 {
 		t.Errorf("%d leases lost", n)
+	}
+}
+
+func TestPending(t *testing.T) {
+	var p pending
+	p.init(2)
+	older, newer := session("bob", phone, 1), session("bob", phone, 2)
+	put := func(o op, want bool) {
+		t.Helper()
+		if p.put(o) != want {
+			t.Errorf("%+v was taken %v", o, !want)
+		}
+	}
+	put(op{session: newer}, true)
+	put(op{session: older, gone: true}, true) // is for nothing: the newer one overwrites it
+	if o := p.ops[device{"bob", phone}]; o.session != newer {
+		t.Errorf("%+v took the place of a newer one", o)
+	}
+	put(op{session: session("ann", phone, 1)}, true)
+	put(op{session: session("eve", phone, 1)}, false)
+	put(op{session: newer, gone: true}, true) // of a device that has its place
+	p.drop(older)
+	p.drop(session("ann", phone, 1))
+	ops, walk := p.take(9)
+	if len(ops) != 1 || ops[0] != (op{session: newer, gone: true}) || walk {
+		t.Errorf("%+v is pending, walk %v", ops, walk)
+	}
+	p.walkAgain()
+	put(op{session: newer}, true)
+	if ops, walk := p.take(9); len(ops) != 0 || !walk {
+		t.Errorf("%+v goes before the walk", ops)
 	}
 }
 
@@ -410,12 +446,97 @@ func TestEntriesAreRenewed(t *testing.T) {
 	b := newBackend(t, services.Redis(t))
 	b.change = func(o *Options) { o.Keep = 10 * time.Second }
 	var s sessions
-	g := b.join(t, "g1", s.handler())
 	s.add(session("bob", phone, 1))
-	register(t, g, "bob", 1)
+	g := b.join(t, "g1", s.handler())
+	presencetest.Eventually(t, "the first walk", func() bool { return s.isSettled(session("bob", phone, 1)) })
 	key := g.keys.user("bob")
 	b.do(t, "PEXPIRE", key, "1000000") // so that renewing is seen
 	presencetest.Eventually(t, "the entry is renewed", func() bool {
 		return len(b.do(t, "PTTL", key)) == len("9999")
 	})
+}
+
+// TestNobodyWaitsLonger holds that a caller's wait ends with the time limit,
+// or with its context, whatever the driver does.
+func TestNobodyWaitsLonger(t *testing.T) {
+	var stats Stats
+	g := newGuard(time.Millisecond, &stats)
+	var none rueidis.Client
+	g.client.Store(&none)
+	hold := make(chan struct{})
+	stuck := func(rueidis.Client) (int, error) { <-hold; return 0, nil }
+	for i := range maxFailures {
+		g.open.Store(false)
+		if _, err := call(t.Context(), g, stuck); !errors.Is(err, errTimeout) {
+			t.Errorf("call %d that is stuck: %v", i, err)
+		}
+	}
+	if g.health() == nil {
+		t.Error("the breaker is closed")
+	}
+	if _, err := call(t.Context(), g, stuck); !errors.Is(err, errTimeout) || stats.Rejected.Load() != 1 {
+		t.Errorf("a call of an open breaker: %v, %d rejected", err, stats.Rejected.Load())
+	}
+	g.mend()
+	g.timeout = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := call(ctx, g, stuck); !errors.Is(err, context.Canceled) || g.failures.Load() != 0 {
+		t.Errorf("a caller that went: %v, %d failures", err, g.failures.Load())
+	}
+	close(hold)
+	g.drain()
+}
+
+// TestLateWriteOfAnEarlierEpoch holds that a registration that was long on its
+// way does not undo the one of the next epoch.
+func TestLateWriteOfAnEarlierEpoch(t *testing.T) {
+	b := newBackend(t, services.Redis(t))
+	g := b.join(t, "g1", presence.Handler{})
+	register(t, g, "bob", 1)
+	self, _ := g.Self()
+	c := *g.guard.client.Load()
+	if _, newer, err := g.enter(c, session("bob", phone, 1), entry{1, self.Epoch - 1, "g1"}, ""); err != nil || newer != "" {
+		t.Errorf("an earlier epoch's write: %q, %v", newer, err)
+	}
+	if at(t, g, "bob") != 1 {
+		t.Error("bob is nowhere")
+	}
+}
+
+// TestDeniedAtOnce holds that two denials of one moment are as one.
+func TestDeniedAtOnce(t *testing.T) {
+	b := newBackend(t, services.Redis(t))
+	g := b.join(t, "g1", presence.Handler{})
+	self, _ := g.Self()
+	register(t, g, "bob", 1)
+	register(t, g, "ann", 1)
+	g.Forget("bob", self)
+	g.Forget("bob", self)
+	presencetest.Eventually(t, "ann forgotten", func() bool { g.Forget("ann", self); return at(t, g, "ann") == 0 })
+	if at(t, g, "bob") != 1 {
+		t.Error("bob is forgotten")
+	}
+}
+
+// TestLeaseIsGivenBack holds that nobody waits for a lease of one who closed,
+// and that a lease in doubt is not held.
+func TestLeaseIsGivenBack(t *testing.T) {
+	b := newBackend(t, services.Redis(t))
+	b.change = func(o *Options) { o.Lease = time.Hour }
+	g := b.join(t, "g1", presence.Handler{})
+	g.doubtLease()
+	if _, held := g.Self(); held || g.Health() == nil {
+		t.Error("a lease in doubt is held")
+	}
+	signal(g.lease.wake)
+	healthy(t, g)
+	key := g.keys.lease("g1")
+	if b.do(t, "EXISTS", key) != "1" {
+		t.Error("no lease is there")
+	}
+	g.Close()
+	if b.do(t, "EXISTS", key) != "0" {
+		t.Error("the lease is there after the end")
+	}
 }

@@ -141,12 +141,12 @@ for i = 1, #all, 2 do
 end
 return out`)
 
-// unregisterScript removes a session if it is still there, and returns whether
-// it did and what is left.
+// unregisterScript removes a session, or an older one of its device at its
+// gateway, which has ended too. It returns whether it did and what is left.
 var unregisterScript = rueidis.NewLuaScript(`
 local node, session, gateway, went = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local old = redis.call('HGET', KEYS[1], node)
-if not old or string.sub(old, 1, 20) ~= session or string.sub(old, 43) ~= gateway then return {'0'} end
+if not old or string.sub(old, 1, 20) > session or string.sub(old, 43) ~= gateway then return {'0'} end
 redis.call('HDEL', KEYS[1], node)
 local out = redis.call('HVALS', KEYS[1])
 if #out == 0 then redis.call('SPUBLISH', KEYS[2], went) end
