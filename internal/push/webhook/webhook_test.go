@@ -275,16 +275,24 @@ func TestCheck(t *testing.T) {
 // Only so much of an answer is read, and what is far too long is none.
 func TestAnswersAreBounded(t *testing.T) {
 	r := newReceiver(t)
+	const most = 64 << 20 // what may lie in buffers on the way, and far more
+	written := make(chan int, 1)
 	r.answer = func(w http.ResponseWriter, _ *http.Request) {
-		for { // until the sender goes away
-			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
-				return
+		total := 0
+		for total < 2*most { // until the sender goes away
+			n, err := w.Write(make([]byte, 64<<10))
+			if total += n; err != nil {
+				break
 			}
 		}
+		written <- total
 	}
 	s := r.sender(t, nil)
 	if err := s.Send(t.Context(), r.URL, notice); err != nil {
 		t.Error(err)
+	}
+	if n := <-written; n > most {
+		t.Errorf("%d bytes were taken", n)
 	}
 	r.answer = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X", strings.Repeat("x", maxHeaderBytes+4096))
