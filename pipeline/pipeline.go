@@ -58,6 +58,12 @@ type Log interface {
 	// too, and the log may delete it from disk.
 	Release(partition int, upTo chat.Position, durable bool)
 
+	// DeadLetter keeps a record that its owner cannot decode, and why, where an
+	// operator finds it. It does not block; what cannot be kept is counted. In
+	// pipeline/local it does nothing: the record stays in the log's file until
+	// that is deleted.
+	DeadLetter(partition int, at chat.Position, reason string, record []byte)
+
 	// Own tells owner which partitions this process owns, from now on until ctx
 	// ends; then it has lost all. Where no other process may own any, it gains
 	// all before Own returns, and an error of Gain is returned.

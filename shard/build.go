@@ -49,7 +49,7 @@ func (w *worker) build(ctx context.Context) error {
 
 // skipRest skips what follows a record whose frame is broken.
 func (w *worker) skipRest(err error) {
-	w.deadLetter(w.next(), fmt.Errorf("%w; %d records are skipped", err, w.left))
+	w.deadLetter(w.next(), w.rest, fmt.Errorf("%w; %d records are skipped", err, w.left))
 	w.counts.DeadLetters += uint64(w.left - 1)
 	w.took(w.left, w.upTo)
 }
@@ -64,16 +64,16 @@ var (
 func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) error {
 	r := &w.rec
 	if err := r.Decode(raw); err != nil {
-		w.deadLetter(pos, err)
+		w.deadLetter(pos, raw, err)
 		return nil
 	}
 	user := w.ring.hash(r.User)
 	switch {
 	case len(r.User) == 0 || w.ring.partitionOf(user) != w.p:
-		w.deadLetter(pos, errMisrouted)
+		w.deadLetter(pos, raw, errMisrouted)
 		return nil
 	case len(r.Peer) == 0 && r.Kind != record.Mark:
-		w.deadLetter(pos, errNoPeer)
+		w.deadLetter(pos, raw, errNoPeer)
 		return nil
 	}
 	switch r.Kind {
@@ -91,13 +91,13 @@ func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) erro
 	return nil
 }
 
-// deadLetter passes over a record. Its bytes stay in the log until that is
-// deleted; nothing of them is written down.
-func (w *worker) deadLetter(pos chat.Position, err error) {
+// deadLetter passes over a record, which the log keeps for an operator.
+func (w *worker) deadLetter(pos chat.Position, raw []byte, err error) {
 	if n := w.counts.DeadLetters; n&(n+1) == 0 {
 		w.logger.Error("record skipped", "pos", pos.String(), "err", err, "skipped", n+1)
 	}
 	w.counts.DeadLetters++
+	w.log.DeadLetter(w.p, pos, err.Error(), raw)
 }
 
 // link appends an entry to its user's chain. Where the head is not remembered

@@ -283,6 +283,11 @@ func TestDeadLetters(t *testing.T) {
 	if n := s.workers[p].counts.DeadLetters; n != uint64(len(bad)+1) {
 		t.Errorf("%d dead letters, want %d", n, len(bad)+1)
 	}
+	for i, raw := range bad {
+		if l := s.log.letters[i]; l.partition != p || l.at != chat.Position(i+1) || l.reason == "" || l.raw != string(raw) {
+			t.Errorf("letter %d is %+v", i, l)
+		}
+	}
 	if len(s.store.rows.messages) != 1 || s.store.rows.marks[p].Position != good {
 		t.Errorf("messages %v, mark %v", s.store.rows.messages, s.store.rows.marks[p])
 	}

@@ -25,6 +25,15 @@ type memLog struct {
 	bound    int // bytes not released; 0 is none
 	appends  int
 	changed  chan struct{}
+	letters  []letter
+}
+
+// letter is a dead letter.
+type letter struct {
+	partition int
+	at        chat.Position
+	reason    string
+	raw       string
 }
 
 type memPart struct {
@@ -209,6 +218,12 @@ func (l *memLog) Read(ctx context.Context, p int, after chat.Position, maxBytes 
 			return pipeline.Batch{}, ctx.Err()
 		}
 	}
+}
+
+func (l *memLog) DeadLetter(p int, at chat.Position, reason string, raw []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.letters = append(l.letters, letter{p, at, reason, string(raw)})
 }
 
 func (l *memLog) MaxRecords() int { return 1 << 30 }

@@ -24,6 +24,7 @@ type Log interface {
 	Append(partition int, batch []byte, count int, done func(first chat.Position, err error)) error
 	Read(ctx context.Context, partition int, after chat.Position, maxBytes int) (pipeline.Batch, error)
 	Release(partition int, upTo chat.Position, durable bool)
+	DeadLetter(partition int, at chat.Position, reason string, record []byte)
 	Own(ctx context.Context, owner pipeline.Owner) error
 
 	// RaiseEpoch makes the epoch of what is appended from now on greater than

@@ -308,6 +308,9 @@ func (l *Log) Release(partition int, upTo chat.Position, durable bool) {
 	}
 }
 
+// DeadLetter implements pipeline.Log.
+func (l *Log) DeadLetter(int, chat.Position, string, []byte) {}
+
 // Own implements pipeline.Log: all partitions are this process's, as it has the
 // folder locked.
 func (l *Log) Own(ctx context.Context, owner pipeline.Owner) error {
