@@ -3,12 +3,16 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/engine"
+	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -30,6 +34,40 @@ func (s *pushStore) PutPushTarget(_ context.Context, user chat.User, t storage.P
 	}
 	s.users, s.put = append(s.users, user), append(s.put, t)
 	return nil
+}
+
+// kept returns what was stored.
+func (s *pushStore) kept() ([]chat.User, []storage.PushTarget) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.users), slices.Clone(s.put)
+}
+
+// pushSession connects alice's device d to a gateway that checks tokens so.
+func pushSession(t *testing.T, store storage.Store, check func(provider, token string) error) (s *resumed, w packet.Welcome) {
+	t.Helper()
+	o := DefaultOptions()
+	o.Logger, o.CheckPush = slog.New(slog.DiscardHandler), check
+	o.Verify = func(string) (Identity, error) {
+		return Identity{User: "alice", Expires: time.Now().Add(time.Hour)}, nil
+	}
+	g, err := New(o, &instantLog{}, store, oneOwner{}, presence.NewMemory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Start(engine.Options{Listen: "127.0.0.1:0", Loops: 1, Logger: o.Logger}, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		e.Stop(t.Context())
+		g.Close()
+	})
+	s = &resumed{oneSession: hello(t, e.Addr(), "d", 0)}
+	if err := errors.Join(s.net.SetDeadline(time.Now().Add(time.Minute)), w.Decode(s.next())); err != nil {
+		t.Fatal(err)
+	}
+	return s, w
 }
 
 // answer returns the code of the answer to a request: CodeOK for done.
@@ -63,8 +101,10 @@ func onlyFCM(provider, token string) error {
 
 func TestPush(t *testing.T) {
 	store := &pushStore{}
-	s := resumeAt(t, store, oneOwner{}, 0)
-	s.gw.opt.CheckPush = onlyFCM
+	s, w := pushSession(t, store, onlyFCM)
+	if got := w.Limits[packet.LimitPush]; got != pushTokenBytes {
+		t.Errorf("the welcome tells %d", got)
+	}
 	for i, c := range []struct {
 		provider, token string
 		want            chat.Code
@@ -86,15 +126,13 @@ func TestPush(t *testing.T) {
 	want := []storage.PushTarget{
 		{Device: "d", Provider: "fcm", Token: "t1"}, {Device: "d", Provider: "fcm", Token: strings.Repeat("t", pushTokenBytes)}, {Device: "d"}, {Device: "d"},
 	}
-	if len(store.put) != len(want) {
-		t.Fatalf("%d were stored: %.100v", len(store.put), store.put)
+	users, put := store.kept()
+	if !slices.Equal(put, want) || slices.ContainsFunc(users, func(u chat.User) bool { return u != "alice" }) {
+		t.Errorf("stored %.200v of %s", put, users)
 	}
-	for i := range want {
-		if store.put[i] != want[i] || store.users[i] != "alice" {
-			t.Errorf("stored %.100v of %s", store.put[i], store.users[i])
-		}
-	}
+	store.mu.Lock()
 	store.fail = true
+	store.mu.Unlock()
 	s.put(&packet.Push{Req: 20, Provider: "fcm", Token: "t1"})
 	if got := s.answer(20); got != chat.CodeUnavailable {
 		t.Errorf("the store is away: %s", got)
@@ -105,36 +143,17 @@ func TestPush(t *testing.T) {
 // that does was told.
 func TestPushWithoutProviders(t *testing.T) {
 	store := &pushStore{}
-	s := resumeAt(t, store, oneOwner{}, 0)
+	s, w := pushSession(t, store, nil)
+	if _, told := w.Limits[packet.LimitPush]; told {
+		t.Error("the welcome tells of push")
+	}
 	s.put(&packet.Push{Req: 1, Provider: "fcm", Token: "t1"})
 	if got := s.answer(1); got != chat.CodeBadPush {
 		t.Error(got)
 	}
 	s.put(&packet.Push{Req: 2})
-	if got := s.answer(2); got != chat.CodeOK || len(store.put) != 1 {
-		t.Error(got)
-	}
-}
-
-// The welcome says whether, and how long a token may be.
-func TestPushIsTold(t *testing.T) {
-	first := newSession(t, &pushStore{}, oneOwner{}, 0)
-	wantPushLimit(t, first, 0)
-	first.gw.opt.CheckPush = onlyFCM
-	wantPushLimit(t, hello(t, first.net.RemoteAddr(), "e", 0), pushTokenBytes)
-}
-
-func wantPushLimit(t *testing.T, one *oneSession, want uint64) {
-	t.Helper()
-	s := &resumed{oneSession: one}
-	if err := s.net.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	var w packet.Welcome
-	if err := w.Decode(s.next()); err != nil {
-		t.Fatal(err)
-	}
-	if got, told := w.Limits[packet.LimitPush]; got != want || told != (want > 0) {
-		t.Errorf("push is %d, not %d", got, want)
+	got := s.answer(2)
+	if _, put := store.kept(); got != chat.CodeOK || len(put) != 1 {
+		t.Error(got, put)
 	}
 }
