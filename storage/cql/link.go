@@ -39,7 +39,7 @@ func connect(o *Options) (*link, error) {
 	l := &link{opt: o, log: o.Logger, lost: make(chan struct{}, 1), tokens: make(chan struct{}, maxNodes*o.InFlight)}
 	session, err := l.open()
 	if err != nil {
-		return nil, err
+		return nil, noKeyspace(o, err)
 	}
 	l.session.Store(session)
 	l.countHosts()
@@ -51,9 +51,23 @@ func (l *link) open() (*gocql.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	session, err := c.CreateSession()
+	session, err := newSession(c)
 	if err != nil {
 		return nil, explain(l.opt, err)
+	}
+	return session, nil
+}
+
+// newSession is the driver's, which would leave goroutines behind where it
+// fails.
+func newSession(c *gocql.ClusterConfig) (*gocql.Session, error) {
+	session, err := gocql.NewSessionNonBlocking(*c)
+	if err != nil {
+		return nil, err
+	}
+	if err := session.WaitUntilReady(); err != nil {
+		session.Close()
+		return nil, err
 	}
 	return session, nil
 }
@@ -63,8 +77,6 @@ func explain(o *Options, err error) error {
 	at := strings.Join(o.Hosts, ", ")
 	text := strings.ToLower(err.Error())
 	switch {
-	case strings.Contains(text, "keyspace") && (strings.Contains(text, "does not exist") || strings.Contains(text, "doesn't exist")):
-		return fmt.Errorf("storage/cql: keyspace %s is not there at %s: run 'rookery admin schema' (%w)", o.Keyspace, at, err)
 	case strings.Contains(text, "authenticat") || strings.Contains(text, "password") || strings.Contains(text, "credentials"):
 		return fmt.Errorf("storage/cql: %s refuses the log-in of user %q: check user and password (%w)", at, o.User, err)
 	case strings.Contains(text, "x509") || strings.Contains(text, "tls"):
@@ -73,9 +85,24 @@ func explain(o *Options, err error) error {
 	return fmt.Errorf("storage/cql: no node answers at %s: check that the database runs and can be reached (%w)", at, err)
 }
 
+// noKeyspace says so where that is why: the driver tells only its log.
+func noKeyspace(o *Options, err error) error {
+	c, _ := o.cluster()
+	c.Keyspace = ""
+	c.PoolConfig.HostSelectionPolicy = o.hostPolicy()
+	session, other := newSession(c)
+	if other != nil {
+		return err
+	}
+	session.Close()
+	return fmt.Errorf("storage/cql: keyspace %s cannot be used at %s: run 'rookery admin schema' (%w)", o.Keyspace, strings.Join(o.Hosts, ", "), err)
+}
+
 func (l *link) close() { l.session.Load().Close() }
 
-// do makes a request under the bound.
+// do makes a request under the bound. Where the session has no node, or loses
+// the one it asked, it tries again for a moment: nodes come back, and sessions
+// are replaced.
 func (l *link) do(ctx context.Context, request func(*gocql.Session) error) error {
 	select {
 	case <-l.tokens:
@@ -83,23 +110,41 @@ func (l *link) do(ctx context.Context, request func(*gocql.Session) error) error
 		return ctx.Err()
 	}
 	defer func() { l.tokens <- struct{}{} }()
-	l.requests.Add(1)
-	err := request(l.session.Load())
-	if err == nil {
-		return nil
-	}
-	l.errors.Add(1)
-	if noNode(err) {
+	wait := firstWait
+	for {
+		l.requests.Add(1)
+		err := request(l.session.Load())
+		if err == nil {
+			return nil
+		}
+		l.errors.Add(1)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !noNode(err) {
+			return err
+		}
 		select {
 		case l.lost <- struct{}{}:
 		default:
 		}
+		if wait > lastWait {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		wait *= 2
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
 }
+
+// The waits of do for a node, which double.
+const (
+	firstWait = 50 * time.Millisecond
+	lastWait  = 200 * time.Millisecond
+)
 
 // noNode reports whether the session knows no node that it is connected to.
 func noNode(err error) bool {

@@ -83,7 +83,7 @@ func newMigrator(o Options, replication string) (*migrator, error) {
 	}
 	c.Keyspace = ""
 	c.PoolConfig.HostSelectionPolicy = o.hostPolicy() // no tokens without a keyspace
-	session, err := c.CreateSession()
+	session, err := newSession(c)
 	if err != nil {
 		return nil, explain(&o, err)
 	}

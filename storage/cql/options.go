@@ -259,7 +259,8 @@ func (o *Options) cluster() (*gocql.ClusterConfig, error) {
 	c.ConnectTimeout, c.Timeout, c.WriteTimeout = o.ConnectTimeout, o.Timeout, o.Timeout
 	c.DefaultIdempotence = true // every statement here is: explicit timestamps, no counters, no lists
 	c.SerialConsistency = gocql.LocalSerial
-	c.ReconnectInterval = time.Second
+	c.ReconnectInterval = time.Second // of nodes that are down
+	c.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 2, Interval: 50 * time.Millisecond}
 	c.RetryPolicy = &gocql.SimpleRetryPolicy{NumRetries: max(o.Retries, 0)}
 	c.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(o.hostPolicy())
 	c.Logger = driverLogger{o.Logger}
