@@ -255,7 +255,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for token, ok := range map[string]bool{
-		"https://push.example/x?y=z": true, "https://push.example:443/": true, "https://other.example:8443": true,
+		"https://push.example/x?y=z": true, "https://push.example:443/": true, "https://PUSH.example/": true, "https://other.example:8443": true,
 		"http://push.example/": false, "https://push.example:8443/": false, "https://other.example/": false, "https://evil.example/": false,
 		"https://push.example@evil.example/": false, "https://a:b@push.example/": false, "https://push.example.evil.example/": false,
 		"https://evil.example/#push.example": false, "https://push.example/#x": false, "https://sub.push.example/": false, "push.example": false,
