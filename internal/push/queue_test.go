@@ -61,8 +61,13 @@ func TestChatNames(t *testing.T) {
 		name := func(user, from chat.User) string {
 			return f.q.chatName(&notice{key: key{user: user, from: from}})
 		}
-		if name("bob", "alice") != name("bob", "alice") || name("bob", "alice") == name("alice", "bob") || name("bob", "alice") == name("bob", "carol") {
-			t.Error(name("bob", "alice"), name("alice", "bob"), name("bob", "carol"))
+		bobs, alices, other := name("bob", "alice"), name("alice", "bob"), name("bob", "carol")
+		if bobs != name("bob", "alice") || bobs == alices || bobs == other {
+			t.Error(bobs, alices, other)
+		}
+		f.q.o.Key = []byte("another key, of 16 bytes or more")
+		if bobs == name("bob", "alice") {
+			t.Error("the key makes no difference")
 		}
 	})
 }
@@ -302,6 +307,26 @@ func TestBelowTheWatermark(t *testing.T) {
 		f.wantSent(2)
 		if p := f.store.pushed("phone"); p != 20 {
 			t.Errorf("the watermark was lowered to %d", p)
+		}
+	})
+}
+
+// Nor does a process that started again and replays its log.
+func TestRestart(t *testing.T) {
+	run(t, nil, func(f *fixture) {
+		f.q.Offer("bob", "alice", 7)
+		f.settled()
+		again, err := New(f.q.o, f.store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for pos := chat.Position(5); pos <= 7; pos++ {
+			again.Offer("bob", "alice", pos)
+		}
+		again.Stop(f.t.Context())
+		f.wantSent(1)
+		if d := again.Stats.Dropped(Pushed); d != 1 {
+			t.Errorf("%d were dropped", d)
 		}
 	})
 }

@@ -73,7 +73,7 @@ func TestAnswers(t *testing.T) {
 		"internal":         {refuse(500, "InternalServerError"), "later 0s"},
 		"forbidden":        {refuse(403, "Forbidden"), "again"},
 		"expired for ever": {refuse(403, "ExpiredProviderToken"), "again"},
-		"no JSON":          {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", 502) }, "again"},
+		"no JSON":          {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusBadGateway) }, "again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApple(t)

@@ -164,7 +164,7 @@ func TestAnswers(t *testing.T) {
 		"internal":           {fcmFault(500, "INTERNAL", "INTERNAL"), "later 0s"},
 		"no such project":    {func(w http.ResponseWriter, _ *http.Request) { fault(w, 404, "NOT_FOUND", "") }, "again"},
 		"not allowed":        {func(w http.ResponseWriter, _ *http.Request) { fault(w, 403, "PERMISSION_DENIED", "") }, "again"},
-		"no JSON":            {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "t0ken-of-bob", 502) }, "later 0s"},
+		"no JSON":            {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "t0ken-of-bob", http.StatusBadGateway) }, "later 0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newFirebase(t)
