@@ -51,7 +51,8 @@ var (
 // while the gateway holds its lease.
 //
 // No method waits longer than the directory's own short time limit, whatever
-// its context says. Watch, Unwatch, Forget, Self and Health do not wait at all.
+// its context says. UnregisterLater, Watch, Unwatch, Forget, Self and
+// Health do not wait at all.
 type Directory interface {
 	// Register enters a session of this process. A session with a smaller
 	// number of the same device is taken over; a greater one makes it
@@ -63,6 +64,9 @@ type Directory interface {
 	// none left anywhere; seen is when it was last here, in
 	// milliseconds. After an error the directory goes on trying.
 	Unregister(ctx context.Context, s Session, seen int64) (last bool, err error)
+	// UnregisterLater is Unregister in the background. It does not wait, so an
+	// event loop may call it, and it is not lost.
+	UnregisterLater(s Session, seen int64)
 	// Where returns for each user the gateways that have sessions of it.
 	Where(ctx context.Context, users []chat.User) ([][]Gateway, error)
 	// Forget says that a gateway which Where named has no session of the user.

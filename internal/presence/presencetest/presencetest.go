@@ -171,7 +171,8 @@ func testMoves(f *fixture) {
 		f.register(g2, "bob", phone, n+1)
 		f.eventuallyAt(p, "bob", "g2")
 	}
-	f.unregister(g2, "bob", phone, 10)
+	g1.UnregisterLater(presence.Session{User: "bob", Node: phone, Number: 9}, 1) // has moved
+	g2.UnregisterLater(presence.Session{User: "bob", Node: phone, Number: 10}, 1)
 	f.eventuallyAt(p, "bob")
 }
 

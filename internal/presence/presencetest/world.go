@@ -181,6 +181,10 @@ func (m *member) Unregister(_ context.Context, s presence.Session, seen int64) (
 	return !w.isOnline(s.User), nil
 }
 
+func (m *member) UnregisterLater(s presence.Session, seen int64) {
+	_, _ = m.Unregister(context.Background(), s, seen)
+}
+
 func (m *member) Where(_ context.Context, users []chat.User) ([][]presence.Gateway, error) {
 	w := m.w
 	w.mu.Lock()

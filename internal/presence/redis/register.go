@@ -126,6 +126,11 @@ func (d *Directory) Unregister(ctx context.Context, s presence.Session, seen int
 	return last, err
 }
 
+// UnregisterLater is Unregister in the background.
+func (d *Directory) UnregisterLater(s presence.Session, seen int64) {
+	d.later(op{session: s, gone: true, seen: seen})
+}
+
 func (d *Directory) unregister(ctx context.Context, s presence.Session, seen int64) (bool, error) {
 	if d.opt.Gateway == "" {
 		return false, unavailable(errNoGateway)
