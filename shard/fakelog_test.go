@@ -18,6 +18,7 @@ type memLog struct {
 	identity [16]byte
 	epoch    uint16
 	auto     bool
+	aligned  bool         // positions are as of a log whose batches end at multiples of 256, with gaps before them
 	op       func(string) // called before everything that a crash may come before
 	parts    []memPart
 	pending  []memAppend
@@ -84,19 +85,31 @@ func (l *memLog) RaiseEpoch(above uint16) error {
 }
 
 // put makes a record durable at once, as a gateway's.
-func (l *memLog) put(p int, raw []byte) chat.Position {
+func (l *memLog) put(p int, raw []byte) chat.Position { return l.putAll(p, [][]byte{raw}) }
+
+// putAll is put of a batch, which has consecutive positions.
+func (l *memLog) putAll(p int, batch [][]byte) (first chat.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	pos := l.end(p) + 1
-	if pos.Epoch() < l.epoch {
-		pos = chat.NewPosition(l.epoch, 1)
+	first = l.end(p) + 1
+	if first.Epoch() < l.epoch {
+		first = chat.NewPosition(l.epoch, 1)
+	}
+	if at := first.Offset() - 1; l.aligned && (len(batch) > 1 || at%256 == 0) {
+		block, count := (at+255)/256, uint64(len(batch))
+		if count == 1 { // what is put next is of the same batch
+			count += block % 5
+		}
+		first = chat.NewPosition(first.Epoch(), (block+1)*256-count+1)
 	}
 	part := &l.parts[p]
-	part.records = append(part.records, memRecord{pos, raw})
-	part.held += len(raw)
+	for i, raw := range batch {
+		part.records = append(part.records, memRecord{first + chat.Position(i), raw})
+		part.held += len(raw)
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
-	return pos
+	return first
 }
 
 // tryPut is put with the log's bound.
@@ -161,14 +174,7 @@ func (l *memLog) flush(n int) {
 	}
 }
 
-func (l *memLog) store(a memAppend) (first chat.Position) {
-	for i, raw := range a.records {
-		if pos := l.put(a.partition, raw); i == 0 {
-			first = pos
-		}
-	}
-	return first
-}
+func (l *memLog) store(a memAppend) (first chat.Position) { return l.putAll(a.partition, a.records) }
 
 // crash loses what is not durable, of which some may have become so unseen.
 func (l *memLog) crash(r *rand.Rand) {
@@ -187,11 +193,14 @@ func (l *memLog) next(p int, after chat.Position, maxBytes int) pipeline.Batch {
 		if r.pos <= after {
 			continue
 		}
-		if b.Count > 0 && (len(b.Records)+len(r.raw) > maxBytes || r.pos != b.First+chat.Position(b.Count)) {
+		gap := b.Count > 0 && r.pos != b.Last()+1
+		if b.Count > 0 && len(b.Records)+len(r.raw) > maxBytes || gap && !l.aligned {
 			break
 		}
 		if b.Count == 0 {
 			b.First = r.pos
+		} else if gap {
+			b.Jumps = append(b.Jumps, pipeline.Jump{At: b.Count, To: r.pos})
 		}
 		b.Records = appendFrame(b.Records, r.raw)
 		b.Count++
@@ -226,7 +235,14 @@ func (l *memLog) DeadLetter(p int, at chat.Position, reason string, raw []byte) 
 	l.letters = append(l.letters, letter{p, at, reason, string(raw)})
 }
 
-func (l *memLog) MaxRecords() int { return 1 << 30 }
+func (l *memLog) Key() [16]byte { return l.identity }
+
+func (l *memLog) MaxRecords() int {
+	if l.aligned {
+		return 256
+	}
+	return 1 << 30
+}
 
 func (l *memLog) Own(ctx context.Context, owner pipeline.Owner) error {
 	return owner.Gain(ctx, everyPartition(l))

@@ -282,3 +282,37 @@ func TestCrashesAtRandom(t *testing.T) {
 		}
 	}
 }
+
+// TestCrashesWithGaps is TestCrashesAtRandom on a log whose positions leave
+// gaps inside the batches that are read, so that cycles end between jumps.
+func TestCrashesWithGaps(t *testing.T) {
+	seeds := 100
+	if testing.Short() {
+		seeds = 20
+	}
+	jumps := 0
+	for seed := range uint64(seeds) {
+		s := newSim(t, seed, 1+int(seed%3))
+		s.log.aligned = true
+		s.dropped = int(seed%3) * 20
+		s.opt.BatchRecords = 1 + int(seed%9)
+		w := newWorkload(seed, s.log, s.ring)
+		for range 4 {
+			w.fill(30)
+			jumps += len(s.log.next(0, 0, 1<<20).Jumps)
+			s.op, s.crashAt, s.ops = 0, 1+s.r.IntN(60), nil
+			s.run()
+		}
+		s.crashAt = 0
+		s.run()
+		s.check()
+		modelOf(t, s.log).check(t, w.users, &s.store.rows)
+		s.pure()
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	if jumps < 10*seeds {
+		t.Errorf("only %d jumps", jumps)
+	}
+}

@@ -86,6 +86,9 @@ func (s *sim) run() (whole bool) {
 		for _, p := range s.r.Perm(len(s.workers)) {
 			busy = s.turn(s.workers[p]) || busy
 		}
+		for _, w := range s.workers { // what became durable at the end of a turn
+			busy = busy || s.log.next(w.p, w.last, 1).Count > 0
+		}
 		if s.r.IntN(4) == 0 {
 			_ = s.store.Sync(context.Background())
 		}
@@ -250,10 +253,9 @@ func (s *sim) again(batch int) (*memStore, *sink) {
 	fresh.opt.BatchRecords = batch
 	to := &sink{memLog: newMemLog(len(s.log.parts))}
 	for p := range s.log.parts {
-		for _, r := range s.log.parts[p].records {
-			fresh.log.put(p, r.raw)
-		}
+		fresh.log.parts[p].records = slices.Clone(s.log.parts[p].records)
 	}
+	fresh.log.aligned = s.log.aligned
 	marks, _ := resume(context.Background(), fresh.opt.Logger, fresh.log, fresh.store, everyPartition(fresh.log))
 	for p, m := range marks {
 		w, err := newWorker(&fresh.opt, p, m, fresh.ring, to, fresh.store, fresh)
