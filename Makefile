@@ -10,7 +10,7 @@ PACKAGES    ?= ./...
 VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash autobahn foreign cover docs services services-stop clean
+.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash autobahn foreign cover docs services services-stop cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ services: ## Kafka, Cassandra and Redis on this machine, for the tests; the firs
 
 services-stop: ## end them, and remove their data
 	scripts/services.sh clean
+
+cluster: build ## all of it on this machine, until Ctrl-C: Kafka, Cassandra, Redis, HAProxy with TLS, gateways, processors
+	scripts/cluster.sh run
 
 unit: ## the Go tests alone, without the race detector; `make services` first
 	$(GO) test -p 2 -timeout 10m $(PACKAGES)

@@ -40,7 +40,7 @@ archive_classes() {
 	local kind=$1
 	[ ! -f "$cache/$kind/classes" ] || return 0
 	echo "services: a first start of $kind, to archive its classes"
-	local -x SERVICES_RUN=$cache/archive SERVICES_ARCHIVE=yes SERVICES_OWNER=
+	local -x SERVICES_RUN=$cache/archive SERVICES_ARCHIVE=yes SERVICES_OWNER=$$ # nothing stays when this ends early
 	"$root/scripts/services.sh" start "$kind" >/dev/null
 	"$root/scripts/services.sh" stop "$kind"
 	"$root/scripts/services.sh" clean

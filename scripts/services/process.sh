@@ -38,9 +38,14 @@ spawn() {
 	local name=$1 kind=${1%-[0-9]} dir=$run/$1
 	[ ! -f "$dir/log" ] || mv "$dir/log" "$dir/log.before"
 	touch "$dir/log"
-	export -f "${kind}_run" port jvm kafka_java
+	export -f $(compgen -A function)
 	export run here cache
-	(cd "$dir" && ulimit -n "$(ulimit -Hn)" && exec setsid bash -c "${kind}_run $name") >"$dir/log" 2>&1 </dev/null 8>&- 9>&- &
+	# It is recorded by itself too, before it leaves for its session: whoever
+	# ends this script meanwhile either ends it as well, or finds it recorded.
+	(
+		pid=$BASHPID
+		cd "$dir" && ulimit -n "$(ulimit -Hn)" && echo "$pid $(started "$pid")" >"$dir/pid" && exec setsid bash -c "${kind}_run $name"
+	) >"$dir/log" 2>&1 </dev/null 8>&- 9>&- &
 	echo "$! $(started $!)" >"$dir/pid"
 	disown $!
 }
