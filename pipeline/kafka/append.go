@@ -23,18 +23,23 @@ import (
 // whereupon the producer begins a new sequence with the others and writes them,
 // before anybody hears of the first.
 //
-// So each partition has one Kafka batch under way, which is written as a whole
-// or not at all; what comes meanwhile waits here, and is the next batch. The
-// batch is repeated until brokers have taken it, whatever they answer: the
-// producer repeats what may be repeated in the same sequence, so that a batch
-// which was written though its answer was lost is not written again; write
-// repeats what it gave up. In the second case a batch whose answer was lost
-// first may be in the log twice, in order; owners see that from its messages'
-// ids (law 2). An outcome is left open only when the log is closed, or when the
-// topic is not there any more and nothing later can be written either.
+// So each partition has one group of appends with the producer; what comes
+// meanwhile waits here, and is the next group. A group is one Kafka batch, mostly;
+// where it is several, one is under way at a time (a broker has one request), and
+// the producer gives the others up with one that is refused. The group is repeated
+// until brokers have taken it, whatever they answer: the producer repeats what may
+// be repeated in the same sequence, so that a batch which was written though its
+// answer was lost is not written again; produce repeats what it gave up. In the
+// second case what was written before, its answer lost, may be in the log twice, in
+// order; owners see that from its messages' ids (law 2). An outcome is left open
+// only when the log is closed, or when the topic is not there any more and nothing
+// later can be written either.
 
 // lingerAbove: a batch waits for more when the last one had as many appends.
 const lingerAbove = 6
+
+// gather is how long the producer may wait for the rest of a group.
+const gather = 10 * time.Millisecond
 
 // maxGroup bounds the appends of a batch, for the memory a writer keeps.
 const maxGroup = 4096
@@ -82,12 +87,12 @@ func (l *Log) producerOpts() []kgo.Opt {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(codecs[l.o.Compression]),
 		kgo.ProduceRequestTimeout(requestTimeout),
-		// A batch of ours is one of Kafka's: it is cut by BatchBytes, never by
-		// these, and sent when it is complete, by ProduceSync. (A minute is the
-		// most there is; only a process that is frozen for so long just between
-		// two records of a batch sends it in two.)
+		kgo.MaxProduceRequestsInflightPerBroker(1), // see above
+		// A group is cut by BatchBytes and sent by ProduceSync as soon as it is
+		// whole. gather is the least time in which it is put together: a batch
+		// that goes to another leader waits as long once more.
 		kgo.ProducerBatchMaxBytes(MaxMessageBytes),
-		kgo.ProducerLinger(time.Minute),
+		kgo.ProducerLinger(gather),
 		// What is buffered is bounded before it comes here.
 		kgo.MaxBufferedRecords(1 << 30),
 		// Unlimited is the default but for topics that seem unknown, as they do

@@ -7,8 +7,10 @@ package kafka
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +44,7 @@ type Log struct {
 	// Set once.
 	o          Options
 	topic      Topic
+	key        [16]byte
 	producer   *kgo.Client
 	consumer   *kgo.Client
 	adm        *kadm.Client
@@ -118,6 +121,9 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if l.topic, err = choose(&l.o, topics); err != nil {
 		return err
 	}
+	if l.key, err = l.clusterKey(ctx); err != nil {
+		return err
+	}
 	if l.topic.Replicas < 3 {
 		l.o.Logger.Warn("the log's topic has less than 3 replicas: a lost disk loses acknowledged messages",
 			"topic", l.topic.Name, "replicas", l.topic.Replicas)
@@ -133,6 +139,20 @@ func (l *Log) open(ctx context.Context) (err error) {
 	}
 	l.consumer, err = newClient(&l.o, "consumer", l.consumerOpts()...)
 	return err
+}
+
+func (l *Log) clusterKey(ctx context.Context) (key [16]byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := l.adm.BrokerMetadata(ctx)
+	if err == nil && m.Cluster == "" {
+		err = errors.New("it has none")
+	}
+	if err != nil {
+		return key, fmt.Errorf("kafka log: brokers %s do not tell the cluster's id: %w", strings.Join(l.o.Brokers, ","), err)
+	}
+	sum := sha256.Sum256([]byte("rookery key\x00" + m.Cluster + "\x00" + l.o.Prefix))
+	return [16]byte(sum[:16]), nil
 }
 
 func newPartition(id int32) *partition {
@@ -154,6 +174,10 @@ func (l *Log) run() {
 
 // Identity implements pipeline.Log: it is the topic's id.
 func (l *Log) Identity() [16]byte { return l.topic.ID }
+
+// Key implements pipeline.Log. It is made of the cluster's id, which is random,
+// and the prefix, so it is that of all epochs.
+func (l *Log) Key() [16]byte { return l.key }
 
 // Partitions implements pipeline.Log.
 func (l *Log) Partitions() int { return len(l.partitions) }
