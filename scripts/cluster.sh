@@ -65,6 +65,7 @@ server_alive() { (run=$run/services && alive "$1"); }
 
 up() {
 	[ -x "$binary" ] || fail "no $binary: make build"
+	busy || need_resources
 	prepare
 	services start "${brokers[@]}" cassandra redis
 	write_config
@@ -130,7 +131,8 @@ choose_folder() {
 # foreground is up, waiting, and down. What starts them is a group of its own,
 # which an interrupt ends as a whole; then all that was recorded is stopped.
 foreground() {
-	local job name code=0 told=' '
+	local job name code=0
+	local -A told
 	choose_folder
 	need_resources
 	"$root/scripts/services.sh" install 7>&-
@@ -141,8 +143,12 @@ foreground() {
 	hints
 	while busy; do
 		for name in "${gateways[@]}" "${processors[@]}" "${servers[@]}"; do
-			case $told in *" $name "*) continue ;; esac
-			alive "$name" || server_alive "$name" || { told+="$name " && ended "$name"; }
+			if alive "$name" || server_alive "$name"; then
+				told[$name]=
+			elif [ -z "${told[$name]:-}" ]; then
+				told[$name]=yes
+				ended "$name"
+			fi
 		done
 		sleep 1 &
 		wait $! || true

@@ -41,6 +41,7 @@ func TestAdminTopics(t *testing.T) {
 	runAdmin(t, ExitOK, create, "made  "+prefix+".0", "made  "+prefix+".deadletters", "2 partitions, 1 replicas")
 	runAdmin(t, ExitOK, create, "right  "+prefix+".0", "right  "+prefix+".deadletters")
 	runAdmin(t, ExitOK, []string{"topics", log, "--check"}, "right  "+prefix+".0")
+	runAdmin(t, ExitOK, []string{"topics", log, "--presence=redis://127.0.0.1:1"}, "right  "+prefix+".0") // with no word of rpc
 	runAdmin(t, ExitOK, append(create, "--epoch=1"), "made  "+prefix+".1")
 	runAdmin(t, ExitFailed, []string{"topics", log + "-more", "--create", "--replicas=7"}, "INVALID_REPLICATION_FACTOR")
 	runAdmin(t, ExitUsage, append(create, "--check"), "exclude")

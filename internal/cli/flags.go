@@ -75,7 +75,9 @@ func loadConfig(env *Env, command string, args []string, extra func(*pflag.FlagS
 // loadBackend is loadConfig for a command that looks after one server of others
 // and needs to know of no more: how the parts of serve go together is no matter.
 func loadBackend(env *Env, command string, args []string, extra func(*pflag.FlagSet)) (c *config.Config, code int, ok bool) {
-	return loadSome(env, command, args, extra, func(f config.Fault) bool { return f.Key != "role" || f.Where != "" })
+	return loadSome(env, command, args, extra, func(f config.Fault) bool {
+		return f.Where != "" || f.Key != "role" && f.Key != "presence.url"
+	})
 }
 
 func loadSome(env *Env, command string, args []string, extra func(*pflag.FlagSet), counts func(config.Fault) bool) (c *config.Config, code int, ok bool) {

@@ -18,7 +18,7 @@ write_env() {
 			echo "GATEWAY_${n}_ADMIN=127.0.0.1:$(port gateway-$n 2)"
 		done
 		for n in 1 2; do echo "PROCESSOR_${n}_ADMIN=127.0.0.1:$(port processor-$n 1)"; done
-		echo "BROKERS=${brokers[*]}"
+		echo "BROKERS=$(IFS=,; echo "${brokers[*]}")"
 		sed -n 's/^KAFKA3\?=/KAFKA=/p' "$run/services/env"
 		grep -E '^(CASSANDRA|CASSANDRA_USER|CASSANDRA_PASSWORD|REDIS)=' "$run/services/env"
 		echo "HAPROXY=127.0.0.1:$(server_port haproxy)"

@@ -66,11 +66,9 @@ write_config() {
 # make_tables makes topics and tables, at once.
 make_tables() {
 	local jobs=() job failed=0
-	# Everything is said about a process; these are of none.
-	local flags=(--config "$run/rookery.yaml" --rpc-cert "$run/links/processor-1.pem" --rpc-key "$run/links/processor-1.key")
-	admin topics "${flags[@]}" --create --replicas "${#brokers[@]}" &
+	admin topics --create --replicas "${#brokers[@]}" &
 	jobs+=($!)
-	admin schema "${flags[@]}" --replication 1 &
+	admin schema --replication 1 &
 	jobs+=($!)
 	for job in "${jobs[@]}"; do wait "$job" || failed=1; done
 	[ $failed -eq 0 ] || fail "topics or tables are missing"
@@ -78,8 +76,8 @@ make_tables() {
 
 admin() { # admin WHAT FLAG...
 	local before=$SECONDS log=$run/$1.log
-	"$binary" admin "$@" >"$log" 2>&1 || { echo "cluster: rookery admin $1 failed; the end of $log:" >&2; tail -n 20 "$log" >&2; return 1; }
-	echo "cluster: $1 are as they should be, after $((SECONDS - before)) s"
+	"$binary" admin "$@" --config "$run/rookery.yaml" >"$log" 2>&1 || { echo "cluster: rookery admin $1 failed; the end of $log:" >&2; tail -n 20 "$log" >&2; return 1; }
+	echo "cluster: rookery admin $1 is done, after $((SECONDS - before)) s"
 }
 
 # export_haproxy says to deploy/haproxy.cfg what differs from place to place.
