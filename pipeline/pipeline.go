@@ -22,6 +22,10 @@ type Log interface {
 	// Identity is the log's own 16 random bytes, made when it was.
 	Identity() [16]byte
 
+	// Key is 16 bytes that users do not know. It is the same in all processes and
+	// stays when the log gets other partitions: what users' places are made of.
+	Key() [16]byte
+
 	// Partitions is how many there are, fixed for the life of the log.
 	Partitions() int
 

@@ -25,7 +25,7 @@ type sipKey struct{ k0, k1 uint64 }
 const nodeTweak = 0x6e6f646520626974 // "node bit"
 
 // NewRing returns the ring of a log: its number of partitions, at least 1, and
-// its identity.
+// its key.
 func NewRing(partitions int, key [16]byte) *Ring {
 	k := sipKey{binary.LittleEndian.Uint64(key[:]), binary.LittleEndian.Uint64(key[8:])}
 	return &Ring{

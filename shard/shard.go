@@ -18,6 +18,7 @@ import (
 // Log is what owners need of the log; see pipeline.Log.
 type Log interface {
 	Identity() [16]byte
+	Key() [16]byte
 	Partitions() int
 	End(partition int) chat.Position
 	MaxRecords() int
@@ -133,7 +134,7 @@ func Start(ctx context.Context, o Options, log Log, store Store, deliver Deliver
 	}
 	o.setDefaults()
 	s := &Shards{
-		opt: o, log: log, store: store, deliver: deliver, ring: NewRing(log.Partitions(), log.Identity()),
+		opt: o, log: log, store: store, deliver: deliver, ring: NewRing(log.Partitions(), log.Key()),
 		running: make([]atomic.Pointer[running], log.Partitions()),
 	}
 	owning, disown := context.WithCancel(context.Background())

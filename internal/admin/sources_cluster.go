@@ -6,6 +6,7 @@ import (
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/delivery/rpc"
 	"github.com/rookery-chat/rookery/internal/presence/redis"
+	"github.com/rookery-chat/rookery/internal/push"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/storage/cql"
 )
@@ -83,6 +84,7 @@ func Remote(stats *delivery.RemoteStats) Metrics {
 	return collector(func() s { return stats }, []row[s]{
 		count("rookery_hints_sent_total", "Hints handed to a gateway, or to this process.", func(s s) uint64 { return s.Sent.Load() }),
 		count("rookery_hints_nowhere_total", "Hints of users with no session anywhere.", func(s s) uint64 { return s.Nowhere.Load() }),
+		count("rookery_hints_to_all_total", "Hints handed to every gateway, as the directory did not answer.", func(s s) uint64 { return s.ToAll.Load() }),
 		by(counter, "rookery_hints_dropped_total", "reason", "Hints not sent; the sessions find the entries by themselves.",
 			func(s s, emit func(string, float64)) {
 				emit("queue_full", float64(s.DroppedQueue.Load()))
@@ -122,5 +124,23 @@ func Links(stats *rpc.ServerStats) Metrics {
 		count("rookery_links_unknown_total", "Hints of a later version, of which nothing is known here.", func(s s) uint64 { return s.Unknown.Load() }),
 		count("rookery_links_absent_total", "Users that were not here; their location is corrected.", func(s s) uint64 { return s.Absent.Load() }),
 		count("rookery_links_faults_total", "Links ended for what came on them, or for a fault here.", func(s s) uint64 { return s.Faults.Load() }),
+	})
+}
+
+// Push are the metrics of the notices for devices that are not connected.
+func Push(stats *push.Stats) Metrics {
+	type s = *push.Stats
+	return collector(func() s { return stats }, []row[s]{
+		count("rookery_push_offered_total", "Messages to users with no session anywhere.", func(s s) uint64 { return s.Offered.Load() }),
+		count("rookery_push_collapsed_total", "Of them those that joined a notice that waited.", func(s s) uint64 { return s.Collapsed.Load() }),
+		count("rookery_push_sent_total", "Pushes that a provider took.", func(s s) uint64 { return s.Sent.Load() }),
+		count("rookery_push_retries_total", "Pushes tried again.", func(s s) uint64 { return s.Retries.Load() }),
+		level("rookery_push_waiting", "Notices that wait or are at work.", func(s s) int64 { return s.Waiting.Load() }),
+		by(counter, "rookery_push_dropped_total", "reason", "Notices that became no push.",
+			func(s s, emit func(string, float64)) {
+				for _, r := range push.Reasons() {
+					emit(r.String(), float64(s.Dropped(r)))
+				}
+			}),
 	})
 }

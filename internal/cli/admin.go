@@ -15,6 +15,7 @@ func adminCommands() map[string]command {
 	return map[string]command{
 		"certs":       {"certs", "make certificates with which processes know each other", adminCerts},
 		"deadletters": {"deadletters", "show what of the log could not be decoded, and append it again", adminDeadLetters},
+		"repartition": {"repartition", "give the log another number of partitions, or say which users would move", adminRepartition},
 		"schema":      {"schema", "make or migrate the tables of a store on Cassandra or ScyllaDB", adminSchema},
 		"topics":      {"topics", "make the topics of a log on Kafka, or say what is wrong with them", adminTopics},
 	}

@@ -78,6 +78,28 @@ type RPC struct {
 	Plaintext bool
 }
 
+// Push is how devices are told that something waits for them.
+type Push struct {
+	FCMCredentials string // files
+	FCMProject     string
+	APNsKey        string
+	APNsKeyID      string
+	APNsTeamID     string
+	APNsTopic      string
+	APNsSandbox    bool
+	WebhookSecret  string
+	WebhookHosts   []string
+	WebhookAllow   []string // networks
+
+	Entries int
+	Delay   time.Duration
+	Every   time.Duration
+	Burst   int
+	Workers int
+	Tries   int
+	MaxAge  time.Duration
+}
+
 // Gateway reports whether the process holds sessions.
 func (c *Config) Gateway() bool { return c.Role != "processor" }
 

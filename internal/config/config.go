@@ -34,6 +34,7 @@ type Config struct {
 	CQL       CQL
 	Redis     Redis
 	RPC       RPC
+	Push      Push
 	Retention Retention
 	Drain     Drain
 

@@ -26,6 +26,10 @@ type Stats struct {
 type Delivery struct {
 	Stats Stats
 
+	// Nowhere is told of a message to a user with no session here; it does not
+	// block. Set before the first Deliver; nil is nobody.
+	Nowhere func(user, from chat.User, pos chat.Position)
+
 	presence *presence.Memory
 	loopOf   func(presence.Ref) int
 	post     func(loop int, m *Mail)
@@ -79,6 +83,9 @@ func (d *Delivery) send(b *batch) {
 func (d *Delivery) entry(b *batch, e *chat.Entry) {
 	if !d.spread(b, view.Bytes(e.User), func(m *Mail) Item { return encodeEntry(m, e) }) {
 		d.Stats.Nowhere.Add(1)
+		if d.Nowhere != nil && e.Kind == chat.EntryMessage {
+			d.Nowhere(e.User, e.Message.From, e.Pos)
+		}
 	}
 }
 

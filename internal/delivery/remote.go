@@ -17,6 +17,8 @@ import (
 // in their order; the slice it was asked with is lent.
 type Directory interface {
 	Where(ctx context.Context, users []chat.User) ([][]presence.Gateway, error)
+	// Gateways are all that are alive.
+	Gateways(ctx context.Context) ([]presence.Gateway, error)
 }
 
 // Peers sends hints to other gateways. Send does not block, and keeps nothing
@@ -31,7 +33,7 @@ type RemoteOptions struct {
 	QueueBytes    int                                           // a partition's hints that wait for the directory; over it they are dropped; 0 is 1 MiB
 	LookupTimeout time.Duration                                 // of one question to the directory; 0 is 2 s
 	Logger        *slog.Logger                                  // nil is slog.Default
-	Nowhere       func(user, from chat.User, pos chat.Position) // of a message to a user with no session anywhere; may be nil
+	Nowhere       func(user, from chat.User, pos chat.Position) // of a message to a user with no session anywhere, or who may have none; may be nil
 	Stale         func(user chat.User, at presence.Gateway)     // this process was named, and the user is not here; may be nil
 }
 
@@ -52,7 +54,8 @@ type RemoteStats struct {
 	Sent         atomic.Uint64 // handed to a gateway, or to this process
 	Nowhere      atomic.Uint64 // of users with no session anywhere
 	DroppedQueue atomic.Uint64 // the partition's queue was full
-	DroppedWhere atomic.Uint64 // the directory did not answer
+	ToAll        atomic.Uint64 // the directory did not answer: handed to every gateway it had known
+	DroppedWhere atomic.Uint64 // the directory did not answer, and never had
 }
 
 // Remote takes stored entries from their owners to the gateways of their
@@ -65,6 +68,8 @@ type Remote struct {
 	where Directory
 	peers Peers
 	local *Delivery // nil without Own
+
+	known atomic.Pointer[[]presence.Gateway] // all, when the directory last answered
 
 	routers []*router
 	ctx     context.Context
@@ -84,6 +89,7 @@ func NewRemote(o RemoteOptions, partitions int, where Directory, peers Peers, lo
 	}
 	r := &Remote{opt: o, where: where, peers: peers, local: local}
 	r.ctx, r.end = context.WithCancel(context.Background())
+	r.running.Go(r.know)
 	for range partitions {
 		rt := newRouter(r)
 		r.routers = append(r.routers, rt)
@@ -107,6 +113,27 @@ func (r *Remote) Deliver(partition int, entries []chat.Entry, outcomes []chat.Ou
 	select {
 	case rt.wake <- struct{}{}:
 	default:
+	}
+}
+
+// knowEvery is how often the directory is asked for all gateways.
+const knowEvery = 2 * time.Second
+
+// know remembers who is alive, for when the directory is not.
+func (r *Remote) know() {
+	tick := time.NewTicker(knowEvery)
+	defer tick.Stop()
+	for {
+		ctx, cancel := context.WithTimeout(r.ctx, r.opt.LookupTimeout)
+		if all, err := r.where.Gateways(ctx); err == nil && len(all) > 0 {
+			r.known.Store(&all)
+		}
+		cancel()
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ var g1, g2 = presence.Gateway{ID: "g1", Epoch: 1, Address: "a:1"}, presence.Gate
 type world struct {
 	mu    sync.Mutex
 	at    map[chat.User][]presence.Gateway
+	all   []presence.Gateway
 	err   error
 	hold  chan struct{} // if there is one, Where waits for it
 	asked [][]chat.User
@@ -44,6 +45,12 @@ func (w *world) Where(ctx context.Context, users []chat.User) ([][]presence.Gate
 	}
 	w.asked = append(w.asked, asked)
 	return found, w.err
+}
+
+func (w *world) Gateways(context.Context) ([]presence.Gateway, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all, w.err
 }
 
 func (w *world) Send(to presence.Gateway, h *Hint) {
@@ -113,18 +120,43 @@ func TestOwnSessionsNeedNoPeer(t *testing.T) {
 	})
 }
 
+// TestDirectoryLost holds that every gateway that was known gets the hints when
+// the directory answers no more, and that pushes are thought of.
+func TestDirectoryLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{all: []presence.Gateway{g1, g2}}
+		var away []string
+		r := newRemote(t, RemoteOptions{Nowhere: func(u, _ chat.User, _ chat.Position) { away = append(away, string(u)) }}, w, nil)
+		synctest.Wait() // it has asked who is alive
+		w.mu.Lock()
+		w.err = errors.New("away")
+		w.mu.Unlock()
+		r.Deliver(0, []chat.Entry{message("bob", "alice", 1, "a")}, nil)
+		synctest.Wait()
+		if !slices.Equal(w.sent, []string{"g1 bob 1", "g2 bob 1"}) || !slices.Equal(away, []string{"bob"}) {
+			t.Errorf("sent %q, offered for %q", w.sent, away)
+		}
+		if s := &r.Stats; s.ToAll.Load() != 1 || s.DroppedWhere.Load() != 0 {
+			t.Errorf("counted %d to all, %d dropped", s.ToAll.Load(), s.DroppedWhere.Load())
+		}
+		r.Close()
+	})
+}
+
 // TestWithoutADirectory holds that sessions here go on when it does not answer,
-// and that nobody is taken for away.
+// and that everybody is offered for a push: who is somewhere takes the message
+// before it goes out.
 func TestWithoutADirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHere(0, 1)
 		h.table.Register("bob", chat.Node{1}, 1)
 		w := &world{err: errors.New("no answer")}
-		r := newRemote(t, RemoteOptions{Own: "g1", Nowhere: func(chat.User, chat.User, chat.Position) { t.Error("called away") }}, w, h.Delivery)
+		away := 0
+		r := newRemote(t, RemoteOptions{Own: "g1", Nowhere: func(chat.User, chat.User, chat.Position) { away++ }}, w, h.Delivery)
 		r.Deliver(0, []chat.Entry{message("bob", "alice", 1, "a"), message("carol", "alice", 2, "b")}, nil)
 		synctest.Wait()
-		if len(h.took()) != 1 || len(w.sent) != 0 || r.Stats.DroppedWhere.Load() != 2 {
-			t.Errorf("%d mails, sent %q, dropped %d", len(h.took()), w.sent, r.Stats.DroppedWhere.Load())
+		if len(h.took()) != 1 || len(w.sent) != 0 || away != 2 || r.Stats.DroppedWhere.Load() != 2 {
+			t.Errorf("%d mails, sent %q, offered %d, dropped %d", len(h.took()), w.sent, away, r.Stats.DroppedWhere.Load())
 		}
 		r.Close()
 	})

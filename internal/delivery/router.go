@@ -151,18 +151,31 @@ func (rt *router) spread(from, to int, found [][]presence.Gateway) {
 	}
 }
 
-// unknown drops hints whose users the directory did not tell, but for those
-// that are here.
+// unknown sends hints whose users' places are not known to every gateway that
+// was alive when the directory last answered: without the directory messages
+// are dearer, and not slower.
 func (rt *router) unknown(from, to int, err error) {
 	if rt.r.ctx.Err() == nil {
-		rt.r.opt.Logger.Warn("nobody told where users are: they will catch up", "hints", to-from, "err", err)
+		rt.r.opt.Logger.Warn("nobody told where users are: every gateway gets their hints", "hints", to-from, "err", err)
 	}
-	rt.r.Stats.DroppedWhere.Add(uint64(to - from))
-	if rt.r.local == nil {
-		return
+	var all []presence.Gateway
+	if known := rt.r.known.Load(); known != nil {
+		all = *known
+		rt.r.Stats.ToAll.Add(uint64(to - from))
+	} else {
+		rt.r.Stats.DroppedWhere.Add(uint64(to - from))
 	}
 	for i := from; i < to; i++ {
-		rt.own = append(rt.own, rt.work.hint(i))
+		rt.nowhere(i) // perhaps: who is somewhere takes the message before a push goes out
+		rt.hint = rt.work.hint(i)
+		for _, g := range all {
+			if g.ID != rt.r.opt.Own {
+				rt.r.peers.Send(g, &rt.hint)
+			}
+		}
+		if rt.r.local != nil {
+			rt.own = append(rt.own, rt.hint)
+		}
 	}
 	rt.takeOwn()
 }

@@ -21,7 +21,8 @@ type audited struct {
 // audit puts a session into the next batch, at the end of the loop's turn.
 func (g *Gateway) audit(s *session) {
 	if s.state != live {
-		return // it reads its inbox anyhow
+		s.extra().unsure = true // it reads its inbox, but may have read it before
+		return
 	}
 	st := s.st
 	st.audits.users = append(st.audits.users, s.user)

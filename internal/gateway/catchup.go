@@ -194,6 +194,10 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 	}
 	s.missed = 0
 	s.state = live
+	if s.rare != nil && s.rare.unsure {
+		s.rare.unsure = false
+		g.audit(s)
+	}
 }
 
 // Take gives a mail to the sessions of a loop. It runs on the loop.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -41,7 +42,7 @@ const siblingsTimeout = 3 * time.Second
 func (g *Gateway) enter(ctx context.Context, s presence.Session) error {
 	r, err := g.opt.Elsewhere.Directory.Register(ctx, s)
 	if errors.Is(err, presence.ErrSuperseded) {
-		return chat.Errorf(chat.CodeReplaced, "a newer session of this device is at another gateway")
+		return err // by a gateway whose clock is ahead: the client comes again, and is the newer one then
 	}
 	if err == nil {
 		g.tookOver(s, r)
@@ -87,7 +88,7 @@ func (g *Gateway) Handler() presence.Handler {
 	return presence.Handler{Sessions: g.sessions, Settled: g.settled, Changed: g.announce}
 }
 
-// sessions yields every session that has joined, loop by loop.
+// sessions yields every session that has joined or is about to, loop by loop.
 func (g *Gateway) sessions(yield func(presence.Session) bool) {
 	for i := range g.loops {
 		l := g.loops[i].Load()
@@ -108,7 +109,7 @@ func (g *Gateway) sessions(yield func(presence.Session) bool) {
 
 func (g *Gateway) joinedOf(l *engine.Loop) (all []presence.Session) {
 	l.Each(func(c *engine.Conn) {
-		if s, _ := c.Data.(*session); s != nil && s.joined {
+		if s, _ := c.Data.(*session); s != nil && s.state >= joining && s.state < closing {
 			all = append(all, s.known())
 		}
 	})
@@ -129,17 +130,33 @@ func (g *Gateway) settled(s presence.Session, r presence.Registration, err error
 		return
 	}
 	g.tookOver(s, r)
-	here := false
-	for _, ref := range g.presence.Lookup(view.Bytes(s.User), nil) {
-		here = true
-		g.post(ref, func(x *session) {
-			if x.user == s.User && x.node == s.Node && x.joined {
+	refs := g.presence.Lookup(view.Bytes(s.User), nil)
+	var left, found atomic.Int32
+	left.Store(int32(len(refs)) + 1)
+	looked := func() {
+		if left.Add(-1) == 0 && found.Load() == 0 { // it ended meanwhile
+			g.opt.Elsewhere.Directory.UnregisterLater(s, 0)
+		}
+	}
+	defer looked()
+	for _, ref := range refs {
+		ok := g.postAlways(ref, func(x *session) {
+			if x != nil && x.known() == s {
+				found.Add(1)
 				g.audit(x)
 			}
+			looked()
 		})
+		if !ok {
+			looked()
+		}
 	}
-	if !here {
-		g.jobs.try(func() { g.unregister(s, 0) })
+}
+
+// unregisterSoon takes a session out of the directory.
+func (g *Gateway) unregisterSoon(s presence.Session, seen int64) {
+	if !g.jobs.try(func() { g.unregister(s, seen) }) {
+		g.opt.Elsewhere.Directory.UnregisterLater(s, seen)
 	}
 }
 

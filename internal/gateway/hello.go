@@ -49,8 +49,13 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 	s.state = joining
 	s.node = g.owners.Node(s.user, device)
 	ref, user, part, node := s.ref(), s.user, int(s.part), s.node
+	var number uint64
+	if g.opt.Elsewhere != nil {
+		number = uint64(time.Now().UnixMicro())
+		s.extra().number = number
+	}
 	ok := g.jobs.try(func() {
-		g.join(ref, user, device, m.Seq, m.Resume, part, node)
+		g.join(ref, user, device, m.Seq, m.Resume, part, node, number)
 	})
 	if !ok {
 		s.bye(chat.CodeBusy, jitterMs(g.opt.DrainJitter), "too many sessions are starting")
@@ -59,10 +64,10 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 
 // join is the hello job: it knows the device, registers the session, and only
 // then reads where its chain stands (law 6: register, then read, then splice).
-func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node) {
+func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node, number uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
-	j := &joined{node: node}
+	j := &joined{node: node, number: number}
 	answer := func() {
 		g.postAlways(ref, func(s *session) { g.welcome(s, user, ref, j) })
 	}
@@ -81,7 +86,6 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 		})
 	}
 	if g.opt.Elsewhere != nil {
-		j.number = uint64(time.Now().UnixMicro())
 		err = g.enter(ctx, presence.Session{User: user, Node: node, Number: j.number})
 	}
 	if err == nil {
@@ -221,13 +225,13 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	if s == nil || s.state != joining || j.err != nil {
 		g.presence.Unregister(user, ref)
 		if j.number > 0 {
-			g.jobs.try(func() { g.unregister(presence.Session{User: user, Node: j.node, Number: j.number}, 0) })
+			g.unregisterSoon(presence.Session{User: user, Node: j.node, Number: j.number}, 0)
 		}
 	}
 	if s == nil || s.state != joining {
 		return
 	}
-	if c := chat.CodeOf(j.err); c == chat.CodeBadPosition || c == chat.CodeTooManyDevices || c == chat.CodeReplaced {
+	if c := chat.CodeOf(j.err); c == chat.CodeBadPosition || c == chat.CodeTooManyDevices {
 		s.bye(c, 0, j.err.Error())
 		return
 	}
@@ -237,9 +241,6 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 		return
 	}
 	s.joined = true
-	if j.number > 0 {
-		s.extra().number = j.number
-	}
 	s.node, s.copies = j.node, s.copies || j.copies
 	s.cur, s.receiptsFrom = j.resume, j.resume
 	s.skipped = j.skipped
@@ -291,8 +292,7 @@ func (g *Gateway) leave(s *session) {
 	last := g.presence.Unregister(s.user, s.ref())
 	user, now := s.user, s.st.loop.NowMs()
 	if g.opt.Elsewhere != nil {
-		known := s.known()
-		g.jobs.try(func() { g.unregister(known, now) })
+		g.unregisterSoon(s.known(), now)
 		return
 	}
 	if !last {

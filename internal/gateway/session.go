@@ -74,6 +74,7 @@ type session struct {
 // rare is what few sessions have.
 type rare struct {
 	number         uint64 // in the directory: rises from one session of a device to the next; 0 without other gateways
+	unsure         bool   // to be audited once it is live
 	watches        map[chat.User]struct{}
 	deflate        frame.DeflateParams
 	receiptsBeyond chat.User // the inbox is sent, receipts are left of peers beyond this one; "": catch-up is not so far

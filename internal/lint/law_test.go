@@ -87,6 +87,7 @@ var exceptions = []exception{
 	{"internal/admin", "internal/delivery", "reads its counters"},
 	{"internal/admin", "internal/delivery/rpc", "reads its counters"},
 	{"internal/admin", "internal/presence/redis", "reads its counters"},
+	{"internal/admin", "internal/push", "reads its counters"},
 	{"internal/admin", "pipeline/kafka", "reads its counters"},
 	{"internal/admin", "storage/cql", "reads its counters"},
 	{"internal/admin", "pipeline/local", "reads its counters"},
@@ -97,6 +98,8 @@ var exceptions = []exception{
 // testExceptions are imports that only test files may have.
 var testExceptions = []exception{
 	{"client", "client/clienttest", "its test server"},
+	{"internal/probe", "frame", "a server that says what a test tells it to"},
+	{"internal/probe", "packet", "the same"},
 	{"bench", "internal/server", "a load is tried on a server in its own process"},
 	{"bench", "internal/config", "that server's settings"},
 	{"shard", "pipeline/local", "the owners on the real log"},

@@ -156,13 +156,19 @@ func (cl *cluster) serve(s *Server) {
 	})
 }
 
-// stop ends the links, then the directory: others learn that this gateway has
-// gone.
-func (cl *cluster) stop(ctx context.Context) {
+// stopLinks takes nothing from other processes any more.
+func (cl *cluster) stopLinks(ctx context.Context) {
 	if cl.server != nil {
 		cl.server.Stop(ctx)
+	}
+	if cl.listener != nil {
 		cl.listener.Close()
 	}
+}
+
+// stop ends the links to others, then the directory: they learn that this
+// gateway has gone.
+func (cl *cluster) stop() {
 	if cl.peers != nil {
 		cl.peers.Close()
 	}

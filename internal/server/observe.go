@@ -22,7 +22,7 @@ func (s *Server) observe() {
 	if s.shards == nil {
 		return
 	}
-	s.admin.Register(admin.Shards(s.shards.Stats))
+	s.admin.Register(admin.Shards(s.shards.Stats), admin.Push(&s.push.Stats))
 	s.admin.Check("owners", func(context.Context) error {
 		for _, st := range s.shards.Stats() {
 			if st.Halted {

@@ -23,6 +23,7 @@ import (
 	"github.com/rookery-chat/rookery/internal/gateway"
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
+	"github.com/rookery-chat/rookery/internal/push"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -58,6 +59,7 @@ type Server struct {
 
 	// of a gateway
 	verifier *auth.Verifier
+	sessions *presence.Memory
 	delivery *delivery.Delivery
 	gateway  *gateway.Gateway
 	engine   *engine.Engine
@@ -65,6 +67,9 @@ type Server struct {
 	// of a processor
 	shards *shard.Shards
 	remote *delivery.Remote // nil where this process is alone
+	push   *push.Queue
+
+	providers push.Senders // of both
 
 	background sync.WaitGroup // admin, key files, sweep, links
 	cancel     context.CancelFunc
@@ -96,6 +101,9 @@ func (s *Server) start(ctx, life context.Context, o Options) (err error) {
 			s.logger.Error("the admin server ended", "err", err)
 		}
 	})
+	if err := s.openProviders(); err != nil {
+		return err
+	}
 	if err := s.openBackends(ctx); err != nil {
 		return err
 	}
@@ -146,11 +154,10 @@ func (s *Server) authenticate() error {
 // message passes them backwards, so that each finds the next one running.
 func (s *Server) join(ctx context.Context) error {
 	var loops int
-	var table *presence.Memory
 	var gw atomic.Pointer[gateway.Gateway] // the owners start before there is one
 	if s.cfg.Gateway() {
-		loops, table = s.loops(), presence.NewMemory()
-		s.delivery = delivery.New(s.log.Partitions(), loops, table, gateway.LoopOf, func(loop int, m *delivery.Mail) {
+		loops, s.sessions = s.loops(), presence.NewMemory()
+		s.delivery = delivery.New(s.log.Partitions(), loops, s.sessions, gateway.LoopOf, func(loop int, m *delivery.Mail) {
 			if g := gw.Load(); g != nil {
 				g.Post(loop, m)
 			} else {
@@ -163,13 +170,16 @@ func (s *Server) join(ctx context.Context) error {
 		ends[p] = s.log.End(p)
 	}
 	if s.cfg.Processor() {
+		if err := s.startPush(); err != nil {
+			return err
+		}
 		if err := s.startOwners(ctx); err != nil {
 			return err
 		}
 	}
 	if s.cfg.Gateway() {
 		var err error
-		if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, s.owners(), table); err != nil {
+		if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, s.owners(), s.sessions); err != nil {
 			return err
 		}
 		gw.Store(s.gateway)
@@ -198,8 +208,10 @@ func (s *Server) loops() int {
 func (s *Server) startOwners(ctx context.Context) (err error) {
 	c := s.cfg
 	var deliver shard.Deliverer = s.delivery
-	if s.cluster != nil {
-		o := delivery.RemoteOptions{Own: s.cluster.id, Stale: s.cluster.directory.Forget, Logger: s.logger}
+	if s.cluster == nil {
+		s.delivery.Nowhere = s.push.Offer
+	} else {
+		o := delivery.RemoteOptions{Own: s.cluster.id, Stale: s.cluster.directory.Forget, Nowhere: s.push.Offer, Logger: s.logger}
 		if s.remote, err = delivery.NewRemote(o, s.log.Partitions(), s.cluster.directory, s.cluster.peers, s.delivery); err != nil {
 			return err
 		}
@@ -220,7 +232,7 @@ func (s *Server) owners() gateway.Owners {
 	if s.cluster == nil {
 		return ownersHere{s.shards}
 	}
-	return ownersElsewhere{shard.NewRing(s.log.Partitions(), s.log.Identity()), s.store}
+	return ownersElsewhere{shard.NewRing(s.log.Partitions(), s.log.Key()), s.store}
 }
 
 // listen starts the loops.
@@ -280,6 +292,9 @@ func (s *Server) gatewayOptions() gateway.Options {
 	o.Logger = s.logger
 	if s.cluster != nil {
 		o.Elsewhere = s.cluster.elsewhere()
+	}
+	if len(s.providers) > 0 {
+		o.CheckPush = s.providers.Check
 	}
 	return o
 }
@@ -345,13 +360,16 @@ func (s *Server) waitGone(ctx context.Context) {
 	}
 }
 
-// end stops what runs, or has started so far: sockets first, so that nothing new
-// comes; then the owners, which store what the log holds; then the log and the
+// end stops what runs, or has started so far: links of other processes first, as
+// what they brought waits for the loops; sockets, so that nothing new comes; then the owners, which store what the log holds; then the log and the
 // store.
 func (s *Server) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var errs []error
+	if s.cluster != nil {
+		s.cluster.stopLinks(ctx)
+	}
 	if s.engine != nil {
 		errs = append(errs, s.engine.Stop(ctx))
 	}
@@ -364,8 +382,11 @@ func (s *Server) end() error {
 	if s.remote != nil {
 		s.remote.Close()
 	}
+	if s.push != nil {
+		s.push.Stop(ctx)
+	}
 	if s.cluster != nil {
-		s.cluster.stop(ctx)
+		s.cluster.stop()
 	}
 	if s.log != nil {
 		errs = append(errs, s.log.Close())

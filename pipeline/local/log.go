@@ -197,6 +197,9 @@ func start(o Options, lock io.Closer, r *recovery, full, empty []*segment) *Log 
 // Identity implements pipeline.Log.
 func (l *Log) Identity() [16]byte { return l.identity }
 
+// Key implements pipeline.Log.
+func (l *Log) Key() [16]byte { return l.identity }
+
 // Partitions implements pipeline.Log.
 func (l *Log) Partitions() int { return len(l.partitions) }
 

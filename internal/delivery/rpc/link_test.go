@@ -436,3 +436,7 @@ type everybody struct{ at presence.Gateway }
 func (e everybody) Where(_ context.Context, users []chat.User) ([][]presence.Gateway, error) {
 	return slices.Repeat([][]presence.Gateway{{e.at}}, len(users)), nil
 }
+
+func (e everybody) Gateways(context.Context) ([]presence.Gateway, error) {
+	return []presence.Gateway{e.at}, nil
+}
