@@ -30,8 +30,8 @@ func TestFigures(t *testing.T) {
 	if err != nil {
 		t.Skip("FIGURES=10s says for how long to measure")
 	}
-	o := options(t)
-	o.InFlight, o.BatchRows = figureWorkers, figureRows
+	o := fresh(t)
+	o.InFlight, o.BatchRows, o.Connections = figureWorkers, figureRows, defaultConnections
 	s := open(t, o)
 	raw := session(t, o, o.Keyspace)
 	defer raw.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,52 +16,105 @@ import (
 	"github.com/rookery-chat/rookery/internal/services"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests are all of them, and then the keyspace they shared goes.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	code := m.M.Run()
+	if shared.drop != nil {
+		if err := shared.drop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// shared is the keyspace of the tests that need none of their own: to make the
+// tables takes longer than most tests do.
+var shared struct {
+	options Options
+	drop    func() error
+}
+
+// fresh are options for the shared keyspace, which is emptied. What is in it
+// need not survive anything.
+func fresh(t testing.TB) Options {
+	t.Helper()
+	first := shared.drop == nil
+	if first {
+		o := bare(services.Cassandra(t), services.Get(t))
+		_, err := Migrate(t.Context(), o, "1")
+		must(t, err)
+		shared.options, shared.drop = o, func() error { return dropKeyspace(o) }
+	}
+	s := session(t, shared.options, shared.options.Keyspace)
+	defer s.Close()
+	if first {
+		must(t, s.Query("ALTER KEYSPACE "+shared.options.Keyspace+" WITH durable_writes = false").Exec())
+	}
+	for _, table := range tables {
+		must(t, s.Query("TRUNCATE "+table).Exec())
+	}
+	return shared.options
+}
 
 // day0 is when the tests' ids begin, ms since 1970.
 const day0 = 1_750_000_000_000
 
 var keyspaces atomic.Int64
 
-// at are options for a server, with a keyspace that goes when the test ends. By
-// the clock of the store it is some time before day0, so that no row of a test
-// dies while it runs.
-func at(t testing.TB, address, user, password string) Options {
-	t.Helper()
-	o := Options{
-		Hosts: []string{address}, User: user, Password: password,
-		Keyspace: fmt.Sprintf("test_%d_%d", time.Now().UnixNano(), keyspaces.Add(1)),
-		Logger:   slog.New(slog.DiscardHandler), Now: func() int64 { return day0 - 60*dayMs },
+// bare are options for a server, with a keyspace that is nobody else's. By the
+// clock of the store it is some time before day0, so that no row of a test dies
+// while it runs.
+func bare(address string, s services.Servers) Options {
+	return Options{
+		Hosts: []string{address}, User: s.CassandraUser, Password: s.CassandraPassword,
+		Keyspace: fmt.Sprintf("test_%d_%d", time.Now().UnixNano(), keyspaces.Add(1)), Connections: 1,
+		Logger: slog.New(slog.DiscardHandler), Now: func() int64 { return day0 - 60*dayMs },
 	}
-	t.Cleanup(func() { dropKeyspace(t, o) })
-	return o
 }
 
-func options(t testing.TB) Options {
+// own are options for a keyspace that goes when the test ends.
+func own(t testing.TB, address string, s services.Servers) Options {
 	t.Helper()
-	s := services.Get(t)
-	return at(t, services.Cassandra(t), s.CassandraUser, s.CassandraPassword)
+	o := bare(address, s)
+	t.Cleanup(func() {
+		if err := dropKeyspace(o); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
 }
 
 // session is the driver's, beside the store's.
 func session(t testing.TB, o Options, keyspace string) *gocql.Session {
 	t.Helper()
-	o.setDefaults()
-	c, err := o.cluster()
-	must(t, err)
-	c.Keyspace = keyspace
-	c.PoolConfig.HostSelectionPolicy = gocql.RoundRobinHostPolicy()
-	s, err := c.CreateSession()
+	s, err := sessionOf(o, keyspace)
 	must(t, err)
 	return s
 }
 
-func dropKeyspace(t testing.TB, o Options) {
-	s := session(t, o, "")
-	defer s.Close()
-	if err := s.Query("DROP KEYSPACE IF EXISTS " + o.Keyspace).Exec(); err != nil {
-		t.Error(err)
+func sessionOf(o Options, keyspace string) (*gocql.Session, error) {
+	o.setDefaults()
+	c, err := o.cluster()
+	if err != nil {
+		return nil, err
 	}
+	c.Keyspace = keyspace
+	c.PoolConfig.HostSelectionPolicy = gocql.RoundRobinHostPolicy()
+	return newSession(c)
+}
+
+func dropKeyspace(o Options) error {
+	s, err := sessionOf(o, "")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Query("DROP KEYSPACE IF EXISTS " + o.Keyspace).Exec()
 }
 
 // open migrates and opens.
@@ -100,7 +154,7 @@ func entryOf(m chat.Message) chat.Entry {
 // eventually tries until it works, or the test's time is over.
 func eventually(t testing.TB, f func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for {
 		err := f(ctx)
@@ -117,11 +171,3 @@ func eventually(t testing.TB, f func(ctx context.Context) error) {
 
 // tables are those that hold what is stored.
 var tables = []string{"messages", "chat_buckets", "inbox", "users", "peers", "devices", "partitions", "sweeps"}
-
-// empty empties the keyspace of a session.
-func empty(t testing.TB, s *gocql.Session) {
-	t.Helper()
-	for _, table := range tables {
-		must(t, s.Query("TRUNCATE "+table).Exec())
-	}
-}

@@ -219,8 +219,11 @@ func (s *Store) Truncated(ctx context.Context, user chat.User) (chat.Position, e
 	defer s.leave()
 	var last, first chat.Position
 	err := s.query(ctx, getBounds, func(row scanner) error { return row(&last, &first) }, string(user))
-	if err != nil || last == 0 {
-		return 0, err
+	if err != nil {
+		return 0, failed("truncated", err)
+	}
+	if last == 0 {
+		return 0, nil
 	}
 	gone, kept, err := s.keptFrom(ctx, user)
 	switch {

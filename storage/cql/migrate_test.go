@@ -7,12 +7,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rookery-chat/rookery/internal/services"
 )
 
 // TestMigrateAtOnce: several at once make one schema, and a later one finds
 // nothing to do.
 func TestMigrateAtOnce(t *testing.T) {
-	o := options(t)
+	o := own(t, services.Cassandra(t), services.Get(t))
 	if _, err := Open(o); err == nil || !strings.Contains(err.Error(), "rookery admin schema") {
 		t.Fatalf("opened without a keyspace: %v", err)
 	}
@@ -55,7 +57,7 @@ func TestMigrateAtOnce(t *testing.T) {
 // TestMigrateWaits: who migrates holds the others off, until their patience is
 // over or the lock is free.
 func TestMigrateWaits(t *testing.T) {
-	o := options(t)
+	o := own(t, services.Cassandra(t), services.Get(t))
 	m, err := newMigrator(o, "1")
 	must(t, err)
 	defer m.session.Close()

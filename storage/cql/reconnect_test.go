@@ -14,7 +14,7 @@ import (
 // is back, and find what was stored.
 func TestServerGone(t *testing.T) {
 	server := services.Start(t, "cassandra")
-	o := at(t, server.Address, server.CassandraUser, server.CassandraPassword)
+	o := own(t, server.Address, server.Servers)
 	s := open(t, o)
 	m := text("alice", "bob", day0, 1)
 	must(t, s.Apply(t.Context(), &storage.Batch{Messages: []chat.Message{m}, Inbox: []chat.Entry{entryOf(m)}, Applied: 1}))
@@ -38,7 +38,7 @@ func TestServerGone(t *testing.T) {
 
 // TestSessionDead: a session that never finds back is replaced.
 func TestSessionDead(t *testing.T) {
-	s := open(t, options(t))
+	s := open(t, fresh(t))
 	s.link.session.Load().Close()
 	eventually(t, func(ctx context.Context) error {
 		if err := s.Apply(ctx, &storage.Batch{Applied: 2}); err != nil {

@@ -117,7 +117,7 @@ type Stats struct {
 	InFlightMax     int
 	RequestsTotal   uint64
 	ErrorsTotal     uint64 // requests that failed, their retries too
-	RowsTotal       uint64 // stored
+	RowsTotal       uint64 // given to it to store
 	BatchesTotal    uint64 // requests that stored more than one row
 	ReconnectsTotal uint64 // sessions made anew because the driver's found no node any more
 }
@@ -144,9 +144,12 @@ func (s *Store) Mark(ctx context.Context, partition int) (storage.Mark, error) {
 	err := s.query(ctx, getMark, func(row scanner) error {
 		return row(&log, &m.Position, &owner, new(int64))
 	}, int32(partition))
+	if err != nil {
+		return storage.Mark{}, failed("mark", err)
+	}
 	copy(m.Log[:], log)
 	m.Owner = string(owner)
-	return m, err
+	return m, nil
 }
 
 // Applied implements storage.Store.
@@ -157,13 +160,17 @@ func (s *Store) Applied(ctx context.Context, partition int) (chat.Position, erro
 	defer s.leave()
 	var mark, applied chat.Position
 	err := s.query(ctx, getApplied, func(row scanner) error { return row(&mark, &applied) }, int32(partition))
-	return max(mark, applied), err
+	if err != nil {
+		return 0, failed("applied", err)
+	}
+	return max(mark, applied), nil
 }
 
 // scanner scans a row.
 type scanner func(dst ...any) error
 
-// query reads: f is called for each row, and scans it.
+// query reads: f is called for each row, and scans it. What fails after a row is
+// not begun again, as f has had that one.
 func (s *Store) query(ctx context.Context, statement string, f func(row scanner) error, args ...any) error {
 	return s.link.do(ctx, func(session *gocql.Session) error {
 		q := session.QueryWithContext(ctx, statement, args...)
@@ -171,13 +178,17 @@ func (s *Store) query(ctx context.Context, statement string, f func(row scanner)
 		if sp := s.link.speculation(); sp != nil {
 			q.SetSpeculativeExecutionPolicy(sp)
 		}
-		rows := q.Iter().Scanner()
-		for rows.Next() {
+		rows, n := q.Iter().Scanner(), 0
+		for ; rows.Next(); n++ {
 			if err := f(rows.Scan); err != nil {
 				return errors.Join(err, rows.Err())
 			}
 		}
-		return rows.Err()
+		err := rows.Err()
+		if err != nil && n > 0 {
+			err = fmt.Errorf("after %d rows: %v", n, err)
+		}
+		return err
 	})
 }
 

@@ -21,7 +21,7 @@ import (
 // TestZombie: an owner that was paused past its ownership writes what it has
 // built meanwhile, and changes nothing.
 func TestZombie(t *testing.T) {
-	s := open(t, options(t))
+	s := open(t, fresh(t))
 	m := text("alice", "bob", day0, 40)
 	batch := func(p chat.Position) *storage.Batch {
 		return &storage.Batch{
@@ -90,7 +90,7 @@ func TestPositionTooFar(t *testing.T) {
 // TestSplit: a batch that is too wide for one request is split, by rows and by
 // bytes, and a row that is larger than any batch goes alone.
 func TestSplit(t *testing.T) {
-	o := options(t)
+	o := fresh(t)
 	o.BatchRows, o.BatchBytes = 10, 4<<10
 	s := open(t, o)
 	var b storage.Batch
@@ -121,7 +121,7 @@ func TestSplit(t *testing.T) {
 // TestHotChat: a chat of years lies in many partitions, and its history goes
 // over them as over one, also where some hold nothing.
 func TestHotChat(t *testing.T) {
-	o := options(t)
+	o := fresh(t)
 	s := open(t, o)
 	var b storage.Batch
 	var want []chat.ID
@@ -167,7 +167,7 @@ func TestHotChat(t *testing.T) {
 // TestLives: what a row says of its end, whatever the clock says when it is
 // written.
 func TestLives(t *testing.T) {
-	o := options(t)
+	o := fresh(t)
 	o.Now = func() int64 { return day0 + dayMs } // as in a replay of a day ago
 	s := open(t, o)
 	lasts, expires, over := text("a", "b", day0, 1), text("a", "b", day0+1, 2), text("a", "b", day0+2, 3)
@@ -212,7 +212,7 @@ func chatBytes(m chat.Message) []byte {
 
 // TestTruncatedByTime: rows that died of age are told from rows that never were.
 func TestTruncatedByTime(t *testing.T) {
-	o := options(t)
+	o := fresh(t)
 	s := open(t, o)
 	send := func(user chat.User, places ...chat.Position) {
 		var b storage.Batch
@@ -243,7 +243,7 @@ func TestTruncatedByTime(t *testing.T) {
 
 // TestSweptElsewhere: another process leaves out what this one has swept.
 func TestSweptElsewhere(t *testing.T) {
-	o := options(t)
+	o := fresh(t)
 	o.SweepRefresh = 20 * time.Millisecond
 	s := open(t, o)
 	other, err := Open(o)
@@ -266,8 +266,8 @@ func TestSweptElsewhere(t *testing.T) {
 // that cannot show its certificate is taken.
 func TestTLS(t *testing.T) {
 	srv := services.Get(t)
-	o := at(t, srv.CassandraTLS, srv.CassandraUser, srv.CassandraPassword)
-	o.CAFile = srv.TLSCA
+	o := fresh(t)
+	o.Hosts, o.CAFile = []string{srv.CassandraTLS}, srv.TLSCA
 	s := open(t, o)
 	must(t, s.Ping(t.Context()))
 
@@ -280,5 +280,28 @@ func TestTLS(t *testing.T) {
 	stranger.CAFile, stranger.Secure = "", true
 	if _, err := Open(stranger); err == nil || !strings.Contains(err.Error(), "do not agree on TLS") {
 		t.Errorf("a certificate of nobody's: %v", err)
+	}
+}
+
+// TestInboxBytes: a page ends where it has grown large, and goes on from there.
+func TestInboxBytes(t *testing.T) {
+	s := open(t, fresh(t))
+	const n = inboxChunk + 10
+	var b storage.Batch
+	for i := range int64(n) {
+		m := text("alice", "bob", day0+i, chat.Position(i+1))
+		m.Content = bytes.Repeat([]byte("x"), maxInboxBytes/inboxChunk)
+		b.Messages, b.Inbox = append(b.Messages, m), append(b.Inbox, entryOf(m))
+	}
+	must(t, s.Apply(t.Context(), &b))
+	first, last, err := s.Inbox(t.Context(), "bob", 0, n, 2*n, 0, nil)
+	must(t, err)
+	if len(first) != inboxChunk || last != inboxChunk {
+		t.Errorf("%d entries up to %d", len(first), last)
+	}
+	rest, last, err := s.Inbox(t.Context(), "bob", last, n, 2*n, 0, nil)
+	must(t, err)
+	if len(rest) != n-inboxChunk || last != n || rest[0].Prev != inboxChunk {
+		t.Errorf("then %d entries up to %d", len(rest), last)
 	}
 }
