@@ -44,8 +44,9 @@ step_modules() {
 step_autobahn() { scripts/autobahn.sh quick; }
 step_foreign() { scripts/foreign.sh; }
 step_crash() { scripts/crash.sh 10; }
+step_cluster() { scripts/cluster/smoke.sh; }
 
-steps=(setup build lint services race alloc invariants failpoints modules autobahn foreign crash)
+steps=(setup build lint services race alloc invariants failpoints modules autobahn foreign crash cluster)
 [ $# -gt 0 ] && steps=("$@")
 
 passed=0 failed=() started=$SECONDS

@@ -6,8 +6,12 @@ cd "$(dirname "$0")/../.."
 
 export CLUSTER_RUN=$PWD/.cache/cluster-smoke CLUSTER_BROKERS=1
 tail=
+mkdir -p .cache
+exec 6>"$CLUSTER_RUN.lock"
+flock 6
 trap 'kill $tail 2>/dev/null || true; scripts/cluster.sh clean' EXIT
-scripts/cluster.sh up
+[ ! -d "$CLUSTER_RUN" ] || scripts/cluster.sh clean # of one that could not clean up
+scripts/cluster.sh up 6>&-
 . "$CLUSTER_RUN/env"
 export SSL_CERT_FILE=$CA
 
@@ -21,7 +25,11 @@ rookery() { bin/rookery "$1" --url "$URL" --data "$DATA" "${@:2}"; }
 counts() {
 	local admin
 	for admin in "$GATEWAY_1_ADMIN" "$GATEWAY_2_ADMIN" "$GATEWAY_3_ADMIN"; do
-		curl -sf "http://$admin/metrics" | sed -n "s/^$1 //p"
+		(
+			exec 3<>"/dev/tcp/${admin/://}"
+			printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
+			sed -n "s/^$1 //p" <&3
+		)
 	done | xargs
 }
 
