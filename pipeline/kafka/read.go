@@ -46,6 +46,8 @@ type reader struct {
 	// Of the reader.
 	started bool
 	cursor  chat.Position // of the last record that was read
+	popped  [popRecords]fetched
+	taken   []fetched     // of popped, to be read next
 	rest    []byte        // of a Kafka record that was read in part
 	first   chat.Position // of rest
 	built   builder
@@ -188,7 +190,7 @@ func (l *Log) startAt(ctx context.Context, p *partition, after chat.Position) er
 	r.mu.Unlock()
 	l.consumer.ResumeFetchPartitions(l.one(p))
 	l.consumer.AddConsumePartitions(map[string]map[int32]kgo.Offset{l.topic.Name: {p.id: kgo.NewOffset().At(offset)}})
-	r.started, r.cursor, r.rest = true, after, nil
+	r.started, r.cursor, r.rest, r.taken = true, after, nil, nil
 	return nil
 }
 
@@ -284,7 +286,7 @@ func (l *Log) next(p *partition, maxBytes int) (pipeline.Batch, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.head < len(r.fetched) || len(r.rest) > 0 {
+	if r.head < len(r.fetched) || len(r.taken) > 0 || len(r.rest) > 0 {
 		return *b, nil
 	}
 	return *b, r.err
@@ -294,10 +296,11 @@ func (l *Log) next(p *partition, maxBytes int) (pipeline.Batch, error) {
 func (l *Log) unpack(p *partition) bool {
 	r := &p.reader
 	for {
-		f, ok := l.pop(p)
-		if !ok {
+		if len(r.taken) == 0 && !l.pop(p) {
 			return false
 		}
+		f := r.taken[0]
+		r.taken = r.taken[1:]
 		count := countFramed(f.value)
 		first := firstOf(l.topic.Epoch, f.offset, count)
 		switch {
@@ -315,18 +318,30 @@ func (l *Log) unpack(p *partition) bool {
 	}
 }
 
-// pop takes a Kafka record off what was fetched, and lets brokers send more when
-// half of that is read.
-func (l *Log) pop(p *partition) (f fetched, ok bool) {
+// A reader takes as many Kafka records at a time, until it has popBytes.
+const (
+	popRecords = 64
+	popBytes   = 16 << 10
+)
+
+// pop takes some Kafka records off what was fetched, and lets brokers send more
+// when half of that is read.
+func (l *Log) pop(p *partition) bool {
 	r := &p.reader
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.head == len(r.fetched) {
-		return f, false
+		return false
 	}
-	f, r.fetched[r.head] = r.fetched[r.head], fetched{}
-	r.head++
-	r.bytes -= len(f.value) + fetchedOverheadBytes
+	n := 0
+	for bytes := 0; n < popRecords && r.head < len(r.fetched) && bytes < popBytes; n++ {
+		f := r.fetched[r.head]
+		r.popped[n], r.fetched[r.head] = f, fetched{}
+		r.head++
+		bytes += len(f.value)
+		r.bytes -= len(f.value) + fetchedOverheadBytes
+	}
+	r.taken = r.popped[:n]
 	if r.head == len(r.fetched) {
 		r.fetched, r.head = r.fetched[:0], 0
 	}
@@ -334,5 +349,5 @@ func (l *Log) pop(p *partition) (f fetched, ok bool) {
 		r.paused = false
 		l.consumer.ResumeFetchPartitions(l.one(p))
 	}
-	return f, true
+	return true
 }
