@@ -100,6 +100,7 @@ var testExceptions = []exception{
 	{"client", "client/clienttest", "its test server"},
 	{"internal/probe", "frame", "a server that says what a test tells it to"},
 	{"internal/probe", "packet", "the same"},
+	{"internal/probe", "client/clienttest", "the same"},
 	{"bench", "internal/server", "a load is tried on a server in its own process"},
 	{"bench", "internal/config", "that server's settings"},
 	{"shard", "pipeline/local", "the owners on the real log"},
