@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 // own disconnects; crash takes it back to what it has "persisted".
 type device struct {
 	user, name string
+	bit        uint8 // among its user's devices
 	peers      []string
 	window     int // sends in flight
 	ledger     *ledger
@@ -25,19 +28,17 @@ type device struct {
 	sending  bool
 	ticks    uint64
 	counter  int
-	outbox   []*message // attempted and not accepted, in order
-	written  int        // of the outbox, on this connection
-	touched  map[msgID]bool
+	outbox   []*message          // attempted and not accepted, in order
+	written  int                 // of the outbox, on this connection
 	n        uint64              // of the first of the outbox on this connection
 	open     map[uint64]*message // by number on this connection
 	inflight int
 	holdTill time.Time
+	refusals int
 
 	mine     uint64
 	start    uint64 // where its chain began
 	begun    bool
-	got      map[msgID]bool
-	copies   map[msgID]bool
 	last     map[string]int // newest counter by sender/device
 	receipts map[string][2]uint64
 
@@ -46,31 +47,41 @@ type device struct {
 	trace  []string // the newest packets that moved the chain, for the report
 	traced bool
 
-	node   []byte
-	online bool
-	ups    int // times it was caught up on this connection
-	conn   *websocket.Conn
-	cancel context.CancelFunc
-	ended  chan struct{}
-	wrote  chan struct{} // closed when the writer has ended
-	kick   chan struct{}
+	ping     bool // one is to be sent
+	heard    time.Time
+	node     []byte
+	welcomed bool // on this connection
+	online   bool
+	ups      int // times it was caught up on this connection
+	http     *http.Client
+	cancel   context.CancelFunc
+	ended    chan struct{}
+	wrote    chan struct{} // closed when the writer has ended
+	kick     chan struct{}
+
+	markEvery time.Duration                 // least time between two marks; 0: now and then while it sends
+	arrived   func(m *message)              // called for each message it is sent
+	caughtUp  func()                        // called for each caught_up
+	parting   func(code, retry uint64) bool // called for a bye; false: it is a fault
 }
 
 // snapshot is what a device has persisted of its chain.
 type snapshot struct {
 	mine   uint64
-	got    []msgID // since the snapshot before
-	copies []msgID
+	got    []*message // since the snapshot before
+	copies []*message
 	last   map[string]int
+
+	receipts map[string][2]uint64
 }
 
 func newDevice(user, name string, peers []string, window int, l *ledger, seed uint64) *device {
 	rng := rand.New(rand.NewPCG(seed, 99))
 	return &device{
-		user: user, name: name, peers: peers, window: window, ledger: l, rng: rng, seq: uint16(rng.IntN(1 << 14)),
-		touched: map[msgID]bool{}, got: map[msgID]bool{}, copies: map[msgID]bool{},
-		last: map[string]int{}, receipts: map[string][2]uint64{}, saved: snapshot{last: map[string]int{}},
-		kick: make(chan struct{}, 1),
+		user: user, name: name, bit: l.enrol(user), peers: peers, window: window, ledger: l, rng: rng, seq: uint16(rng.IntN(1 << 14)),
+		last: map[string]int{}, receipts: map[string][2]uint64{},
+		saved: snapshot{last: map[string]int{}, receipts: map[string][2]uint64{}},
+		kick:  make(chan struct{}, 1),
 	}
 }
 
@@ -78,40 +89,49 @@ func (d *device) who() string { return d.user + "/" + d.name }
 
 // connect opens a session; it runs until disconnect, or until the server dies.
 func (d *device) connect(ctx context.Context, url, token string) error {
+	ctx, c, err := d.greet(ctx, url, token)
+	if err == nil {
+		go d.reader(ctx, c)
+	}
+	return err
+}
+
+// greet opens a connection and says hello on it; reader goes on.
+func (d *device) greet(ctx context.Context, url, token string) (context.Context, *websocket.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	c, _, err := websocket.Dial(ctx, url+"/ws/"+d.user, &websocket.DialOptions{
 		Subprotocols: []string{"rookery.v1"}, HTTPHeader: map[string][]string{"Authorization": {"Bearer " + token}},
-		CompressionMode: websocket.CompressionDisabled,
+		CompressionMode: websocket.CompressionDisabled, HTTPClient: d.http,
 	})
 	if err != nil {
 		cancel()
-		return err
+		return nil, nil, err
 	}
 	c.SetReadLimit(4 << 20)
 	d.mu.Lock()
-	d.conn, d.cancel, d.ended, d.wrote = c, cancel, make(chan struct{}), make(chan struct{})
+	d.cancel, d.ended, d.wrote = cancel, make(chan struct{}), make(chan struct{})
 	d.renumber()
 	var resume any
 	if d.begun {
 		resume = d.mine
 	}
 	hello := encode(typeHello, 1, d.name, d.seq, resume)
-	d.online = true
+	d.online, d.heard = true, time.Now()
 	d.mu.Unlock()
 	if err := c.Write(ctx, websocket.MessageBinary, hello); err != nil {
 		cancel()
+		c.CloseNow()
 		d.offline()
 		close(d.ended)
 		close(d.wrote)
-		return err
+		return nil, nil, err
 	}
-	go d.reader(ctx, c)
-	return nil
+	return ctx, c, nil
 }
 
 // renumber forgets what holds for one connection only.
 func (d *device) renumber() {
-	d.open, d.n, d.written, d.inflight, d.node, d.ups = map[uint64]*message{}, 1, 0, 0, nil, 0
+	d.open, d.n, d.written, d.inflight, d.welcomed, d.ups = map[uint64]*message{}, 1, 0, 0, false, 0
 }
 
 func (d *device) offline() {
@@ -150,43 +170,33 @@ func (d *device) reader(ctx context.Context, c *websocket.Conn) {
 			return
 		}
 		d.mu.Lock()
+		d.heard = time.Now()
 		for _, p := range packets {
 			d.packet(p)
 		}
 		d.mu.Unlock()
-		select {
-		case d.kick <- struct{}{}:
-		default:
-		}
+		d.wake(0)
 	}
 }
 
 // writer sends what is to be sent, and marks what came.
 func (d *device) writer(ctx context.Context, c *websocket.Conn, wrote chan struct{}) {
 	defer close(wrote)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	marked := uint64(0)
+	var m marker
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
 		case <-d.kick:
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		d.mu.Lock()
-		b := d.pump()
-		if d.node != nil && d.mine > marked && (!d.sending || d.rng.IntN(16) == 0) {
-			d.persist()
-			marked = d.mine
-			d.ledger.mark(d.user, marked)
-			b = append(b, encode(typeMark, d.mine)...)
-			if d.rng.IntN(8) == 0 && len(d.peers) > 0 {
-				b = append(b, encode(typeRead, d.peers[d.rng.IntN(len(d.peers))], d.mine)...)
-			}
+		b := append(d.pump(), m.mark(d)...)
+		if d.ping {
+			d.ping = false
+			b = append(b, encode(typePing, 1)...)
 		}
 		d.mu.Unlock()
 		if len(b) > 0 && c.Write(ctx, websocket.MessageBinary, b) != nil {
@@ -195,9 +205,48 @@ func (d *device) writer(ctx context.Context, c *websocket.Conn, wrote chan struc
 	}
 }
 
+// marker is what has been marked on a connection.
+type marker struct {
+	pos uint64
+	at  time.Time
+}
+
+// mark persists what came, and returns the packets that say so, when it is time.
+func (m *marker) mark(d *device) (b []byte) {
+	if !d.welcomed || d.mine <= m.pos || d.markEvery == 0 && d.sending && d.rng.IntN(16) != 0 {
+		return nil
+	}
+	if wait := d.markEvery - time.Since(m.at); wait > 0 {
+		d.wake(wait)
+		return nil
+	}
+	if d.markEvery == 0 || d.rng.IntN(4) == 0 { // to have persisted less than was marked is allowed
+		d.persist()
+	}
+	m.pos, m.at = d.mine, time.Now()
+	d.ledger.mark(d.user, m.pos)
+	b = encode(typeMark, m.pos)
+	if d.rng.IntN(8) == 0 && len(d.peers) > 0 {
+		b = append(b, encode(typeRead, d.peers[d.rng.IntN(len(d.peers))], m.pos)...)
+	}
+	return b
+}
+
+// wake lets the writer look again, now or later.
+func (d *device) wake(after time.Duration) {
+	if after > 0 {
+		time.AfterFunc(after, func() { d.wake(0) })
+		return
+	}
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+}
+
 // pump returns the sends that fit into the window: first the outbox, in order.
 func (d *device) pump() (b []byte) {
-	if d.node == nil || time.Now().Before(d.holdTill) {
+	if !d.welcomed || time.Now().Before(d.holdTill) {
 		return nil
 	}
 	for d.inflight < d.window && len(b) < 100<<10 {
@@ -210,18 +259,18 @@ func (d *device) pump() (b []byte) {
 		m := d.outbox[d.written]
 		n := d.n + uint64(d.written)
 		flags := 0
-		if d.touched[m.id] {
+		if m.touched {
 			flags = 1
 			d.ledger.mu.Lock()
 			m.flagged = true
 			d.ledger.retried++
 			d.ledger.mu.Unlock()
 		}
-		d.touched[m.id] = true
+		m.touched = true
 		d.open[n] = m
 		d.written++
 		d.inflight++
-		b = append(b, encode(typeSend, n, m.id[:], m.to, 0, []byte(m.content), flags)...)
+		b = append(b, encode(typeSend, n, m.id[:], m.to, 0, []byte(m.content()), flags)...)
 	}
 	return b
 }
@@ -231,40 +280,55 @@ func (d *device) compose() *message {
 	d.counter++
 	m := &message{
 		id: timeID(d.ticks, d.seq, d.node), from: d.user, device: d.name, to: d.peers[d.rng.IntN(len(d.peers))], counter: d.counter,
+		born: time.Now(),
 	}
-	m.content = fmt.Sprintf("%-100s", fmt.Sprintf("%s-%06d", d.who(), d.counter))
 	d.ledger.attempt(m)
 	return m
 }
 
 // persist notes what a crash of the device cannot take.
 func (d *device) persist() {
-	d.saved.mine, d.saved.got, d.saved.copies = d.mine, d.saved.got[:0], d.saved.copies[:0]
+	d.release(func(*message) {})
+	d.saved.mine = d.mine
 	clear(d.saved.last)
-	for k, v := range d.last {
-		d.saved.last[k] = v
+	maps.Copy(d.saved.last, d.last)
+	clear(d.saved.receipts)
+	maps.Copy(d.saved.receipts, d.receipts)
+}
+
+// release lets go of what came since the snapshot before.
+func (d *device) release(f func(m *message)) {
+	d.ledger.mu.Lock()
+	defer d.ledger.mu.Unlock()
+	for _, list := range [][]*message{d.saved.got, d.saved.copies} {
+		for _, m := range list {
+			m.held--
+			f(m)
+		}
 	}
+	d.saved.got, d.saved.copies = d.saved.got[:0], d.saved.copies[:0]
 }
 
 // crash forgets what was not persisted: it has to come again.
 func (d *device) crash() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, id := range d.saved.got {
-		delete(d.got, id)
-	}
-	for _, id := range d.saved.copies {
-		delete(d.copies, id)
-	}
-	d.ledger.mu.Lock()
-	d.ledger.again += len(d.saved.got)
-	d.ledger.mu.Unlock()
-	d.mine, d.saved.got, d.saved.copies = d.saved.mine, d.saved.got[:0], d.saved.copies[:0]
+	got := d.saved.got
+	again := len(got)
+	d.release(func(m *message) {
+		if again > 0 {
+			m.got &^= d.bit
+			d.ledger.again++
+			again--
+		} else {
+			m.copied &^= d.bit
+		}
+	})
+	d.mine = d.saved.mine
 	clear(d.last)
-	for k, v := range d.saved.last {
-		d.last[k] = v
-	}
+	maps.Copy(d.last, d.saved.last)
 	clear(d.receipts)
+	maps.Copy(d.receipts, d.saved.receipts)
 	d.note("the device crashed, back to %d", d.mine)
 }
 

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -22,6 +21,9 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "chaos" {
+		os.Exit(chaosMain(os.Args[2:]))
+	}
 	o := options{}
 	flag.StringVar(&o.bin, "server", "bin/rookery", "the binary under test")
 	flag.StringVar(&o.dir, "dir", "", "folder for data and log; empty is a temporary one, kept when a fault is found")
@@ -40,14 +42,13 @@ func main() {
 
 // world is a server, its devices and the truth about them.
 type world struct {
-	o       *options
-	server  *server
-	signer  *signer
-	ledger  *ledger
-	devices []*device
-	rng     *rand.Rand
-	ctx     context.Context
-	least   int // sends in flight at a kill
+	o      *options
+	server *server
+	signer *signer
+	crowd
+	rng   *rand.Rand
+	ctx   context.Context
+	least int // sends in flight at a kill
 }
 
 func run(o *options) error {
@@ -64,7 +65,7 @@ func run(o *options) error {
 		return err
 	}
 	defer log.Close()
-	w := &world{o: o, ledger: newLedger(), rng: rand.New(rand.NewPCG(o.seed, 1)), ctx: context.Background(), least: 1 << 30}
+	w := &world{o: o, crowd: crowd{ledger: newLedger()}, rng: rand.New(rand.NewPCG(o.seed, 1)), ctx: context.Background(), least: 1 << 30}
 	w.server = &server{bin: o.bin, data: filepath.Join(o.dir, "data"), log: log, flags: []string{
 		"--session-rate-messages=1000000", "--session-rate-burst=1000000", "--session-rate-bytes=1GiB", "--engine-accept-per-second=0",
 	}}
@@ -91,7 +92,7 @@ func run(o *options) error {
 	}
 	l := w.ledger
 	fmt.Printf("attempted %d, accepted %d, retried %d, delivered %d, again after a device's crash %d, caught up %d times, outcomes %d, in flight at a kill at least %d\n",
-		len(l.sent), l.accepted, l.retried, l.delivered, l.again, l.caughtUps, l.outcomes, w.least)
+		l.attempted, l.accepted, l.retried, l.delivered, l.again, l.caughtUps, l.outcomes, w.least)
 	for _, f := range l.faults {
 		fmt.Println("FAULT", f)
 	}
@@ -123,15 +124,6 @@ func (w *world) people() {
 			w.devices = append(w.devices, newDevice(name, "laptop", peers, w.o.window, w.ledger, w.rng.Uint64()))
 		}
 	}
-}
-
-// each runs f for all devices at once.
-func (w *world) each(f func(i int, d *device)) {
-	var wg sync.WaitGroup
-	for i, d := range w.devices {
-		wg.Go(func() { f(i, d) })
-	}
-	wg.Wait()
 }
 
 // round connects who is not away, lets them talk, and kills the server while
@@ -186,18 +178,6 @@ func (w *world) inflight() (n int) {
 	return n
 }
 
-func (w *world) all(f func(d *device) bool) bool {
-	for _, d := range w.devices {
-		d.mu.Lock()
-		ok := f(d)
-		d.mu.Unlock()
-		if !ok {
-			return false
-		}
-	}
-	return true
-}
-
 const patience = time.Minute
 
 func (w *world) until(what string, f func() bool) error {
@@ -239,27 +219,4 @@ func (w *world) settle() error {
 		}
 	}
 	return nil
-}
-
-// received is how many messages and copies all devices have taken.
-func (w *world) received() (n int) {
-	for _, d := range w.devices {
-		d.mu.Lock()
-		n += len(d.got) + len(d.copies)
-		d.mu.Unlock()
-	}
-	return n
-}
-
-func (w *world) complete() bool {
-	missing := false
-	for _, d := range w.devices {
-		d.mu.Lock()
-		missing = missing || len(w.lost(d)) > 0 || !w.receiptsComplete(d)
-		d.mu.Unlock()
-		if missing {
-			return false
-		}
-	}
-	return true
 }

@@ -31,6 +31,9 @@ func (d *device) packet(p fields) {
 		d.outcome(p)
 	case typeBye:
 		d.note("bye %d %s", p.uint(1), p.str(4))
+		if d.parting != nil && d.parting(p.uint(1), p.uint(2)) {
+			return
+		}
 		d.fault("%s: bye %d %s", d.who(), p.uint(1), p.str(4))
 	case typeError:
 		d.fault("%s: error %d %s", d.who(), p.uint(1), p.str(3))
@@ -38,7 +41,7 @@ func (d *device) packet(p fields) {
 }
 
 func (d *device) welcome(p fields) {
-	d.node = p.bin(3)
+	d.node, d.welcomed = p.bin(3), true
 	resume := p.uint(5)
 	d.note("welcome, at %d, %d wait; mine is %d", resume, p.uint(6), d.mine)
 	if d.begun && resume != d.mine {
@@ -47,6 +50,7 @@ func (d *device) welcome(p fields) {
 	if !d.begun {
 		d.begun, d.start, d.mine = true, resume, resume
 		d.saved.mine = resume
+		d.ledger.began(d.user)
 	}
 }
 
@@ -82,7 +86,10 @@ func (d *device) refused(p fields) {
 		}
 	}
 	d.written = int(n - d.n)
-	d.holdTill = time.Now().Add(time.Duration(p.uint(3)) * time.Millisecond)
+	hold := time.Duration(p.uint(3)) * time.Millisecond
+	d.holdTill = time.Now().Add(hold)
+	d.wake(hold + time.Millisecond)
+	d.refusals++
 }
 
 // link holds an entry against the chain rule.
@@ -102,19 +109,15 @@ func (d *device) link(p fields, what string) bool {
 }
 
 func (d *device) message(p fields) {
-	id, from := p.id(3), p.str(4)
-	if d.got[id] {
-		d.fault("unique: %s was sent %x twice", d.who(), id)
-		return
-	}
-	d.got[id] = true
-	d.saved.got = append(d.saved.got, id)
-	m := d.ledger.find(id, from, d.user, string(p.bin(7)), d.who())
+	m := d.ledger.received(d, p.id(3), p.str(4), string(p.bin(7)), p.uint(1))
 	if m == nil {
 		return
 	}
-	d.ledger.storedAt(m, p.uint(1), d.who())
+	d.saved.got = append(d.saved.got, m)
 	d.inOrder(m, "message")
+	if d.arrived != nil {
+		d.arrived(m)
+	}
 }
 
 // inOrder checks the order of one sending device's messages in one chat.
@@ -127,14 +130,8 @@ func (d *device) inOrder(m *message, what string) {
 }
 
 func (d *device) copyOf(p fields) {
-	id := p.id(3)
-	if d.copies[id] {
-		d.fault("unique: %s was sent the copy %x twice", d.who(), id)
-		return
-	}
-	d.copies[id] = true
-	d.saved.copies = append(d.saved.copies, id)
-	if m := d.ledger.find(id, d.user, p.str(4), string(p.bin(7)), d.who()); m != nil {
+	if m := d.ledger.receivedCopy(d, p.id(3), p.str(4), string(p.bin(7)), p.uint(1)); m != nil {
+		d.saved.copies = append(d.saved.copies, m)
 		d.inOrder(m, "copy")
 	}
 }
@@ -166,13 +163,23 @@ func (d *device) bookmark(pos uint64) {
 	if pos < d.mine {
 		l.faultLocked("bookmarks: %s stands at %d and is told that it is caught up to %d", d.who(), d.mine, pos)
 	}
+	// What another device was sent counts as much as what its sender was told.
 	for _, m := range l.byTo[d.user] {
-		if m.place != 0 && m.place <= pos && m.place > d.start && !d.got[m.id] {
-			l.faultLocked("bookmarks: %s is caught up to %d without %x at %d", d.who(), pos, m.id, m.place)
+		if at := max(m.place, m.stored); at != 0 && at <= pos && at > d.start && m.got&d.bit == 0 {
+			l.faultLocked("bookmarks: %s is caught up to %d without %x at %d", d.who(), pos, m.id, at)
+			break
+		}
+	}
+	for _, m := range l.byFrom[d.user] {
+		if m.copiedAt != 0 && m.copiedAt <= pos && m.copiedAt > d.start && m.copied&d.bit == 0 {
+			l.faultLocked("bookmarks: %s is caught up to %d without the copy %x at %d", d.who(), pos, m.id, m.copiedAt)
 			break
 		}
 	}
 	d.mine = max(d.mine, pos)
+	if d.caughtUp != nil {
+		d.caughtUp()
+	}
 }
 
 func (d *device) outcome(p fields) {

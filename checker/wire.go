@@ -18,7 +18,7 @@ import (
 
 // Packet types (docs/protocol.md section 13).
 const (
-	typeHello, typeSend, typeMark, typeRead = 1, 2, 3, 4
+	typeHello, typeSend, typeMark, typeRead, typePing = 1, 2, 3, 4, 11
 
 	typeWelcome, typeAccepted, typeRefused, typeMessage, typeCopy = 32, 33, 34, 35, 36
 	typeReceipt, typeCaughtUp, typeTruncated                      = 37, 38, 39
