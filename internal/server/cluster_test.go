@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,11 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/backend"
 	"github.com/rookery-chat/rookery/internal/config"
+	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/internal/services"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
+	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage/cql"
 )
 
@@ -44,6 +48,29 @@ func newCluster(t *testing.T) *testCluster {
 	_, err = cql.Migrate(t.Context(), q, "1")
 	must(t, err)
 	return cl
+}
+
+// log opens the log as a process of the cluster does.
+func (cl *testCluster) log() *kafka.Log {
+	cl.t.Helper()
+	c := config.Default()
+	cl.settings(c, "all")
+	o, err := backend.Kafka(c, nil)
+	must(cl.t, err)
+	l, err := kafka.Open(cl.t.Context(), o)
+	must(cl.t, err)
+	return l
+}
+
+func (cl *testCluster) store() *cql.Store {
+	cl.t.Helper()
+	c := config.Default()
+	cl.settings(c, "all")
+	o, err := backend.CQL(c, nil)
+	must(cl.t, err)
+	s, err := cql.Open(o)
+	must(cl.t, err)
+	return s
 }
 
 func must(t *testing.T, err error) {
@@ -99,5 +126,106 @@ func TestAMessageCrossesTheCluster(t *testing.T) {
 	bob.put(&packet.Read{Peer: []byte("alice"), Pos: m.Pos})
 	if r := expect[*packet.Receipt](alice); r.Read != m.Pos || r.Delivered != m.Pos {
 		t.Errorf("after read: %+v", r)
+	}
+}
+
+// What lies in the log, the store and the directory on the way of a message.
+func TestWhatAMessageLeavesBehind(t *testing.T) {
+	cl := newCluster(t)
+	cl.start("processor", nil)
+	first, second := cl.start("gateway", nil), cl.start("gateway", nil)
+	bob := dial(t, second, "bob", "phone", packet.ResumeCursor)
+	expect[*packet.CaughtUp](bob)
+	alice := dial(t, first, "alice", "phone", packet.ResumeCursor)
+	id := alice.send("bob", "hi")
+	accepted := expect[*packet.Accepted](alice)
+	expect[*packet.Message](bob)
+
+	l := cl.log()
+	defer l.Close()
+	part := shard.NewRing(l.Partitions(), l.Key()).PartitionOf("bob")
+	b, err := l.Read(t.Context(), part, 0, 1<<20)
+	must(t, err)
+	raw, _, err := record.NextFramed(b.Records)
+	must(t, err)
+	var r record.Record
+	if err := r.Decode(raw); err != nil || r.ID != id || string(r.Content) != "hi" || b.First != accepted.Pos {
+		t.Errorf("the log has %+v at %v, %v; accepted at %v", r, b.First, err, accepted.Pos)
+	}
+
+	st := cl.store()
+	defer st.Close()
+	m, found, err := st.Message(t.Context(), chat.DirectChat("alice", "bob"), id, 0)
+	if err != nil || !found || m.Place != accepted.Pos || string(m.Content) != "hi" || m.To != "bob" {
+		t.Errorf("the store has %+v, %v, %v", m, found, err)
+	}
+
+	at, err := first.cluster.directory.Where(t.Context(), []chat.User{"alice", "bob", "carol"})
+	must(t, err)
+	if len(at[0]) != 1 || at[0][0].ID != first.cluster.id || len(at[1]) != 1 || at[1][0].ID != second.cluster.id || len(at[2]) != 0 {
+		t.Errorf("the directory says %v", at)
+	}
+}
+
+// The log gets other partitions (law 16): who was connected before gets what
+// was sent before and after in order, and ticks go on.
+func TestRepartition(t *testing.T) {
+	cl := newCluster(t)
+	processor, gateway := cl.start("processor", nil), cl.start("gateway", nil)
+	alice := dial(t, gateway, "alice", "phone", packet.ResumeCursor)
+	bob := dial(t, gateway, "bob", "phone", packet.ResumeCursor)
+	expect[*packet.CaughtUp](bob)
+	before := alice.send("bob", "before")
+	m := expect[*packet.Message](bob)
+	for range 20 {
+		alice.send("bob", "waits")
+	}
+	for got := uint64(0); got < 21; {
+		got += expect[*packet.Accepted](alice).Count
+	}
+	stopServer(t, gateway)
+	old := cl.log()
+	defer old.Close()
+	st := cl.store()
+	defer st.Close()
+	var newest uint64
+	for newest == 0 { // the processor stores what is left
+		var err error
+		if newest, err = shard.Ended(t.Context(), old, st); err != nil && !errors.Is(err, shard.ErrNotApplied) {
+			t.Fatal(err)
+		}
+	}
+	stopServer(t, processor)
+
+	c := config.Default()
+	cl.settings(c, "all")
+	o, err := backend.Kafka(c, nil)
+	must(t, err)
+	_, err = kafka.CreateTopics(t.Context(), o, kafka.Spec{Epoch: old.Epoch() + 1, Partitions: 7, Replicas: 1})
+	must(t, err)
+	next := cl.log()
+	must(t, shard.Begin(t.Context(), next, next.Epoch(), newest, st))
+	next.Close()
+
+	cl.start("processor", nil)
+	gateway = cl.start("gateway", nil)
+	alice = dial(t, gateway, "alice", "phone", packet.ResumeCursor)
+	after := alice.send("bob", "after")
+	bob = dial(t, gateway, "bob", "phone", int64(m.Pos))
+	last := m
+	for i := range 21 {
+		last = expect[*packet.Message](bob)
+		if want := "waits"; i < 20 && string(last.Content) != want {
+			t.Fatalf("message %d is %q", i, last.Content)
+		}
+	}
+	if last.ID != after || last.Pos <= m.Pos || last.Pos.Epoch() != 1 || m.ID != before {
+		t.Errorf("the last is %+v", last)
+	}
+	bob.put(&packet.Mark{Pos: last.Pos})
+	for {
+		if r := expect[*packet.Receipt](alice); r.Delivered == last.Pos {
+			return
+		}
 	}
 }
