@@ -55,13 +55,13 @@ func (w *worker) stored(ctx context.Context, m *chat.Message, retry bool) (old c
 	}
 	if retry || ticks <= newest {
 		w.counts.LookUps++
-		if old, found, err = w.lookUp(ctx, m); err != nil || found {
+		if old, found, err = w.lookUp(ctx, m); err != nil || found && old.Place != m.Place {
 			return old, found, err
 		}
 	}
-	w.newest = max(w.newest, ticks)
+	w.newest = max(w.newest, ticks) // also where the row is this record's own, of an earlier owner
 	w.older = max(w.older, w.recent.put(sender, max(newest, ticks)))
-	return old, false, nil
+	return old, found, nil
 }
 
 // lookUp finds a message by its id in the batch being built and in the store.

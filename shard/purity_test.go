@@ -83,7 +83,7 @@ func (w *workload) message() {
 		w.clocks[name] = chat.NewClock(w.ring.Node(from, device), 1, chat.ID{})
 	}
 	rec := record.Record{
-		Kind: record.Message, Flags: uint8(w.r.IntN(2)) * record.FlagCopy, Suite: 1, User: []byte(to), Peer: []byte(from),
+		Kind: record.Message, Flags: uint8(w.r.IntN(2))*record.FlagCopy | uint8(w.r.IntN(2))*record.FlagRetry, Suite: 1, User: []byte(to), Peer: []byte(from),
 		Device: []byte(device), ID: w.clocks[name].Next(w.now), TTL: uint64(w.r.IntN(2)) * 1000,
 		Media: []byte("m"), Content: fmt.Appendf(nil, "message %d", len(w.sent)),
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/storage"
 )
 
@@ -301,7 +302,7 @@ func (z *zombies) rounds(n int) {
 		switch k := z.r.IntN(100); {
 		case k < 2:
 			z.takeOver(z.r.IntN(len(z.newest)))
-		case k == 2:
+		case k < 5:
 			if i := z.r.IntN(len(z.owners)); z.owners[i] != z.newest[z.owners[i].w.p] {
 				z.killAt(i)
 			}
@@ -331,6 +332,28 @@ func (z *zombies) finish() {
 	}
 }
 
+// honest checks that what senders were told is so: places are those stored, and
+// ids are in conflict that came with other bytes.
+func (z *zombies) honest() {
+	bytes := map[messageKey]map[string]bool{}
+	for p := range z.log.parts {
+		for _, r := range z.log.records(z.t, p) {
+			if k := (messageKey{chat.DirectChat(chat.User(r.User), chat.User(r.Peer)), r.ID}); r.Kind == record.Message {
+				if bytes[k] == nil {
+					bytes[k] = map[string]bool{}
+				}
+				bytes[k][string(r.Content)] = true
+			}
+		}
+	}
+	for _, o := range z.out {
+		k := messageKey{chat.DirectChat(o.User, o.To), o.ID}
+		if place := z.store.rows.messages[k].Place; o.Place != place || o.Code == chat.CodeIDConflict && len(bytes[k]) < 2 {
+			z.t.Errorf("%+v was told of a message at %v that came with %d contents", o, place, len(bytes[k]))
+		}
+	}
+}
+
 // TestZombies has several owners of each partition at the same time, which come
 // between any two of each other's steps, are paused and killed anywhere: what is
 // stored, derived and shown in the end is as of one (laws 3 and 6).
@@ -355,6 +378,7 @@ func TestZombies(t *testing.T) {
 		z.check()
 		modelOf(t, z.log).check(t, w.users, &z.store.rows)
 		z.pure()
+		z.honest()
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
