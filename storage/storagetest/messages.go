@@ -64,6 +64,8 @@ func testMessageSameTime(f *fixture) {
 	f.send(sent[2], sent[0], sent[3], sent[1])
 	equal(f.T, "history", f.history(sent[0].Chat(), chat.ID{}, 9, 0), reversed(sent))
 	equal(f.T, "history before", f.history(sent[0].Chat(), sent[2].ID, 9, 0), reversed(sent[:2]))
+	equal(f.T, "a page that ends within a time", f.history(sent[0].Chat(), chat.ID{}, 1, 0), sent[3:])
+	equal(f.T, "the page after it", f.history(sent[0].Chat(), sent[3].ID, 1, 0), sent[2:3])
 	for _, m := range sent {
 		got, _, err := f.Message(f.ctx, m.Chat(), m.ID, 0)
 		must(f.T, err)
