@@ -27,7 +27,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 here=$root/scripts/services
 cache=$root/.cache/services
 run=${CLUSTER_RUN:-$root/.cache/cluster}
-binary=$(realpath "${CLUSTER_BINARY:-$root/bin/rookery}")
+binary=$(realpath -m "${CLUSTER_BINARY:-$root/bin/rookery}")
 gateways=(gateway-1 gateway-2 gateway-3)
 processors=(processor-1 processor-2)
 patience=120 # seconds that gateways and processors may take to be ready
@@ -41,17 +41,18 @@ services() { SERVICES_RUN=$run/services "$root/scripts/services.sh" "$@"; }
 
 # read_brokers: their names, of this folder's cluster.
 read_brokers() {
-	local number=${CLUSTER_BROKERS:-3} was
-	was=$(cat "$run/brokers" 2>/dev/null) || was=
-	[ -z "$was" ] || [ -z "${CLUSTER_BROKERS:-}" ] || [ "$was" = "$number" ] ||
-		fail "$run holds the data of $was brokers, not of $number: scripts/cluster.sh clean removes it, CLUSTER_RUN names another folder"
-	case ${was:-$number} in
+	local number
+	number=$(cat "$run/brokers" 2>/dev/null) || number=${CLUSTER_BROKERS:-3}
+	case $number in
 	1) brokers=(kafka) ;;
 	3) brokers=(kafka-1 kafka-2 kafka-3) ;;
 	*) fail "CLUSTER_BROKERS is 1 or 3, not $number" ;;
 	esac
 	servers=("${brokers[@]}" cassandra redis haproxy)
 }
+
+# fits: whether the folder has as many brokers as are asked for.
+fits() { [ "${CLUSTER_BROKERS:-${#brokers[@]}}" = ${#brokers[@]} ]; }
 
 # busy: whether anything of the folder runs.
 busy() {
@@ -65,6 +66,7 @@ server_alive() { (run=$run/services && alive "$1"); }
 
 up() {
 	[ -x "$binary" ] || fail "no $binary: make build"
+	fits || fail "$run has data of ${#brokers[@]} brokers, not of $CLUSTER_BROKERS: clean removes it, CLUSTER_RUN names another folder"
 	busy || need_resources
 	prepare
 	services start "${brokers[@]}" cassandra redis
@@ -110,7 +112,8 @@ each() {
 	esac
 }
 
-# choose_folder: the first that no other run has, for the life of this one.
+# choose_folder: the first that no other run has, and keeps it as long as this
+# one lives.
 choose_folder() {
 	local n=1
 	while :; do
@@ -118,12 +121,13 @@ choose_folder() {
 		mkdir -p "$run"
 		read_brokers
 		exec 7>"$run/foreground"
-		if flock -n 7 && ! busy; then
+		if ! flock -n 7 || busy; then
+			echo "cluster: one runs already in $run; CLUSTER_RUN=$run scripts/cluster.sh down ends it"
+			[ -z "${CLUSTER_RUN:-}" ] || exit 1
+		elif [ -n "${CLUSTER_RUN:-}" ] || fits; then
 			export CLUSTER_RUN=$run
 			return
 		fi
-		echo "cluster: one runs already in $run; CLUSTER_RUN=$run scripts/cluster.sh down ends it"
-		[ -z "${CLUSTER_RUN:-}" ] || exit 1
 		n=$((n + 1))
 	done
 }
@@ -164,7 +168,7 @@ interrupted() {
 	wait "$job" || true
 	"$0" down 7>&-
 	echo "cluster: stopped"
-	exit 130
+	exit 0
 }
 
 command=${1:-help}

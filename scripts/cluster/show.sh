@@ -65,15 +65,22 @@ hints() {
 		  $rookery tail --url $(url) --data $from/data --as bob
 		  $rookery send --url $(url) --data $from/data --as alice --to bob "hi"
 
-		CLUSTER_RUN=$run scripts/cluster.sh kill gateway-1 is a crash, start gateway-1 its end; status, and help, say more.
+		To break it:
+		  export CLUSTER_RUN=$run
+		  scripts/cluster.sh kill gateway-1   # or another of the names above; start gateway-1 brings it back
+
 		Ctrl-C stops all of this; the data stays in $from for the next time.
 	TEXT
 }
 
-ended() { # ended NAME
-	local log=$run/$1/log
-	case " ${servers[*]} " in *" $1 "*) log=$run/services/$1/log ;; esac
-	echo "cluster: $1 has ended; the end of $log:"
-	tail -n 3 "$log" | cut -c 1-300
-	echo "cluster: CLUSTER_RUN=$run scripts/cluster.sh start $1 starts it again"
+# ended NAME: who ends on request is not recorded any more.
+ended() {
+	local dir=$run/$1
+	case " ${servers[*]} " in *" $1 "*) dir=$run/services/$1 ;; esac
+	if [ -f "$dir/pid" ]; then
+		echo "cluster: $1 has ended by itself; the end of $dir/log:"
+		tail -n 5 "$dir/log" | cut -c 1-300
+	else
+		echo "cluster: $1 was ended"
+	fi
 }
