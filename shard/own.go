@@ -46,7 +46,11 @@ func (s *Shards) Gain(ctx context.Context, partitions []int) error {
 	for i, w := range workers {
 		s.start(w, partitions[i])
 	}
-	return s.sync(ctx) // the log may delete what was stored before
+	if err := s.sync(ctx); err != nil { // the log may delete what was stored before
+		s.lose(partitions)
+		return err
+	}
+	return nil
 }
 
 func (s *Shards) start(w *worker, p int) {
@@ -62,6 +66,10 @@ func (s *Shards) start(w *worker, p int) {
 func (s *Shards) Lose(partitions []int) {
 	s.ownMu.Lock()
 	defer s.ownMu.Unlock()
+	s.lose(partitions)
+}
+
+func (s *Shards) lose(partitions []int) {
 	ctx, cancel := context.WithTimeout(context.Background(), loseTimeout)
 	defer cancel()
 	if err := s.finish(ctx, partitions); err != nil {
