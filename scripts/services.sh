@@ -90,7 +90,7 @@ start() {
 		assign_ports "$name" "${!ports}"
 	done
 	watch_owner
-	trap 'kill "${jobs[@]}"; write_env; exit 130' INT TERM # what has started stays, and is known
+	trap 'kill "${jobs[@]}" 2>/dev/null || true; write_env; exit 130' INT TERM # what has started stays, and is known
 	for name in "${new[@]}"; do
 		bring_up "$name" &
 		jobs+=($!)
