@@ -1,15 +1,24 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/internal/backend"
 	"github.com/rookery-chat/rookery/internal/config"
 	"github.com/rookery-chat/rookery/internal/record"
@@ -25,15 +34,22 @@ var clusters atomic.Int64
 // testCluster is gateways and processors of this test's own topic, keyspace and
 // prefix on the real servers.
 type testCluster struct {
-	t    *testing.T
-	name string
-	dir  string // with the development key that all take
-	n    int
+	t     *testing.T
+	name  string
+	dir   string // with the development key that all take
+	kafka string
+	n     int
 }
 
 func newCluster(t *testing.T) *testCluster {
 	t.Helper()
-	cl := &testCluster{t: t, name: fmt.Sprintf("cluster_%d_%d", time.Now().UnixNano(), clusters.Add(1)), dir: t.TempDir()}
+	return newClusterOn(t, services.Kafka(t))
+}
+
+// newClusterOn is newCluster with another Kafka.
+func newClusterOn(t *testing.T, broker string) *testCluster {
+	t.Helper()
+	cl := &testCluster{t: t, kafka: broker, name: fmt.Sprintf("cluster_%d_%d", time.Now().UnixNano(), clusters.Add(1)), dir: t.TempDir()}
 	if err := os.WriteFile(filepath.Join(cl.dir, "cassandra"), []byte(services.Get(t).CassandraPassword), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +99,7 @@ func must(t *testing.T, err error) {
 func (cl *testCluster) settings(c *config.Config, role string) {
 	s := services.Get(cl.t)
 	c.Role = role
-	c.Pipeline.URL = "kafka://" + services.Kafka(cl.t) + "/" + cl.name
+	c.Pipeline.URL = "kafka://" + cl.kafka + "/" + cl.name
 	c.Store.URL = "cql://" + services.Cassandra(cl.t) + "/" + cl.name
 	c.Presence.URL = "redis://" + services.Redis(cl.t)
 	c.Redis.Prefix = cl.name
@@ -228,4 +244,110 @@ func TestRepartition(t *testing.T) {
 			return
 		}
 	}
+}
+
+// With brokers that wrote what they say they did not, a sender's retries yield
+// neither two messages nor two pushes.
+func TestAmbiguousAppendsYieldOneMessage(t *testing.T) {
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+	must(t, err)
+	t.Cleanup(broker.Close)
+	cl := newClusterOn(t, broker.ListenAddrs()[0])
+	s := cl.start("all", func(c *config.Config) { c.Push.Delay = time.Hour }) // it counts, and tells nobody
+	bob := dial(t, s, "bob", "phone", packet.ResumeCursor)
+	expect[*packet.CaughtUp](bob)
+	line := newLine(t, s.Addr().String())
+	alice, err := client.Dial(t.Context(), client.Options{
+		URL: "ws://" + line.Addr().String(), User: "alice", Device: "phone", State: filepath.Join(t.TempDir(), "state"),
+		Token: func(context.Context) (string, error) { return token(t, s, "alice", "phone", time.Hour), nil },
+	})
+	must(t, err)
+	t.Cleanup(func() { alice.Close(context.Background()) })
+
+	const rounds = 12
+	for i := range rounds {
+		answer := []*kerr.Error{kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend}[i%2]
+		broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: answer, Count: 1 + i%3})
+		var waits []*client.Sent
+		for _, to := range []string{"bob", "carol"} { // carol is nowhere
+			sent, err := alice.Send(t.Context(), to, []byte(fmt.Sprint(i)))
+			must(t, err)
+			waits = append(waits, sent)
+		}
+		if i%4 == 3 { // what is not acknowledged comes again
+			line.cut()
+		}
+		for _, sent := range waits {
+			must(t, sent.Durable(t.Context()))
+		}
+	}
+	for i := range rounds {
+		if m := expect[*packet.Message](bob); string(m.Content) != fmt.Sprint(i) {
+			t.Fatalf("bob's message %d is %q", i, m.Content)
+		}
+	}
+	l := cl.log()
+	defer l.Close()
+	ends := make([]chat.Position, l.Partitions())
+	for p := range ends {
+		ends[p] = l.End(p)
+	}
+	must(t, s.awaitApplied(t.Context(), ends))
+	carol := dial(t, s, "carol", "phone", packet.ResumeCursor)
+	if carol.welcome.Waiting != rounds || s.push.Stats.Offered.Load() != rounds {
+		t.Errorf("%d messages wait for carol, %d pushes were thought of, %d were sent", carol.welcome.Waiting, s.push.Stats.Offered.Load(), rounds)
+	}
+}
+
+// line passes connections on to a server until it is cut.
+type line struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func newLine(t *testing.T, to string) *line {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	l := &line{Listener: listener}
+	var running sync.WaitGroup
+	pipe := func(dst, src net.Conn) {
+		io.Copy(dst, src)
+		dst.Close()
+		src.Close()
+	}
+	running.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			l.mu.Lock()
+			l.conns = append(l.conns, in, out)
+			l.mu.Unlock()
+			running.Go(func() { pipe(in, out) })
+			running.Go(func() { pipe(out, in) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		l.cut()
+		running.Wait()
+	})
+	return l
+}
+
+func (l *line) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		c.Close()
+	}
+	l.conns = nil
 }
