@@ -54,11 +54,13 @@ func (g *Gateway) auditNow(st *loopState) {
 	})
 }
 
-// auditedAt makes a session that stands below the head of its chain catch up.
-// What is on its way to it meanwhile does no harm.
+// auditedAt makes a session that stands below the head of its chain catch up,
+// as far as is applied: a head may be stored before it is, and stays above for
+// as long as its owner is away. What is on its way to the session meanwhile does
+// no harm.
 func (g *Gateway) auditedAt(s *session, user chat.User, head chat.Position) {
 	if s.user == user && s.state == live && s.cur < head {
 		g.Stats.AuditBehind.Add(1)
-		g.fallBehind(s, head)
+		g.fallBehind(s, s.cur)
 	}
 }

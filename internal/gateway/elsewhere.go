@@ -57,18 +57,15 @@ func (g *Gateway) tookOver(s presence.Session, r presence.Registration) {
 	}
 }
 
-// siblingsElsewhere makes the user's sessions at other gateways send copies.
-// Only a device that has never marked anything can be unknown to them: it has
-// to wait for the directory, others go on without.
-func (g *Gateway) siblingsElsewhere(ctx context.Context, user chat.User, fresh bool) error {
+// siblingsElsewhere makes the user's sessions at other gateways send copies to
+// a device that has never marked anything. Others had their welcome before, and
+// with it the sessions learned of them: those do not wait.
+func (g *Gateway) siblingsElsewhere(ctx context.Context, user chat.User) error {
 	d := g.opt.Elsewhere.Directory
 	self, _ := d.Self()
 	at, err := d.Where(ctx, []chat.User{user})
 	if err != nil {
-		if fresh {
-			return fmt.Errorf("the user's other sessions cannot be told of a new device: %w", err)
-		}
-		return nil
+		return fmt.Errorf("the user's other sessions cannot be told of a new device: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, siblingsTimeout)
 	defer cancel()

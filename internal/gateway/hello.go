@@ -94,8 +94,8 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	if err == nil {
 		err = g.place(ctx, j, user, dev, resume, part)
 	}
-	if err == nil && j.copies && g.opt.Elsewhere != nil {
-		err = g.siblingsElsewhere(ctx, user, j.cursor == 0)
+	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil {
+		err = g.siblingsElsewhere(ctx, user)
 	}
 	j.err = err
 	if j.err != nil || !j.copies {
