@@ -33,6 +33,7 @@ type stormOptions struct {
 	patience             time.Duration
 	seed                 uint64
 	keep                 bool
+	targets              string
 	expect               string
 }
 
@@ -68,6 +69,7 @@ func chaosMain(args []string) int {
 	fs.Float64Var(&o.awayShare, "away", 0.05, "share of devices that are away at a time")
 	fs.DurationVar(&o.markEvery, "mark-every", 200*time.Millisecond, "least time between two marks of a device")
 	fs.StringVar(&o.faults, "faults", "kill,pause,cut", "kinds of random faults")
+	fs.StringVar(&o.targets, "targets", "", "what they befall; empty is everything: broker, cassandra, redis, gateway, processor, haproxy")
 	fs.StringVar(&o.scenes, "scenes", "all", "named scenes beside the random faults: all, none, or their names")
 	fs.DurationVar(&o.hold, "hold", 8*time.Second, "how long a fault stays, about; longer than a consumer's session timeout of 6 s")
 	fs.DurationVar(&o.calm, "calm", 6*time.Second, "time between a healed fault and the next")
@@ -139,6 +141,9 @@ func (s *storm) run(ctx context.Context) (err error) {
 		}
 	}
 	fmt.Printf("seed %d, %v at %d msg/s over %d sockets, in %s\n", o.seed, o.duration, o.rate, o.sockets, o.dir)
+	if _, err := s.plan(); err != nil {
+		return err
+	}
 	s.cl = newCluster(o.root, o.dir, o.bin, o.gateways, o.processors)
 	defer s.cl.down()
 	if err := s.cl.up(ctx); err != nil {

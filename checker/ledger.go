@@ -216,11 +216,12 @@ func (l *ledger) complete(m *message) bool {
 }
 
 // settle forgets what everybody has and has persisted, and is older than a
-// time. What comes of it later is as unexpected as what nobody sent.
+// time. What comes of it later is as unexpected as what nobody sent. Of what was
+// retried outcomes may come at any time.
 func (l *ledger) settle(before time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	gone := func(m *message) bool { return m.held == 0 && m.born.Before(before) && l.complete(m) }
+	gone := func(m *message) bool { return !m.flagged && m.held == 0 && m.born.Before(before) && l.complete(m) }
 	for _, by := range []map[string][]*message{l.byTo, l.byFrom} {
 		for user, list := range by {
 			by[user] = slices.DeleteFunc(list, gone)

@@ -107,3 +107,7 @@ func (t *times) finish() {
 		e.Cut, e.P50, e.P99 = len(e.Recovered), quantile(e.Recovered, 0.5), quantile(e.Recovered, 0.99)
 	}
 }
+
+// Took is from the beginning to the healing, Lasted until all was well.
+func (e *event) Took() float64   { return e.Heal - e.Begin }
+func (e *event) Lasted() float64 { return e.Whole - e.Begin }

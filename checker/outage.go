@@ -1,0 +1,8 @@
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+func (s *storm) outage(ctx context.Context) error { return errors.New("to come") }
