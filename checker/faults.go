@@ -20,9 +20,11 @@ type fault struct{ what, target string }
 
 // scenes are faults with a plan.
 var scenes = map[string]func(*storm, context.Context) error{
-	"buffered": (*storm).bufferedSends,
-	"hints":    (*storm).droppedHints,
-	"zombie":   (*storm).zombieOwner,
+	"buffered":  (*storm).bufferedSends,
+	"hints":     (*storm).droppedHints,
+	"zombie":    (*storm).zombieOwner,
+	"followers": (*storm).sleepingFollowers,
+	"owners":    (*storm).noOwners,
 }
 
 // trouble brings one fault after the other, each healed before the next, in an
@@ -203,53 +205,4 @@ func (s *storm) severed(ctx context.Context, d direction, hold time.Duration, pr
 	}
 	wait(ctx, nil, hold)
 	return s.cl.heal()
-}
-
-// bufferedSends: a gateway holds sends that no broker has taken when it stops;
-// its clients retry them elsewhere; then it wakes up and appends them too.
-func (s *storm) bufferedSends(ctx context.Context) error {
-	all := s.cl.of("gateway")
-	p := all[s.rng.IntN(len(all))]
-	return s.during(ctx, s.times.begin("buffered", p.name), func() error {
-		for _, b := range s.cl.of("broker") {
-			if err := b.signal(s.cl, syscall.SIGSTOP); err != nil {
-				return err
-			}
-		}
-		wait(ctx, nil, time.Second)
-		err := p.signal(s.cl, syscall.SIGSTOP)
-		for _, b := range s.cl.of("broker") {
-			b.signal(s.cl, syscall.SIGCONT)
-		}
-		if err != nil {
-			return err
-		}
-		wait(ctx, nil, s.holding())
-		return p.signal(s.cl, syscall.SIGCONT)
-	})
-}
-
-// droppedHints: nothing reaches gateways from processors.
-func (s *storm) droppedHints(ctx context.Context) error {
-	return s.during(ctx, s.times.begin("hints", "all gateways"), func() error {
-		if err := s.cl.drop(in, s.rpcPorts()); err != nil {
-			return err
-		}
-		wait(ctx, nil, s.holding())
-		return s.cl.heal()
-	})
-}
-
-func (s *storm) rpcPorts() (ports []int) {
-	for _, p := range s.cl.of("gateway") {
-		ports = append(ports, p.ports[2])
-	}
-	return ports
-}
-
-// zombieOwner: a processor sleeps until its partitions are others', and wakes up.
-func (s *storm) zombieOwner(ctx context.Context) error {
-	all := s.cl.of("processor")
-	p := all[s.rng.IntN(len(all))]
-	return s.during(ctx, s.times.begin("zombie", p.name), func() error { return s.paused(ctx, p, s.o.hold+8*time.Second) })
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/knownbug"
 	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/internal/view"
 )
@@ -53,7 +54,7 @@ func (w *worker) stored(ctx context.Context, m *chat.Message, retry bool) (old c
 	if !known {
 		newest = w.older
 	}
-	if retry || ticks <= newest {
+	if (retry || ticks <= newest) && !knownbug.On(knownbug.NoDeduplication) {
 		w.counts.LookUps++
 		if old, found, err = w.lookUp(ctx, m); err != nil || found && old.Place != m.Place {
 			return old, found, err

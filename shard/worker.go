@@ -11,6 +11,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/failpoint"
+	"github.com/rookery-chat/rookery/internal/knownbug"
 	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/pipeline"
 	"github.com/rookery-chat/rookery/storage"
@@ -285,6 +286,9 @@ func (w *worker) cycle(ctx context.Context) error {
 	}
 	failpoint.Hit("shard/built")
 	w.closeCycle()
+	if knownbug.On(knownbug.CommitBeforeStore) {
+		w.markEarly(ctx)
+	}
 	w.batch.Applied = w.last
 	if err := w.apply(ctx); err != nil {
 		return err
@@ -298,6 +302,17 @@ func (w *worker) cycle(ctx context.Context) error {
 	err := w.collect(ctx)
 	failpoint.Hit("shard/derived")
 	return err
+}
+
+// markEarly is a fault: who takes over in the moment after it goes on behind a
+// cycle that nobody has stored.
+func (w *worker) markEarly(ctx context.Context) {
+	b := storage.Batch{
+		Partition: w.p, Applied: chat.Position(w.applied.Load()),
+		Mark: storage.Mark{Log: w.log.Identity(), Position: w.last, Owner: string(appendOwner(nil, w.newest, w.copies))},
+	}
+	_ = w.store.Apply(ctx, &b)
+	time.Sleep(50 * time.Millisecond)
 }
 
 // settle marks what has become durable meanwhile, when there is nothing to

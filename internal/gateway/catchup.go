@@ -8,6 +8,7 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/delivery"
+	"github.com/rookery-chat/rookery/internal/knownbug"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -114,6 +115,9 @@ func (g *Gateway) readInbox(ctx context.Context, p *page) error {
 			break
 		}
 		p.after, p.truncated = truncated, truncated
+	}
+	if knownbug.On(knownbug.ResumeOffByOne) && len(p.entries) > 0 {
+		p.entries = p.entries[1:]
 	}
 	p.done = p.last >= p.applied
 	prev := p.after

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/knownbug"
 	"github.com/rookery-chat/rookery/pipeline"
 )
 
@@ -82,7 +83,7 @@ type queue struct {
 }
 
 func (l *Log) producerOpts() []kgo.Opt {
-	return []kgo.Opt{
+	opts := []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()), // idempotent is the default
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(codecs[l.o.Compression]),
@@ -99,6 +100,10 @@ func (l *Log) producerOpts() []kgo.Opt {
 		// for a moment while brokers start.
 		kgo.UnknownTopicRetries(-1),
 	}
+	if knownbug.On(knownbug.AckBeforeDurable) {
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	}
+	return opts
 }
 
 // meetTopics has the producer look its topics up. It buffers records of a topic
