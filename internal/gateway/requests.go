@@ -299,9 +299,12 @@ func (g *Gateway) watchNow(s *session, ref presence.Ref, peer chat.User, seen in
 		return
 	}
 	online, fresh := g.presence.Watch(peer, ref)
-	if fresh && g.opt.Elsewhere != nil {
+	if g.opt.Elsewhere != nil {
 		elsewhere, _ := g.opt.Elsewhere.Directory.Watch(peer) // what it does not know now, it tells
 		online = online || elsewhere
+		if !fresh { // it was asked once more
+			g.opt.Elsewhere.Directory.Unwatch(peer)
+		}
 	}
 	if online {
 		seen = 0
