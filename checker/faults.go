@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -27,6 +28,9 @@ var scenes = map[string]func(*storm, context.Context) error{
 	"owners":    (*storm).noOwners,
 }
 
+// errFound ends a run early that has found what it was expected to.
+var errFound = errors.New("found what was expected")
+
 // trouble brings one fault after the other, each healed before the next, in an
 // order in which every kind comes once before any comes twice.
 func (s *storm) trouble(ctx context.Context) error {
@@ -47,6 +51,9 @@ func (s *storm) trouble(ctx context.Context) error {
 			wait(ctx, nil, s.o.calm)
 			if ctx.Err() != nil {
 				return nil
+			}
+			if s.found() {
+				return errFound
 			}
 			if err := s.one(context.WithoutCancel(ctx), f); err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // story is two users of two devices and what a server that is not there says to
@@ -141,7 +142,8 @@ func (s *story) kinds() []string {
 func TestPromisesHeldAreNoFaults(t *testing.T) {
 	s := newStory(t)
 	s.attempt(4)
-	s.say(s.alice, typeRefused, 3, 2, 0, "the log is full")
+	s.say(s.alice, typeRefused, 3, 1, 100, "the log is full")
+	s.alice.holdTill = time.Time{}
 
 	s.connect(s.alice, s.alicePos) // the server was killed before it said accepted
 	s.attempt(4)
@@ -355,6 +357,10 @@ func TestEachFaultIsFound(t *testing.T) {
 		{"a send refused for good", func(s *story) {
 			s.attempt(1)
 			s.say(s.alice, typeRefused, 1, 9, 0, "no")
+		}, "alice/phone"},
+		{"a send refused for now, without a time to come back at", func(s *story) {
+			s.attempt(1)
+			s.say(s.alice, typeRefused, 1, 1, 0, "full")
 		}, "alice/phone"},
 		{"an outcome that is a conflict", func(s *story) {
 			s.good()

@@ -87,6 +87,9 @@ func (d *device) refused(p fields) {
 	}
 	d.written = int(n - d.n)
 	hold := time.Duration(p.uint(3)) * time.Millisecond
+	if hold <= 0 && p.uint(2) <= 2 {
+		d.fault("%s: send %d refused for now, without a time to come back at", d.who(), n)
+	}
 	d.holdTill = time.Now().Add(hold)
 	d.wake(hold + time.Millisecond)
 	d.refusals++
