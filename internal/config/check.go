@@ -51,8 +51,13 @@ var crossChecks = []struct {
 		return backendFault("store.url", "pebble", "cql", c.Store.URL)
 	}},
 	{[]string{"presence.url"}, func(c *Config) string {
-		if u := c.Presence.URL; u != "memory" && !strings.HasPrefix(u, "redis://") && !strings.HasPrefix(u, "rediss://") {
-			return fmt.Sprintf("presence.url: %q: write redis://host:port, rediss://host:port, or memory", u)
+		text := c.Presence.URL
+		u, err := url.Parse(text)
+		if text != "memory" && (err != nil || u.Host == "" || u.Scheme != "redis" && u.Scheme != "rediss") {
+			return fmt.Sprintf("presence.url: %q: write redis://host:port, rediss://host:port, or memory", redacted(text))
+		}
+		if _, set := u.User.Password(); set {
+			return fmt.Sprintf("presence.url: %q holds a password, which process lists show: put it into redis.password_file", redacted(text))
 		}
 		return ""
 	}},

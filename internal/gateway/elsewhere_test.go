@@ -185,6 +185,12 @@ func (o *others) PutLastSeen(context.Context, chat.User, int64) error {
 func (o *others) HasChat(context.Context, chat.User, chat.User) (bool, error) { return true, nil }
 func (o *others) LastSeen(context.Context, chat.User) (int64, error)          { return 5, nil }
 
+func (o *others) registered() presence.Session {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now
+}
+
 func (o *others) set(change func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -271,7 +277,7 @@ func TestSettledLater(t *testing.T) {
 	o := newOthers()
 	o.register, o.head = presence.ErrUnavailable, 50
 	s := o.live(t, nil)
-	here := o.now
+	here := o.registered()
 	o.set(func() { o.head = 100 }) // it stands there
 	s.gw.Handler().Settled(here, presence.Registration{}, nil)
 	o.await(t, "heads", 1)
@@ -308,7 +314,8 @@ func TestTakeover(t *testing.T) {
 	o.answer.Replaced = presence.Location{Gateway: otherGateway, Session: 7}
 	s := o.live(t, nil)
 	o.await(t, "replaced at other, the same true", 1)
-	older, equal, newer, others := o.now, o.now, o.now, o.now
+	now := o.registered()
+	older, equal, newer, others := now, now, now, now
 	older.Number--
 	others.Node[0]++
 	others.Number += 10
@@ -509,8 +516,8 @@ func TestSessionsAreYielded(t *testing.T) {
 	s := o.live(t, nil)
 	var got []presence.Session
 	s.gw.Handler().Sessions(func(x presence.Session) bool { got = append(got, x); return true })
-	if !reflect.DeepEqual(got, []presence.Session{o.now}) {
-		t.Errorf("%+v, registered was %+v", got, o.now)
+	if now := o.registered(); !reflect.DeepEqual(got, []presence.Session{now}) {
+		t.Errorf("%+v, registered was %+v", got, now)
 	}
 	s.net.Close()
 	o.await(t, "unregister, seen true, the same true", 1)
