@@ -4,13 +4,14 @@ GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10m
 ROUNDS      ?= 50
+DURATION    ?= 30m
 PACKAGES    ?= ./...
 
 # The commit goes into the binary where git can tell it.
 VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash autobahn foreign cover docs services services-stop cluster clean
+.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash chaos outage knownbugs autobahn foreign cover docs services services-stop cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +55,15 @@ fuzz: ## every fuzz target, FUZZTIME (10m) each
 
 crash: ## kill the server under load ROUNDS (50) times and judge what it kept
 	scripts/crash.sh $(ROUNDS)
+
+chaos: build ## a cluster under load for DURATION (30m), of which one part after the other fails; needs root
+	scripts/chaos.sh --duration $(DURATION)
+
+outage: build ## the same cluster without Cassandra for five minutes, then without Kafka for one
+	scripts/chaos.sh --duration 9m --outage 5m
+
+knownbugs: ## switch on known faults, and see that the checker finds each; about ten minutes
+	scripts/knownbugs.sh
 
 autobahn: build ## all 517 cases of the Autobahn suite, about 20 minutes
 	scripts/autobahn.sh all

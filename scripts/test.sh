@@ -46,7 +46,10 @@ step_foreign() { scripts/foreign.sh; }
 step_crash() { scripts/crash.sh 10; }
 step_cluster() { scripts/cluster/smoke.sh; }
 
-steps=(setup build lint services race alloc invariants failpoints modules autobahn foreign crash cluster)
+# Two minutes of `make chaos`, at a load that leaves room on two processors.
+step_chaos() { scripts/chaos.sh --duration 2m --rate 200 --sockets 400 --calm 2s; }
+
+steps=(setup build lint services race alloc invariants failpoints modules autobahn foreign crash cluster chaos)
 [ $# -gt 0 ] && steps=("$@")
 
 passed=0 failed=() started=$SECONDS
