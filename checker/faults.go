@@ -41,8 +41,10 @@ func (s *storm) trouble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for len(plan) == 0 && ctx.Err() == nil && !s.found() {
+		wait(ctx, nil, time.Second)
+	}
 	if len(plan) == 0 {
-		<-ctx.Done()
 		return nil
 	}
 	for {

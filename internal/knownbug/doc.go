@@ -12,3 +12,7 @@ const (
 	ResumeOffByOne    = "resume-off-by-one"   // catch-up begins one entry too late
 	NoDeduplication   = "no-deduplication"    // an owner does not look whether a retry is stored
 )
+
+// SlowRows is no fault, but what a store may do: rows become visible in any
+// order, some of them long after others. Nothing may be found.
+const SlowRows = "slow-rows"

@@ -2,10 +2,14 @@ package cql
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gocql/gocql"
+
+	"github.com/rookery-chat/rookery/internal/knownbug"
 )
 
 // group is rows of one partition that have not been sent yet.
@@ -75,6 +79,9 @@ func (q *sends) send(g *group) {
 
 func (q *sends) work(rows []gocql.BatchEntry) {
 	for ok := true; ok; rows, ok = <-q.jobs {
+		if knownbug.On(knownbug.SlowRows) {
+			time.Sleep(rand.N(200 * time.Millisecond))
+		}
 		if q.err.Load() == nil {
 			if err := q.s.store(q.ctx, rows); err != nil {
 				q.err.CompareAndSwap(nil, &err)
