@@ -70,15 +70,28 @@ func (w *worker) cursorOf(ctx context.Context, user chat.User, device chat.Devic
 // deliveredLately is deliveredBy from memory. It reports whether memory goes
 // back far enough.
 func (w *worker) deliveredLately(hash uint64, user chat.User, after, upTo chat.Position) bool {
+	if !w.remembers(hash, after) {
+		return false
+	}
+	head, _ := w.heads.get(hash)
+	for at := chat.Position(head); at > after; {
+		a := w.arrivals.at(hash, at)
+		if a.nameBytes > 0 && at <= upTo {
+			w.owe(w.arrivals.sender(a), user, at, 0)
+		}
+		at = a.prev
+	}
+	return true
+}
+
+// remembers reports whether memory has all links of a chain above a position.
+func (w *worker) remembers(hash uint64, after chat.Position) bool {
 	head, ok := w.heads.get(hash)
 	steps := 0
 	for at := chat.Position(head); ok && at > after; steps++ {
 		a := w.arrivals.at(hash, at)
 		if a == nil || steps == cycleRows {
 			return false
-		}
-		if a.nameBytes > 0 && at <= upTo {
-			w.owe(w.arrivals.sender(a), user, at, 0)
 		}
 		at = a.prev
 	}
@@ -90,6 +103,15 @@ func (w *worker) deliveredLately(hash uint64, user chat.User, after, upTo chat.P
 // at as many rows as a cycle may, it ends the cycle below upTo.
 func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo chat.Position) (reached chat.Position, err error) {
 	reached = after
+	if p, ok := w.ahead.senders[w.ring.hash(view.Bytes(user))]; ok && p.after <= reached && p.last > reached {
+		for _, s := range p.senders {
+			if s.Pos > reached && s.Pos <= upTo {
+				w.owe(s.From, user, s.Pos, 0)
+			}
+		}
+		w.scanned += len(p.senders) + 1
+		reached = min(p.last, upTo)
+	}
 	for reached < upTo && !w.cut {
 		var last chat.Position
 		err = w.try(ctx, "senders", func() (err error) {

@@ -72,6 +72,9 @@ func (w *worker) lookUp(ctx context.Context, m *chat.Message) (old chat.Message,
 			return *b, true, nil
 		}
 	}
+	if old, asked := w.ahead.messages[messageAt{m.Chat(), m.ID}]; asked {
+		return old, old.ID == m.ID, nil
+	}
 	err = w.try(ctx, "message", func() (err error) {
 		old, found, err = w.store.Message(ctx, m.Chat(), m.ID, 0)
 		return err

@@ -63,6 +63,7 @@ type Options struct {
 	BatchBytes   int           // bytes of records read at once, and so stored at once; 0 is 1 MiB
 	DerivedBytes int           // derived records of a partition that are not durable yet; over it the worker waits; 0 is 4 MiB
 	SyncEvery    time.Duration // how often the store is synced, after which the log may delete; 0 is 5 s
+	ReadsAhead   int           // questions to the store at once, before a cycle that needs their answers is built; 0 asks each when it is needed
 	Heads        int           // users a partition, senders' devices, and cursors and receipts, whose newest is kept in memory, 16 bytes each; 0 is 65,536
 	Logger       *slog.Logger  // nil is slog.Default
 }
@@ -79,6 +80,7 @@ func (o *Options) Validate() error {
 	least("BatchBytes", o.BatchBytes, 1)
 	least("DerivedBytes", o.DerivedBytes, 1)
 	least("Heads", o.Heads, 1)
+	least("ReadsAhead", o.ReadsAhead, 1)
 	if o.SyncEvery < 0 {
 		errs = append(errs, fmt.Errorf("shard: SyncEvery is %v, it cannot be negative", o.SyncEvery))
 	}

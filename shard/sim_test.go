@@ -39,6 +39,9 @@ func newSim(t testing.TB, seed uint64, partitions int) *sim {
 		readers: map[chat.User]*reader{},
 		opt:     Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Heads: 16, BatchRecords: 5},
 	}
+	if seed%3 == 2 {
+		s.opt.ReadsAhead = 1 // more would be of several goroutines, which a crash does not end
+	}
 	s.opt.setDefaults()
 	s.ring = NewRing(partitions, s.log.identity)
 	s.log.op, s.store.op = s.step, s.step

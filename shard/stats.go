@@ -33,6 +33,7 @@ type PartitionStats struct {
 	DeadLetters uint64 // records that cannot be decoded
 	Derived     uint64 // records appended to the log
 	LookUps     uint64 // messages looked up to see whether they are stored
+	Ahead       uint64 // questions asked of the store before a cycle
 
 	StoreErrors   uint64 // calls of the store that were tried again
 	DerivedErrors uint64 // appends that were tried again

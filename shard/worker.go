@@ -77,6 +77,8 @@ type worker struct {
 	receipts []receipt
 	owing    index // (user, peer) → receipts
 
+	ahead ahead
+
 	// scratch
 	key   []byte
 	scan  []storage.Sender
@@ -91,6 +93,7 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		readUpTo: mark.Position,
 		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
 		copies: make([]chat.Position, ring.Partitions()),
+		ahead:  ahead{messages: map[messageAt]chat.Message{}, senders: map[uint64]senderPage{}},
 		cells:  map[uint64]cell{}, last: mark.Position, floor: mark.Position,
 	}
 	if err := decodeOwner(mark.Owner, &w.newest, w.copies); err != nil {
@@ -249,6 +252,7 @@ func (w *worker) shrink() {
 	w.batch = storage.Batch{}
 	w.entries, w.outcomes, w.receipts, w.scan = nil, nil, nil, nil
 	w.merged, w.owing = index{}, index{}
+	w.ahead.asks, w.ahead.asked = nil, index{}
 }
 
 // begin takes a read batch.
@@ -281,6 +285,7 @@ func (w *worker) cycle(ctx context.Context) error {
 	if err := w.collect(ctx); err != nil {
 		return err
 	}
+	w.askAhead(ctx)
 	if err := w.build(ctx); err != nil {
 		return err
 	}

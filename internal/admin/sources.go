@@ -150,6 +150,7 @@ func Shards(snapshot func() []shard.PartitionStats) Metrics {
 		per(counter, "rookery_partition_dead_letters_total", "Records that cannot be decoded. Any is a fault.", func(s p) float64 { return float64(s.DeadLetters) }),
 		per(counter, "rookery_partition_derived_total", "Records that the owner appended to the log.", func(s p) float64 { return float64(s.Derived) }),
 		per(counter, "rookery_partition_look_ups_total", "Messages looked up to see whether they are stored.", func(s p) float64 { return float64(s.LookUps) }),
+		per(counter, "rookery_partition_reads_ahead_total", "Questions asked of the store before the records that need them were taken.", func(s p) float64 { return float64(s.Ahead) }),
 		per(counter, "rookery_partition_store_errors_total", "Calls of the store that failed and were tried again.", func(s p) float64 { return float64(s.StoreErrors) }),
 		per(counter, "rookery_partition_derived_errors_total", "Appends of derived records that failed and were tried again.", func(s p) float64 { return float64(s.DerivedErrors) }),
 		per(counter, "rookery_partition_read_errors_total", "Reads of the log that failed and were tried again.", func(s p) float64 { return float64(s.ReadErrors) }),

@@ -109,6 +109,7 @@ type Shard struct {
 	BatchRecords int
 	BatchBytes   int
 	SyncEvery    time.Duration
+	ReadsAhead   int
 	Heads        int
 }
 

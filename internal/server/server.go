@@ -217,10 +217,14 @@ func (s *Server) startOwners(ctx context.Context) (err error) {
 		}
 		deliver = s.remote
 	}
-	s.shards, err = shard.Start(ctx, shard.Options{
+	o := shard.Options{
 		BatchRecords: c.Shard.BatchRecords, BatchBytes: c.Shard.BatchBytes, SyncEvery: c.Shard.SyncEvery,
 		Heads: c.Shard.Heads, Logger: s.logger,
-	}, s.log, s.store, deliver)
+	}
+	if s.cluster != nil {
+		o.ReadsAhead = c.Shard.ReadsAhead
+	}
+	s.shards, err = shard.Start(ctx, o, s.log, s.store, deliver)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrData, err)
 	}
