@@ -183,7 +183,7 @@ func (s *storm) run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.load(ctx, living); err != nil || s.found() {
-		return err
+		return errors.Join(err, s.tell())
 	}
 	return s.settle(ctx)
 }
@@ -378,6 +378,11 @@ func (s *storm) settle(ctx context.Context) error {
 		}
 	})
 	s.judge()
+	return s.tell()
+}
+
+// tell prints and writes what the run was.
+func (s *storm) tell() error {
 	s.times.finish()
 	s.summary()
 	if s.o.out != "" {

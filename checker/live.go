@@ -90,6 +90,7 @@ func (c *client) session(ctx context.Context) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if !c.online || !c.welcomed {
+			c.s.times.count("no welcome within 10 s")
 			cancel()
 		}
 	})
@@ -106,7 +107,8 @@ func (c *client) refusedForGood(err error) {
 	if err == nil {
 		return
 	}
-	c.s.times.count("dials failed")
+	text := err.Error()
+	c.s.times.count("dial: " + text[max(0, len(text)-60):])
 	for _, status := range []int{400, 401, 403, 404, 405, 431, 505} {
 		if strings.Contains(err.Error(), fmt.Sprintf("got %d", status)) {
 			c.ledger.fault("%s: handshake refused: %v", c.who(), err)
