@@ -198,7 +198,9 @@ func (s *storm) load(ctx, living context.Context) error {
 	defer done()
 	var all sync.WaitGroup
 	all.Go(func() { s.sendAll(loading) })
-	all.Go(func() { s.comeAndGo(loading) })
+	if s.o.outage == 0 { // who leaves while there is no store is not let in again
+		all.Go(func() { s.comeAndGo(loading) })
+	}
 	go s.watch(living)
 	err := s.trouble(loading)
 	if err != nil {
