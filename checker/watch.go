@@ -24,7 +24,7 @@ func (cl *cluster) memory() map[string]int64 {
 }
 
 // lagMetric is by how many records owners are behind their partitions.
-const lagMetric = "rookery_partition_lag_records"
+const lagMetric = "rookery_partition_lag_positions"
 
 // lag is by how much the processors are behind, as their metrics say; -1 when
 // none answers.

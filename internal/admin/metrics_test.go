@@ -69,7 +69,7 @@ func TestScrape(t *testing.T) {
 		"rookery_connections 5\n", "rookery_connections_accepted_total 9\n",
 		`rookery_sends_refused_total{code="overloaded"} 7`, `rookery_sends_refused_total{code="too_large"} 0`,
 		`rookery_sessions_ended_total{code="idle"} 0`, `rookery_sessions_ended_total{code="bad_packet"} 3`,
-		`rookery_partition_lag_records{partition="1"} 4`, `rookery_partition_halted{partition="1"} 1`,
+		`rookery_partition_lag_positions{partition="1"} 4`, `rookery_partition_halted{partition="1"} 1`,
 		"rookery_store_disk_bytes 1.048576e+06\n", "rookery_ready 0\n", `rookery_build_info{version="v1 go`,
 		"rookery_log_sync_seconds_sum 3\n", "rookery_log_sync_seconds_count 9\n", `rookery_log_sync_seconds_bucket{le="+Inf"} 9`,
 		fmt.Sprintf("rookery_log_sync_seconds_bucket{le=\"%v\"} 2\n", local.SyncBuckets[0].Seconds()),

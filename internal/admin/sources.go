@@ -130,7 +130,7 @@ func Shards(snapshot func() []shard.PartitionStats) Metrics {
 		})
 	}
 	return collector(snapshot, []row[[]p]{
-		per(gauge, "rookery_partition_lag_records", "Records in the log that are not stored yet.", func(s p) float64 { return float64(s.Lag) }),
+		per(gauge, "rookery_partition_lag_positions", "Positions of the log that are not stored yet: records of the local log; on Kafka an append takes 256.", func(s p) float64 { return float64(s.Lag) }),
 		per(gauge, "rookery_partition_applied_offset", "Offset up to which everything is stored and shown.", func(s p) float64 { return float64(s.Applied.Offset()) }),
 		per(gauge, "rookery_partition_end_offset", "Offset of the log's last durable record.", func(s p) float64 { return float64(s.End.Offset()) }),
 		per(gauge, "rookery_partition_epoch", "Epoch of the log.", func(s p) float64 { return float64(s.End.Epoch()) }),

@@ -66,6 +66,10 @@ func (g *Gateway) readOn(s *session) {
 	}
 	ref := s.ref()
 	ok := g.jobs.try(func() {
+		if s.ended.Load() {
+			p.free()
+			return
+		}
 		g.readPage(p)
 		if !g.post(ref, func(s *session) { g.deliverPage(s, p) }) {
 			p.free()

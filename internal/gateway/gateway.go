@@ -234,6 +234,7 @@ func (g *Gateway) Closed(c *engine.Conn, err error) {
 	s.reader.Release()
 	s.state = closing
 	s.gone = true
+	s.ended.Store(true)
 }
 
 // Drained goes on with a catch-up that waited for the socket.

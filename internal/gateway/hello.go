@@ -55,7 +55,9 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 		s.extra().number = number
 	}
 	ok := g.jobs.try(func() {
-		g.join(ref, user, device, m.Seq, m.Resume, part, node, number)
+		if !s.ended.Load() {
+			g.join(ref, user, device, m.Seq, m.Resume, part, node, number, &s.ended)
+		}
 	})
 	if !ok {
 		s.bye(chat.CodeBusy, jitterMs(g.opt.DrainJitter), "too many sessions are starting")
@@ -64,7 +66,7 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 
 // join is the hello job: it knows the device, registers the session, and only
 // then reads where its chain stands (law 6: register, then read, then splice).
-func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node, number uint64) {
+func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node, number uint64, ended *atomic.Bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
 	j := &joined{node: node, number: number}
@@ -72,6 +74,9 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 		g.postAlways(ref, func(s *session) { g.welcome(s, user, ref, j) })
 	}
 	dev, err := g.device(ctx, user, device, seq)
+	if ended.Load() {
+		return // nothing is registered yet
+	}
 	if err != nil {
 		j.err = err
 		answer()
@@ -91,7 +96,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	if err == nil {
 		j.copies, err = g.hasOthers(ctx, user)
 	}
-	if err == nil {
+	if err == nil && !ended.Load() {
 		err = g.place(ctx, j, user, dev, resume, part)
 	}
 	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil {

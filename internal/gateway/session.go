@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"sync/atomic"
+
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/frame"
@@ -56,19 +58,20 @@ type session struct {
 	node  chat.Node
 	state state
 
-	pending bool // counted among the connections without a session
-	joined  bool // registered with presence
-	copies  bool // the user has other devices
-	skipped bool // it began above what no device has persisted: its marks are no cursor
-	refused bool // a send was refused and not sent again yet
-	reading bool // a catch-up job is at work
-	queued  bool // in the loop's retry list
-	marking bool // a mark is on its way into the log
-	dirty   bool // in the loop's dirty list
-	pinged  bool // a ping went out since the client was last heard
-	warned  bool // the coming end of the token was told
-	gone    bool // Closed was called
-	leaving bool // bye was said; it closes when its sends are durable
+	pending bool        // counted among the connections without a session
+	joined  bool        // registered with presence
+	copies  bool        // the user has other devices
+	skipped bool        // it began above what no device has persisted: its marks are no cursor
+	refused bool        // a send was refused and not sent again yet
+	reading bool        // a catch-up job is at work
+	queued  bool        // in the loop's retry list
+	marking bool        // a mark is on its way into the log
+	dirty   bool        // in the loop's dirty list
+	pinged  bool        // a ping went out since the client was last heard
+	warned  bool        // the coming end of the token was told
+	gone    bool        // Closed was called
+	ended   atomic.Bool // the same, for workers: what nobody waits for is not worked at
+	leaving bool        // bye was said; it closes when its sends are durable
 }
 
 // rare is what few sessions have.
