@@ -351,3 +351,41 @@ func (l *line) cut() {
 	}
 	l.conns = nil
 }
+
+// With Kafka gone nothing is acknowledged, and who sends is told to wait.
+func TestKafkaGone(t *testing.T) {
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+	must(t, err)
+	t.Cleanup(broker.Close)
+	cl := newClusterOn(t, broker.ListenAddrs()[0])
+	s := cl.start("all", nil)
+	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
+	alice.send("bob", "before")
+	if a := expect[*packet.Accepted](alice); a.N != 1 {
+		t.Fatalf("accepted %+v", a)
+	}
+	broker.Close()
+	alice.send("bob", "on its way when it goes")
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for s.log.(*kafka.Log).Err() == nil { // the brokers are silent for too long
+		<-look.C
+	}
+	alice.send("bob", "waits with the gateway")
+	alice.put(&packet.Ping{})
+	for pong := false; !pong; { // the gateway has offered it to the log
+		_, pong = alice.next().(*packet.Pong)
+	}
+	alice.send("bob", "refused")
+	for {
+		switch p := alice.next().(type) {
+		case *packet.Accepted:
+			t.Fatalf("accepted %+v", p)
+		case *packet.Refused:
+			if p.N != 4 || p.Code != chat.CodeOverloaded || p.Retry == 0 {
+				t.Errorf("refused %+v", p)
+			}
+			return
+		}
+	}
+}
