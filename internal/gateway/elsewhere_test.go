@@ -105,7 +105,9 @@ func (o *others) Unregister(_ context.Context, s presence.Session, seen int64) (
 	return o.last, nil
 }
 
-func (o *others) UnregisterLater(s presence.Session, seen int64) { o.Unregister(nil, s, seen) }
+func (o *others) UnregisterLater(s presence.Session, seen int64) {
+	o.Unregister(context.Background(), s, seen)
+}
 
 func (o *others) Where(_ context.Context, users []chat.User) ([][]presence.Gateway, error) {
 	o.mu.Lock()

@@ -214,7 +214,7 @@ func isName(s string) bool {
 // portOf returns the port that all the hosts have.
 func portOf(hosts []string) (int, error) {
 	if len(hosts) == 0 {
-		return 0, errors.New("Hosts is empty: name one node at least")
+		return 0, errors.New("no Hosts: name one node at least")
 	}
 	port := 0
 	for _, h := range hosts {
@@ -223,7 +223,7 @@ func portOf(hosts []string) (int, error) {
 			return 0, err
 		}
 		if port != 0 && p != port {
-			return 0, fmt.Errorf("Hosts are %s: all nodes of a cluster have the same port", strings.Join(hosts, ","))
+			return 0, fmt.Errorf("the Hosts are %s: all nodes of a cluster have the same port", strings.Join(hosts, ","))
 		}
 		port = p
 	}
@@ -239,7 +239,7 @@ func splitHost(h string) (host string, port int, err error) {
 		port, err = net.LookupPort("tcp", p)
 	}
 	if err != nil || host == "" {
-		return "", 0, fmt.Errorf("Hosts has %q: write HOST or HOST:PORT", h)
+		return "", 0, fmt.Errorf("among the Hosts is %q: write HOST or HOST:PORT", h)
 	}
 	return host, port, nil
 }

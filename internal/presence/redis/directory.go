@@ -108,13 +108,13 @@ func (d *Directory) Close() {
 // held, is held.
 func (d *Directory) Health() error {
 	if err := d.guard.health(); err != nil {
-		return fmt.Errorf("Redis at %s: %w", d.opt.where(), err)
+		return fmt.Errorf("presence on Redis at %s: %w", d.opt.where(), err)
 	}
 	if d.opt.Gateway == "" {
 		return nil
 	}
 	if _, held := d.Self(); !held {
-		return fmt.Errorf("Redis at %s: %w", d.opt.where(), unavailable(d.lease.fault()))
+		return fmt.Errorf("presence on Redis at %s: %w", d.opt.where(), unavailable(d.lease.fault()))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var phone, laptop = chat.Node{1}, chat.Node{2}
+var phone = chat.Node{1}
 
 // backend makes directories on one server, under a prefix of the test's own.
 type backend struct {
