@@ -99,7 +99,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	if err == nil && !ended.Load() {
 		err = g.place(ctx, j, user, dev, resume, part)
 	}
-	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil {
+	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil && !ended.Load() {
 		err = g.siblingsElsewhere(ctx, user)
 	}
 	j.err = err

@@ -53,8 +53,7 @@ func newClusterOn(t *testing.T, broker string) *testCluster {
 	if err := os.WriteFile(filepath.Join(cl.dir, "cassandra"), []byte(services.Get(t).CassandraPassword), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := config.Default()
-	cl.settings(c, "all")
+	c := cl.config()
 	k, err := backend.Kafka(c, nil)
 	must(t, err)
 	_, err = kafka.CreateTopics(t.Context(), k, kafka.Spec{Partitions: 4, Replicas: 1})
@@ -69,8 +68,7 @@ func newClusterOn(t *testing.T, broker string) *testCluster {
 // log opens the log as a process of the cluster does.
 func (cl *testCluster) log() *kafka.Log {
 	cl.t.Helper()
-	c := config.Default()
-	cl.settings(c, "all")
+	c := cl.config()
 	o, err := backend.Kafka(c, nil)
 	must(cl.t, err)
 	l, err := kafka.Open(cl.t.Context(), o)
@@ -80,8 +78,7 @@ func (cl *testCluster) log() *kafka.Log {
 
 func (cl *testCluster) store() *cql.Store {
 	cl.t.Helper()
-	c := config.Default()
-	cl.settings(c, "all")
+	c := cl.config()
 	o, err := backend.CQL(c, nil)
 	must(cl.t, err)
 	s, err := cql.Open(o)
@@ -94,6 +91,13 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// config is that of a process which is a gateway and a processor.
+func (cl *testCluster) config() *config.Config {
+	c := config.Default()
+	cl.settings(c, "all")
+	return c
 }
 
 func (cl *testCluster) settings(c *config.Config, role string) {
@@ -213,8 +217,7 @@ func TestRepartition(t *testing.T) {
 	}
 	stopServer(t, processor)
 
-	c := config.Default()
-	cl.settings(c, "all")
+	c := cl.config()
 	o, err := backend.Kafka(c, nil)
 	must(t, err)
 	_, err = kafka.CreateTopics(t.Context(), o, kafka.Spec{Epoch: old.Epoch() + 1, Partitions: 7, Replicas: 1})
