@@ -22,8 +22,9 @@ import (
 // stormOptions say what a storm is like.
 type stormOptions struct {
 	root, bin, dir, out  string
-	duration             time.Duration
+	warm, duration       time.Duration
 	rate, sockets        int
+	brokers, partitions  int
 	gateways, processors int
 	awayShare            float64
 	markEvery            time.Duration
@@ -64,8 +65,11 @@ func chaosMain(args []string) int {
 	fs.StringVar(&o.dir, "dir", "", "folder for data and logs; empty is a temporary one, kept when a fault is found")
 	fs.StringVar(&o.out, "out", "", "folder for the report; empty is none")
 	fs.DurationVar(&o.duration, "duration", 30*time.Minute, "of the load")
+	fs.DurationVar(&o.warm, "warm", 0, "load before that, whose latencies are not counted")
 	fs.IntVar(&o.rate, "rate", 2000, "messages a second, whatever becomes of them")
 	fs.IntVar(&o.sockets, "sockets", 3000, "devices; every third user has two")
+	fs.IntVar(&o.brokers, "brokers", 3, "3, each of which holds everything, or 1, which is never to fail")
+	fs.IntVar(&o.partitions, "partitions", 8, "partitions of the log")
 	fs.IntVar(&o.gateways, "gateways", 3, "gateways, at most 4")
 	fs.IntVar(&o.processors, "processors", 2, "processors")
 	fs.Float64Var(&o.awayShare, "away", 0.05, "share of devices that are away at a time")
@@ -153,7 +157,7 @@ func (s *storm) run(ctx context.Context) (err error) {
 	if _, err := s.plan(); err != nil {
 		return err
 	}
-	s.cl = newCluster(o.root, o.dir, o.bin, o.gateways, o.processors)
+	s.cl = newCluster(o.root, o.dir, o.bin, o.brokers, o.partitions, o.gateways, o.processors)
 	defer s.cl.down()
 	if err := s.cl.up(ctx); err != nil {
 		return err
@@ -190,14 +194,15 @@ func (s *storm) run(ctx context.Context) (err error) {
 
 // load runs the load and the faults for the storm's time.
 func (s *storm) load(ctx, living context.Context) error {
-	s.times.mu.Lock()
-	s.times.began, s.times.seconds = time.Now(), nil
-	s.times.mu.Unlock()
 	fmt.Println("everybody is there")
-	loading, done := context.WithTimeout(ctx, s.o.duration)
+	loading, done := context.WithTimeout(ctx, s.o.warm+s.o.duration)
 	defer done()
 	var all sync.WaitGroup
 	all.Go(func() { s.sendAll(loading) })
+	wait(loading, nil, s.o.warm)
+	s.times.mu.Lock()
+	s.times.began, s.times.seconds = time.Now(), nil
+	s.times.mu.Unlock()
 	if s.o.outage == 0 { // who leaves while there is no store is not let in again
 		all.Go(func() { s.comeAndGo(loading) })
 	}

@@ -25,6 +25,7 @@ import (
 type cluster struct {
 	root, dir, bin string
 	env            []string // of gateways and processors, beside this process's own
+	partitions     int
 	procs          map[string]*proc
 	names          []string // in the order in which they start
 	brokers        []string
@@ -44,11 +45,14 @@ type proc struct {
 	ended   chan struct{}
 }
 
-var serviceNames = []string{"kafka-1", "kafka-2", "kafka-3", "cassandra", "redis", "haproxy"}
-
-func newCluster(root, dir, bin string, gateways, processors int) *cluster {
-	cl := &cluster{root: root, dir: dir, bin: bin, procs: map[string]*proc{}}
-	for _, name := range serviceNames {
+// newCluster has one broker, which holds the only replica, or three.
+func newCluster(root, dir, bin string, brokers, partitions, gateways, processors int) *cluster {
+	cl := &cluster{root: root, dir: dir, bin: bin, partitions: partitions, procs: map[string]*proc{}}
+	names := []string{"kafka"}
+	if brokers == 3 {
+		names = []string{"kafka-1", "kafka-2", "kafka-3"}
+	}
+	for _, name := range append(names, "cassandra", "redis", "haproxy") {
 		cl.add(&proc{name: name, service: true})
 	}
 	for i := range processors {
@@ -80,10 +84,16 @@ func (cl *cluster) of(kind string) (all []*proc) {
 
 // up starts everything; a cluster that came up partly is down's to stop.
 func (cl *cluster) up(ctx context.Context) error {
-	if err := cl.services(ctx, "start", "kafka3", "cassandra", "redis"); err != nil {
+	var services []string
+	for _, name := range cl.names {
+		if cl.procs[name].service && name != "haproxy" {
+			services = append(services, name)
+		}
+	}
+	if err := cl.services(ctx, append([]string{"start"}, services...)...); err != nil {
 		return err
 	}
-	if err := cl.readPorts("kafka-1", "kafka-2", "kafka-3", "cassandra", "redis"); err != nil {
+	if err := cl.readPorts(services...); err != nil {
 		return err
 	}
 	if err := cl.files(); err != nil {
@@ -93,7 +103,7 @@ func (cl *cluster) up(ctx context.Context) error {
 		return err
 	}
 	for _, args := range [][]string{
-		append([]string{"admin", "topics", "--create", "--partitions=8"}, cl.backends()...),
+		append([]string{"admin", "topics", "--create", fmt.Sprintf("--partitions=%d", cl.partitions), fmt.Sprintf("--replicas=%d", len(cl.brokers))}, cl.backends()...),
 		append([]string{"admin", "schema", "--replication=1"}, cl.backends()...),
 	} {
 		if out, err := exec.CommandContext(ctx, cl.bin, args...).CombinedOutput(); err != nil {

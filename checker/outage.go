@@ -67,7 +67,11 @@ func (s *storm) withoutLog(ctx context.Context) error {
 			s.ledger.fault("outage: without a broker, of %d sends none was refused with a time to come back at", b.attempted-a.attempted)
 		}
 		fmt.Printf("       without a broker %d of %d sends were acknowledged, %d refused\n", b.accepted-a.accepted, b.attempted-a.attempted, b.refused-a.refused)
-		return s.cl.services(ctx, "start", "kafka3")
+		start := []string{"start"}
+		for _, p := range s.cl.of("broker") {
+			start = append(start, p.name)
+		}
+		return s.cl.services(ctx, start...)
 	})
 }
 

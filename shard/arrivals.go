@@ -33,8 +33,10 @@ func (a *arrivals) reset() {
 	*a = arrivals{slots: make([]arrival, firstArrivals), names: make([]byte, firstArrivals*nameBytes)}
 }
 
+// slot fills all slots before it comes to one again where every position is
+// given, and also where every 256th is, as in a log that keeps batches.
 func (a *arrivals) slot(pos chat.Position) *arrival {
-	return &a.slots[uint64(pos)&uint64(len(a.slots)-1)]
+	return &a.slots[uint64(pos^pos>>8)&uint64(len(a.slots)-1)]
 }
 
 // put remembers an entry. The sender is empty where it is no message.

@@ -109,3 +109,23 @@ func TestMarksOfTheNewestAskNothing(t *testing.T) {
 	}
 	modelOf(t, s.log).check(t, nil, &s.store.rows)
 }
+
+// TestArrivalsSparse remembers as much of a log that gives every 256th position.
+func TestArrivalsSparse(t *testing.T) {
+	for _, step := range []chat.Position{1, 256} {
+		var a arrivals
+		a.reset()
+		for n := range chat.Position(firstArrivals) {
+			a.put(1, &chat.Entry{Pos: (n + 1) * step}, "")
+		}
+		known := 0
+		for n := range chat.Position(firstArrivals) {
+			if a.at(1, (n+1)*step) != nil {
+				known++
+			}
+		}
+		if known < firstArrivals-1 {
+			t.Errorf("every %d positions: %d known of %d", step, known, firstArrivals)
+		}
+	}
+}

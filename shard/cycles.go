@@ -2,6 +2,7 @@ package shard
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/view"
@@ -78,13 +79,34 @@ func (w *worker) ready() int {
 }
 
 // addReady adds to the batch the mark of the first n cycles and the rows that
-// go with it.
+// go with it, of each cursor and read the newest.
 func (w *worker) addReady(n int) {
-	for _, c := range w.open[:n] {
-		w.batch.Cursors = append(w.batch.Cursors, c.cursors...)
-		w.batch.Reads = append(w.batch.Reads, c.reads...)
+	w.newer.clear()
+	for _, c := range slices.Backward(w.open[:n]) {
+		for _, r := range slices.Backward(c.cursors) {
+			if w.isNewest(w.hashKey(keyCursor, view.Bytes(r.User), view.Bytes(r.Device), nil)) {
+				w.batch.Cursors = append(w.batch.Cursors, r)
+			}
+		}
+		for _, r := range slices.Backward(c.reads) {
+			if w.isNewest(w.hashKey(keyRead, view.Bytes(r.User), view.Bytes(r.Peer), nil)) {
+				w.batch.Reads = append(w.batch.Reads, r)
+			}
+		}
+	}
+	if n > 0 {
+		c := w.open[n-1]
 		w.batch.Mark = storage.Mark{Log: w.log.Identity(), Position: c.upTo, Owner: view.String[string](c.owner)}
 	}
+}
+
+// isNewest reports whether a row is the first of its key since newer was cleared.
+func (w *worker) isNewest(key uint64) bool {
+	if _, ok := w.newer.get(key); ok {
+		return false
+	}
+	w.newer.put(key, 0)
+	return true
 }
 
 // retire forgets the first n cycles, which are in the store now.

@@ -64,6 +64,7 @@ type Options struct {
 	DerivedBytes int           // derived records of a partition that are not durable yet; over it the worker waits; 0 is 4 MiB
 	SyncEvery    time.Duration // how often the store is synced, after which the log may delete; 0 is 5 s
 	ReadsAhead   int           // questions to the store at once, before a cycle that needs their answers is built; 0 asks each when it is needed
+	MarkEvery    time.Duration // least time between two marks, which a takeover does again and in which a device's cursors become one row; 0 marks with every cycle
 	Heads        int           // users a partition, senders' devices, and cursors and receipts, whose newest is kept in memory, 16 bytes each; 0 is 65,536
 	Logger       *slog.Logger  // nil is slog.Default
 }
@@ -81,8 +82,10 @@ func (o *Options) Validate() error {
 	least("DerivedBytes", o.DerivedBytes, 1)
 	least("Heads", o.Heads, 1)
 	least("ReadsAhead", o.ReadsAhead, 1)
-	if o.SyncEvery < 0 {
-		errs = append(errs, fmt.Errorf("shard: SyncEvery is %v, it cannot be negative", o.SyncEvery))
+	for name, value := range map[string]time.Duration{"SyncEvery": o.SyncEvery, "MarkEvery": o.MarkEvery} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("shard: %s is %v, it cannot be negative", name, value))
+		}
 	}
 	return errors.Join(errs...)
 }

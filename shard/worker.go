@@ -55,6 +55,7 @@ type worker struct {
 	spare    []*cycle
 	waiting  int    // rows of the open cycles
 	seq      uint64 // of the newest cycle
+	markedAt time.Time
 	counts   PartitionStats
 	last     chat.Position // of the newest record built
 
@@ -76,6 +77,7 @@ type worker struct {
 	merged   index // (user, peer) → batch.Receipts
 	receipts []receipt
 	owing    index // (user, peer) → receipts
+	newer    index // cursors and reads that have one of a later cycle in the batch
 
 	ahead ahead
 
@@ -184,8 +186,8 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// settleAfter is how long a mark may wait for a cycle to go with. The log keeps
-// what is not marked, and a crash in between only does it again.
+// settleAfter is how long a mark that is due may wait for a cycle to go with. The
+// log keeps what is not marked, and a crash in between only does it again.
 const settleAfter = 20 * time.Millisecond
 
 // shrinkAfter is how long a worker is idle before it gives memory back.
@@ -205,6 +207,10 @@ func (w *worker) work(ctx context.Context) error {
 			}
 			if w.left == 0 {
 				w.readOn <- struct{}{}
+			}
+			if w.opt.MarkEvery > 0 && !settling {
+				settling = true
+				settle.Reset(w.settleIn())
 			}
 			continue
 		}
@@ -226,7 +232,7 @@ func (w *worker) work(ctx context.Context) error {
 				settle.Reset(0)
 			} else if w.ready() > 0 && !settling {
 				settling = true
-				settle.Reset(settleAfter)
+				settle.Reset(w.settleIn())
 			}
 		case <-settle.C:
 			settling = false
@@ -251,7 +257,7 @@ func (w *worker) shrink() {
 	w.spare = nil
 	w.batch = storage.Batch{}
 	w.entries, w.outcomes, w.receipts, w.scan = nil, nil, nil, nil
-	w.merged, w.owing = index{}, index{}
+	w.merged, w.owing, w.newer = index{}, index{}, index{}
 	w.ahead.asks, w.ahead.asked = nil, index{}
 }
 
@@ -295,7 +301,11 @@ func (w *worker) cycle(ctx context.Context) error {
 		w.markEarly(ctx)
 	}
 	w.batch.Applied = w.last
-	if err := w.apply(ctx); err != nil {
+	ready := 0
+	if time.Since(w.markedAt) >= w.opt.MarkEvery {
+		ready = w.ready()
+	}
+	if err := w.apply(ctx, ready); err != nil {
 		return err
 	}
 	failpoint.Hit("shard/stored")
@@ -320,6 +330,11 @@ func (w *worker) markEarly(ctx context.Context) {
 	time.Sleep(50 * time.Millisecond)
 }
 
+// settleIn is the time until a mark that no cycle took along is stored alone.
+func (w *worker) settleIn() time.Duration {
+	return max(settleAfter, w.opt.MarkEvery-time.Since(w.markedAt))
+}
+
 // settle marks what has become durable meanwhile, when there is nothing to
 // store with it.
 func (w *worker) settle(ctx context.Context) error {
@@ -327,7 +342,7 @@ func (w *worker) settle(ctx context.Context) error {
 		return err
 	}
 	w.batch.Reset()
-	if err := w.apply(ctx); err != nil {
+	if err := w.apply(ctx, w.ready()); err != nil {
 		return err
 	}
 	w.publish()
@@ -346,10 +361,9 @@ func (w *worker) collect(ctx context.Context) error {
 	})
 }
 
-// apply stores the batch, with what may be marked.
-func (w *worker) apply(ctx context.Context) error {
+// apply stores the batch, with the mark of the first ready open cycles.
+func (w *worker) apply(ctx context.Context, ready int) error {
 	w.batch.Partition = w.p
-	ready := w.ready()
 	w.addReady(ready)
 	start := time.Now()
 	if err := w.try(ctx, "apply", func() error { return w.store.Apply(ctx, &w.batch) }); err != nil {
@@ -359,6 +373,7 @@ func (w *worker) apply(ctx context.Context) error {
 	w.counts.Applies++
 	if ready > 0 {
 		failpoint.Hit("shard/marked")
+		w.markedAt = start
 		w.marked.Store(uint64(w.batch.Mark.Position))
 		w.retire(ready)
 		w.log.Release(w.p, w.batch.Mark.Position, false)

@@ -110,6 +110,7 @@ type Shard struct {
 	BatchBytes   int
 	SyncEvery    time.Duration
 	ReadsAhead   int
+	MarkEvery    time.Duration
 	Heads        int
 }
 

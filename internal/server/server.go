@@ -222,7 +222,7 @@ func (s *Server) startOwners(ctx context.Context) (err error) {
 		Heads: c.Shard.Heads, Logger: s.logger,
 	}
 	if s.cluster != nil {
-		o.ReadsAhead = c.Shard.ReadsAhead
+		o.ReadsAhead, o.MarkEvery = c.Shard.ReadsAhead, c.Shard.MarkEvery
 	}
 	s.shards, err = shard.Start(ctx, o, s.log, s.store, deliver)
 	if err != nil {
