@@ -39,6 +39,7 @@ func (m *message) content() string {
 type ledger struct {
 	mu     sync.Mutex
 	sent   map[msgID]*message
+	past   map[msgID]uint64             // settled: where receivers were sent it
 	byTo   map[string][]*message        // accepted, by receiver
 	byFrom map[string][]*message        // accepted, by sender
 	owed   map[string]map[string]uint64 // by sender and receiver: how far there have to be receipts
@@ -53,7 +54,7 @@ type ledger struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		sent: map[msgID]*message{}, byTo: map[string][]*message{}, byFrom: map[string][]*message{}, owed: map[string]map[string]uint64{},
+		sent: map[msgID]*message{}, past: map[msgID]uint64{}, byTo: map[string][]*message{}, byFrom: map[string][]*message{}, owed: map[string]map[string]uint64{},
 		marked: map[string]uint64{}, people: map[string]int{}, begun: map[string]int{},
 	}
 }
@@ -216,12 +217,12 @@ func (l *ledger) complete(m *message) bool {
 }
 
 // settle forgets what everybody has and has persisted, and is older than a
-// time. What comes of it later is as unexpected as what nobody sent. Of what was
-// retried outcomes may come at any time.
+// time, but where it is: a broker that was sent it twice may make an outcome of
+// the second at any time. Anything else of it is unexpected from then on.
 func (l *ledger) settle(before time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	gone := func(m *message) bool { return !m.flagged && m.held == 0 && m.born.Before(before) && l.complete(m) }
+	gone := func(m *message) bool { return m.held == 0 && m.born.Before(before) && l.complete(m) }
 	for _, by := range []map[string][]*message{l.byTo, l.byFrom} {
 		for user, list := range by {
 			by[user] = slices.DeleteFunc(list, gone)
@@ -230,6 +231,7 @@ func (l *ledger) settle(before time.Time) {
 	for id, m := range l.sent {
 		if gone(m) {
 			delete(l.sent, id)
+			l.past[id] = m.stored
 			l.settled++
 		}
 	}

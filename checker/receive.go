@@ -190,8 +190,12 @@ func (d *device) outcome(p fields) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcomes++
-	m := l.sent[p.id(1)]
+	m, at := l.sent[p.id(1)], l.past[p.id(1)]
 	switch {
+	case m == nil && at != 0:
+		if p.uint(3) != 0 || p.uint(4) != at {
+			l.faultLocked("unique: %x is at %d and is said, with outcome %d, to be at %d", p.id(1), at, p.uint(3), p.uint(4))
+		}
 	case m == nil:
 		l.faultLocked("unexpected: %s got an outcome of %x, which nobody sent", d.who(), p.id(1))
 	case p.uint(3) != 0:

@@ -44,10 +44,16 @@ spawn() {
 	# ends this script meanwhile either ends it as well, or finds it recorded.
 	(
 		pid=$BASHPID
-		cd "$dir" && ulimit -n "$(ulimit -Hn)" && echo "$pid $(started "$pid")" >"$dir/pid" && exec setsid bash -c "${kind}_run $name"
+		cd "$dir" && ulimit -n "$(ulimit -Hn)" && record "$dir" "$pid" && exec setsid bash -c "${kind}_run $name"
 	) >"$dir/log" 2>&1 </dev/null 8>&- 9>&- &
-	echo "$! $(started $!)" >"$dir/pid"
+	record "$dir" $!
 	disown $!
+}
+
+# record DIR PID: in one go, for somebody may be reading it.
+record() {
+	local part=$1/pid.$BASHPID
+	echo "$2 $(started "$2")" >"$part" && mv "$part" "$1/pid"
 }
 
 # jvm KIND: options of a JVM that is to start with little processor time: its
