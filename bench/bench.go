@@ -27,6 +27,8 @@ type Options struct {
 	Size        int           // bytes of content, at least 8; 0 is 100
 	Warmup      time.Duration // before it counts; 0 is 3 s
 	Duration    time.Duration // that counts; 0 is the profile's own
+	MarkEvery   time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
+	Cluster     string        // folder of the cluster that scripts/cluster.sh has started, for real
 	Dir         string        // where the server's data goes; "" is a temporary folder
 	ServerFlags []string      // passed to `rookery serve` behind the profile's own
 	Version     string        // of the program, for the fingerprint
@@ -55,6 +57,7 @@ type Result struct {
 	Connections int         `json:"connections"`
 	Rate        float64     `json:"rate,omitempty"` // asked for, messages a second
 	PerWrite    int         `json:"per_write,omitempty"`
+	MarkEveryMs float64     `json:"mark_every_ms,omitempty"`
 	SizeBytes   int         `json:"size_bytes,omitempty"`
 	ServerFlags []string    `json:"server_flags,omitempty"`
 	Seconds     float64     `json:"seconds,omitempty"` // that counted
@@ -75,18 +78,19 @@ type Result struct {
 	Ack         Percentiles `json:"ack"`
 	LoadLag     Percentiles `json:"load_lag"`
 
-	ServerCPUPerMessageUs    float64      `json:"server_cpu_us_per_message,omitempty"`
-	ServerCores              float64      `json:"server_cores,omitempty"`
-	LoadCores                float64      `json:"load_cores,omitempty"`
-	StolenCores              float64      `json:"stolen_cores"`                          // taken by other guests of the machine meanwhile
-	BytesPerConnection       float64      `json:"bytes_per_connection,omitempty"`        // after each has received a message
-	BytesPerSilentConnection float64      `json:"bytes_per_silent_connection,omitempty"` // before
-	EmptyBytes               int64        `json:"empty_bytes,omitempty"`
-	SettledBytes             int64        `json:"settled_bytes,omitempty"`
-	PeakBytes                int64        `json:"peak_bytes,omitempty"`
-	NeighboursBefore         *Percentiles `json:"neighbours_before,omitempty"`
-	FrozenGot                uint64       `json:"frozen_got,omitempty"`
-	FrozenWaiting            uint64       `json:"frozen_waiting,omitempty"`
+	ServerCPUPerMessageUs    float64            `json:"server_cpu_us_per_message,omitempty"`
+	ServerCores              float64            `json:"server_cores,omitempty"`
+	ProcessCores             map[string]float64 `json:"process_cores,omitempty"` // of a cluster
+	LoadCores                float64            `json:"load_cores,omitempty"`
+	StolenCores              float64            `json:"stolen_cores"`                          // taken by other guests of the machine meanwhile
+	BytesPerConnection       float64            `json:"bytes_per_connection,omitempty"`        // after each has received a message
+	BytesPerSilentConnection float64            `json:"bytes_per_silent_connection,omitempty"` // before
+	EmptyBytes               int64              `json:"empty_bytes,omitempty"`
+	SettledBytes             int64              `json:"settled_bytes,omitempty"`
+	PeakBytes                int64              `json:"peak_bytes,omitempty"`
+	NeighboursBefore         *Percentiles       `json:"neighbours_before,omitempty"`
+	FrozenGot                uint64             `json:"frozen_got,omitempty"`
+	FrozenWaiting            uint64             `json:"frozen_waiting,omitempty"`
 }
 
 // Machine is where it ran.
@@ -122,6 +126,7 @@ var Profiles = []struct{ Name, What string }{
 	{"trickle", "open-loop Poisson sends from many sessions: delivery and acknowledgement latency"},
 	{"firehose", "many packets a write, as much as the log takes: accepted, stored, delivered"},
 	{"slow", "one reader stops reading while the others go on"},
+	{"real", "like trickle, through the balancer of the cluster that --cluster names; only when asked for"},
 }
 
 // ErrInvalid says that the load could not keep its own schedule.
@@ -131,7 +136,7 @@ var ErrInvalid = errors.New("bench: the run is invalid")
 // ErrInvalid.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	profile, ok := map[string]func(context.Context, *Options, *Result) error{
-		"idle": idle, "trickle": trickle, "firehose": firehose, "slow": slow,
+		"idle": idle, "trickle": trickle, "firehose": firehose, "slow": slow, "real": real,
 	}[o.Profile]
 	if !ok {
 		return nil, fmt.Errorf("bench: unknown profile %q", o.Profile)
@@ -144,6 +149,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	if o.Warmup == 0 {
 		o.Warmup = 3 * time.Second
+	}
+	if (o.Profile == "real") != (o.Cluster != "") {
+		return nil, errors.New("bench: the profile real, and no other, needs the folder of a cluster")
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard

@@ -22,17 +22,27 @@ func up(o *Options, res *Result, flags ...string) (*target, *run, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	res.EmptyBytes, res.ServerFlags, res.Connections = t.resident(), flags, o.Connections
-	r, err := newRun()
-	if err == nil {
-		fmt.Fprintf(o.Progress, "connecting %d sessions\n", o.Connections)
-		err = r.connect(t.sockets, o.Connections, t.token)
-	}
+	res.ServerFlags = flags
+	r, err := connect(o, res, t)
 	if err != nil {
 		t.kill()
-		return nil, nil, fmt.Errorf("%w (%s)", err, tail(t.stderr))
+		return nil, nil, err
 	}
 	return t, r, nil
+}
+
+// connect connects the load to a server.
+func connect(o *Options, res *Result, t *target) (*run, error) {
+	res.EmptyBytes, res.Connections = t.resident(), o.Connections
+	r, err := newRun()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(o.Progress, "connecting %d sessions\n", o.Connections)
+	if err = r.connect(t.sockets, o.Connections, t.token); err != nil {
+		return nil, fmt.Errorf("%w (%s)", err, tail(t.stderr))
+	}
+	return r, nil
 }
 
 // idle measures the resident bytes of a session that has received a message.
@@ -79,12 +89,13 @@ type pace struct {
 	nextNs   int64
 	pick     func(rng *rand.Rand) (from, to *conn)
 	sent     uint64
+	marking  int64 // ns between two marks of a receiver
 	markNs   int64
 }
 
 const (
-	markEveryNs  = int64(5 * time.Millisecond) // how often receivers mark
-	burstsAtOnce = 64                          // bursts sent before the sockets are looked at again
+	markEvery    = 5 * time.Millisecond // how often receivers mark
+	burstsAtOnce = 64                   // bursts sent before the sockets are looked at again
 )
 
 // until runs the load until a time of the loop. Bursts have Poisson arrivals.
@@ -104,11 +115,11 @@ func (p *pace) until(ctx context.Context, endNs int64) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if now-p.markNs > markEveryNs {
+		if now-p.markNs > p.marking {
 			p.markNs = now
 			r.markAll()
 		}
-		if err := r.loop.poll(min(p.nextNs, endNs, now+markEveryNs)); err != nil {
+		if err := r.loop.poll(min(p.nextNs, endNs, now+p.marking)); err != nil {
 			return err
 		}
 	}
@@ -116,7 +127,8 @@ func (p *pace) until(ctx context.Context, endNs int64) error {
 
 // load warms up, measures, and fills in what every load has.
 func load(ctx context.Context, o *Options, res *Result, t *target, r *run, pick func(*rand.Rand) (from, to *conn)) error {
-	p := &pace{run: r, rate: o.Rate / float64(o.PerWrite), perWrite: o.PerWrite, size: o.Size, rng: rand.New(rand.NewPCG(1, 2)), pick: pick}
+	setDefault(&o.MarkEvery, markEvery)
+	p := &pace{run: r, rate: o.Rate / float64(o.PerWrite), perWrite: o.PerWrite, size: o.Size, rng: rand.New(rand.NewPCG(1, 2)), pick: pick, marking: int64(o.MarkEvery)}
 	p.nextNs = r.loop.clock()
 	fmt.Fprintf(o.Progress, "%.0f messages a second, %d a write\n", o.Rate, o.PerWrite)
 	warm := p.nextNs + int64(o.Warmup)
@@ -130,17 +142,24 @@ func load(ctx context.Context, o *Options, res *Result, t *target, r *run, pick 
 		return err
 	}
 	stolen := stolenTime()
-	serverCPU, loadCPU, began := t.cpu(), processCPU(os.Getpid()), r.loop.clock()
+	serverCPU, each, loadCPU, began := t.cpu(), t.cpuByProcess(), processCPU(os.Getpid()), r.loop.clock()
 	if err := p.until(ctx, warm+int64(o.Duration)); err != nil {
 		return err
 	}
 	seconds := float64(r.loop.clock()-began) / 1e9
 	serverCPU, loadCPU = t.cpu()-serverCPU, processCPU(os.Getpid())-loadCPU
+	for name, now := range t.cpuByProcess() {
+		if res.ProcessCores == nil {
+			res.ProcessCores = map[string]float64{}
+		}
+		res.ProcessCores[name] = (now - each[name]).Seconds() / seconds
+	}
 	storedNow, err := t.metric("rookery_partition_messages_total")
 	if err != nil {
 		return err
 	}
 	res.Rate, res.PerWrite, res.SizeBytes, res.Seconds = o.Rate, o.PerWrite, o.Size, seconds
+	res.MarkEveryMs = float64(o.MarkEvery) / 1e6
 	res.Sent = p.sent - sent
 	res.Accepted, res.Delivered, res.Stored = r.accepted-accepted, r.delivered-delivered, uint64(storedNow-stored)
 	res.AcceptedPS, res.DeliveredPS = float64(res.Accepted)/seconds, float64(res.Delivered)/seconds
@@ -261,7 +280,7 @@ func (r *run) freeze(ctx context.Context, o *Options, res *Result, t *target, pi
 	f := r.frozen
 	f.frozen = true
 	r.loop.want(f, false, false)
-	p := &pace{run: r, rate: o.Rate, perWrite: 1, size: o.Size, rng: rand.New(rand.NewPCG(3, 4)), pick: pick, nextNs: r.loop.clock()}
+	p := &pace{run: r, rate: o.Rate, perWrite: 1, size: o.Size, rng: rand.New(rand.NewPCG(3, 4)), pick: pick, nextNs: r.loop.clock(), marking: int64(o.MarkEvery)}
 	r.measureFromNs = p.nextNs
 	fmt.Fprintf(o.Progress, "one reader is frozen\n")
 	if err := p.until(ctx, p.nextNs+int64(o.Duration)); err != nil {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,14 +28,15 @@ const (
 )
 
 // target is a server under measurement: a child process of its own, so that its
-// processor time and memory are its own.
+// processor time and memory are its own, or a cluster of several.
 type target struct {
-	cmd     *exec.Cmd
-	sockets netip.AddrPort
-	admin   string
-	data    string
-	dev     auth.Key
-	stderr  string
+	cmd       *exec.Cmd      // of the child
+	processes map[string]int // of the cluster: their pids
+	sockets   netip.AddrPort
+	admins    []string // of the owners of partitions
+	data      string
+	dev       auth.Key
+	stderr    string
 }
 
 // startTarget runs `rookery serve` of this very program in a fresh data folder.
@@ -81,7 +84,7 @@ func (t *target) readReady(out io.Reader) error {
 				address := strings.TrimSuffix(strings.TrimPrefix(value, "ws://"), "/ws/<user>")
 				t.sockets, _ = netip.ParseAddrPort(address)
 			case "admin":
-				t.admin = strings.TrimSuffix(value, "/")
+				t.admins = []string{strings.TrimSuffix(value, "/")}
 			case "ready":
 				ready <- nil
 				io.Copy(io.Discard, out)
@@ -121,8 +124,21 @@ func (t *target) stop() error {
 	}
 }
 
+// pids of the server.
+func (t *target) pids() []int {
+	if t.cmd != nil {
+		return []int{t.cmd.Process.Pid}
+	}
+	return slices.Collect(maps.Values(t.processes))
+}
+
 // cpu is the processor time the server has used.
-func (t *target) cpu() time.Duration { return processCPU(t.cmd.Process.Pid) }
+func (t *target) cpu() (sum time.Duration) {
+	for _, pid := range t.pids() {
+		sum += processCPU(pid)
+	}
+	return sum
+}
 
 func processCPU(pid int) time.Duration {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -153,20 +169,33 @@ func stolenTime() time.Duration {
 }
 
 // resident is the server's resident memory in bytes.
-func (t *target) resident() int64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.cmd.Process.Pid))
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10
+func (t *target) resident() (sum int64) {
+	for _, pid := range t.pids() {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		for line := range strings.Lines(string(b)) {
+			if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+				kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+				sum += kb << 10
+			}
 		}
 	}
-	return 0
+	return sum
 }
 
-// metric sums a metric of the server over its labels.
-func (t *target) metric(name string) (float64, error) {
-	r, err := http.Get(t.admin + "/metrics")
+// metric sums a metric of the server over its labels and processes.
+func (t *target) metric(name string) (sum float64, err error) {
+	for _, admin := range t.admins {
+		v, err := metricOf(admin, name)
+		if err != nil {
+			return 0, err
+		}
+		sum += v
+	}
+	return sum, nil
+}
+
+func metricOf(admin, name string) (float64, error) {
+	r, err := http.Get(admin + "/metrics")
 	if err != nil {
 		return 0, err
 	}
@@ -201,7 +230,7 @@ func (t *target) settle() int64 {
 	time.Sleep(quietFor)
 	last := int64(0)
 	for range 30 {
-		if r, err := http.Get(t.admin + "/debug/pprof/heap?gc=1"); err == nil {
+		if r, err := http.Get(t.admins[0] + "/debug/pprof/heap?gc=1"); err == nil {
 			io.Copy(io.Discard, r.Body)
 			r.Body.Close()
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
@@ -89,6 +90,49 @@ func TestOpenCyclesAreBounded(t *testing.T) {
 	s.must(w.settle(t.Context()))
 	if got := s.store.rows.cursors[pair{"cid", "web"}]; got != 99 || w.waiting != 0 || len(w.cells) != 0 {
 		t.Errorf("cursor %v, %d rows wait, %d cells", got, w.waiting, len(w.cells))
+	}
+}
+
+// TestMarksAreGathered keeps the mark back, and writes of each device's cursors
+// and reads the newest.
+func TestMarksAreGathered(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.BatchRecords, s.opt.MarkEvery = 1, time.Hour
+	for n := range uint64(5) {
+		place := s.from("ann", n+1, "hi", 0)
+		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: place})
+		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("phone"), Place: place})
+		s.put(record.Record{Kind: record.Read, User: []byte("bob"), Peer: []byte("ann"), Place: place})
+	}
+	s.start()
+	w := s.workers[0]
+	w.begin(s.log.next(0, 0, 1<<20))
+	for w.left > 0 {
+		s.must(w.cycle(t.Context()))
+		s.log.flush(1)
+	}
+	if m := s.store.rows.marks[0]; m.Position != 0 || len(s.store.rows.cursors) != 0 {
+		t.Errorf("marked %v, with cursors %v, before it was time", m.Position, s.store.rows.cursors)
+	}
+	s.log.flush(10)
+	if in := w.settleIn(); in < 59*time.Minute {
+		t.Errorf("the mark is due in %v", in)
+	}
+	s.must(w.settle(t.Context()))
+	if len(w.batch.Cursors) != 2 || len(w.batch.Reads) != 1 {
+		t.Errorf("%d cursors and %d reads were written", len(w.batch.Cursors), len(w.batch.Reads))
+	}
+	if m := s.store.rows.marks[0]; m.Position != w.last {
+		t.Errorf("marked %v, want %v", m.Position, w.last)
+	}
+	newest := chat.Position(17)
+	for _, device := range []chat.User{"web", "phone"} {
+		if got := s.store.rows.cursors[pair{"bob", device}]; got != newest {
+			t.Errorf("the cursor of %s is %v, want %v", device, got, newest)
+		}
+	}
+	if got := s.store.rows.reads[pair{"bob", "ann"}].ReadTo; got != newest {
+		t.Errorf("read to %v, want %v", got, newest)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
@@ -41,6 +42,9 @@ func newSim(t testing.TB, seed uint64, partitions int) *sim {
 	}
 	if seed%3 == 2 {
 		s.opt.ReadsAhead = 1 // more would be of several goroutines, which a crash does not end
+	}
+	if seed%5 == 3 {
+		s.opt.MarkEvery = time.Hour // settle alone marks
 	}
 	s.opt.setDefaults()
 	s.ring = NewRing(partitions, s.log.identity)

@@ -96,7 +96,7 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
 		copies: make([]chat.Position, ring.Partitions()),
 		ahead:  ahead{messages: map[messageAt]chat.Message{}, senders: map[uint64]senderPage{}},
-		cells:  map[uint64]cell{}, last: mark.Position, floor: mark.Position,
+		cells:  map[uint64]cell{}, last: mark.Position, floor: mark.Position, markedAt: time.Now(),
 	}
 	if err := decodeOwner(mark.Owner, &w.newest, w.copies); err != nil {
 		return nil, fmt.Errorf("%w; partition %d", err, p)

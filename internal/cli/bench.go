@@ -34,10 +34,12 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.IntVar(&o.Size, "size", 100, "bytes of content")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "time before it counts; 0 is 3s")
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
+	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
+	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real is to measure, such as .cache/cluster")
 	fs.StringVar(&o.Dir, "dir", "", "folder for the server's data; empty is a temporary one")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
 	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that it runs")
-	usage := "rookery bench [PROFILE...] [flags]\n\nProfiles (all of them when none is named):\n" + benchProfiles()
+	usage := "rookery bench [PROFILE...] [flags]\n\nProfiles (all but real when none is named):\n" + benchProfiles()
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
 	}
@@ -46,7 +48,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	}
 	profiles := fs.Args()
 	if len(profiles) == 0 {
-		profiles = benchNames()
+		profiles = slices.DeleteFunc(benchNames(), func(name string) bool { return name == "real" })
 	}
 	for _, p := range profiles {
 		if !slices.Contains(benchNames(), p) {

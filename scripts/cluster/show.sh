@@ -22,6 +22,7 @@ write_env() {
 		sed -n 's/^KAFKA3\?=/KAFKA=/p' "$run/services/env"
 		grep -E '^(CASSANDRA|CASSANDRA_USER|CASSANDRA_PASSWORD|REDIS)=' "$run/services/env"
 		echo "HAPROXY=127.0.0.1:$(server_port haproxy)"
+		echo "PLAIN=127.0.0.1:$( (run=$run/services && port haproxy 2))" # the same without TLS
 		echo "HAPROXY_STATS=$run/services/haproxy/stats.sock"
 	} >"$run/env.part"
 	mv "$run/env.part" "$run/env"

@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rookery-chat/rookery/internal/auth"
+)
+
+// openCluster finds what scripts/cluster.sh has started in a folder: the
+// balancer's port without TLS, the key that signs tokens, all processes.
+func openCluster(dir string) (*target, error) {
+	f, err := os.Open(filepath.Join(dir, "env"))
+	if err != nil {
+		return nil, fmt.Errorf("bench: no cluster is up in %s: %w", dir, err)
+	}
+	defer f.Close()
+	env := map[string]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		key, value, _ := strings.Cut(lines.Text(), "=")
+		env[key] = value
+	}
+	t := &target{processes: map[string]int{}, stderr: filepath.Join(dir, "gateway-1", "log")}
+	if t.sockets, err = netip.ParseAddrPort(env["PLAIN"]); err != nil {
+		return nil, fmt.Errorf("bench: the cluster in %s has no port without TLS: %w", dir, err)
+	}
+	if t.dev, err = auth.LoadDevKey(env["DATA"]); err != nil {
+		return nil, err
+	}
+	for _, pattern := range []string{"*/pid", "services/*/pid"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range found {
+			var pid int
+			b, err := os.ReadFile(path)
+			if _, scanErr := fmt.Sscan(string(b), &pid); err != nil || scanErr != nil {
+				return nil, fmt.Errorf("bench: no pid in %s", path)
+			}
+			t.processes[filepath.Base(filepath.Dir(path))] = pid
+		}
+	}
+	for name := range t.processes {
+		if n, ok := strings.CutPrefix(name, "processor-"); ok {
+			t.admins = append(t.admins, "http://"+env["PROCESSOR_"+n+"_ADMIN"])
+		}
+	}
+	if len(t.admins) == 0 {
+		return nil, errors.New("bench: the cluster has no processor")
+	}
+	return t, nil
+}
+
+// cpuByProcess is the processor time each process of a cluster has used.
+func (t *target) cpuByProcess() map[string]time.Duration {
+	cpu := map[string]time.Duration{}
+	for name, pid := range t.processes {
+		cpu[name] = processCPU(pid)
+	}
+	return cpu
+}
+
+// real is a load through a balancer on a cluster of processes that is there
+// already: its log, its store, its presence.
+func real(ctx context.Context, o *Options, res *Result) error {
+	setDefault(&o.Connections, 1_000)
+	setDefault(&o.Rate, 2_000)
+	setDefault(&o.PerWrite, 1)
+	setDefault(&o.Duration, 30*time.Second)
+	setDefault(&o.MarkEvery, 200*time.Millisecond)
+	t, err := openCluster(o.Cluster)
+	if err != nil {
+		return err
+	}
+	r, err := connect(o, res, t)
+	if err != nil {
+		return err
+	}
+	defer r.loop.close()
+	if err := load(ctx, o, res, t, r, r.anyTwo); err != nil {
+		return err
+	}
+	judgeLag(res, 20*time.Millisecond)
+	return nil
+}
