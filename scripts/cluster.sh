@@ -18,6 +18,7 @@
 # CLUSTER_RUN      the folder it runs in, absolute; .cache/cluster, and for run the
 #                  next free one. Its file env says what is where, as KEY=VALUE lines.
 # CLUSTER_BROKERS  3, or 1 for a lighter one; fixed when the folder is made
+# CLUSTER_PARTITIONS  16, of the log; fixed likewise
 # CLUSTER_BINARY   bin/rookery
 # SERVICES_LARGE=yes starts servers fit to be measured, with more memory.
 # Variables ROOKERY_… reach gateways and processors, and prevail over rookery.yaml.

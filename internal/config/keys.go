@@ -292,7 +292,7 @@ var keys = []Key{
 		Doc:   "Consumer group of the processors; empty is the prefix of the topics.",
 		field: func(c *Config) any { return &c.Kafka.Group }},
 	{Name: "kafka.linger", Kind: Duration, Default: "5ms", Max: second,
-		Doc:   "How long, under load, a batch may wait to become larger.",
+		Doc:   "Under load, what is appended goes to the brokers, and they are asked for news, once in such a time; 0 is at once. Whoever was quiet for four of them does not wait.",
 		field: func(c *Config) any { return &c.Kafka.Linger }},
 	{Name: "kafka.batch_bytes", Kind: Size, Default: "1MiB", Min: 4 * kib, Max: 4 * mib,
 		Doc:   "Bytes gathered into one batch of a partition.",

@@ -36,8 +36,9 @@ import (
 // only when the log is closed, or when the topic is not there any more and nothing
 // later can be written either.
 
-// lingerAbove: a batch waits for more when the last one had as many appends.
-const lingerAbove = 6
+// idleAfter is how many lingers a partition is quiet before its next append goes
+// at once.
+const idleAfter = 4
 
 // gather is how long the producer may wait for the rest of a group.
 const gather = 10 * time.Millisecond
@@ -79,7 +80,7 @@ type queue struct {
 	taken   []entry
 	records []kgo.Record
 	refs    []*kgo.Record
-	last    int // appends in the last batch
+	last    time.Time // when the last batch went
 }
 
 func (l *Log) producerOpts() []kgo.Opt {
@@ -228,6 +229,8 @@ func (l *Log) write(p *partition) {
 }
 
 // await returns when there is a batch to write, false when there will be none.
+// Where the last one was a moment ago it waits for the next tick of the linger,
+// at which all partitions are written, so that a broker has one request of them.
 func (l *Log) await(q *queue, linger *time.Timer) bool {
 	waiting := func(bytes int64) bool {
 		q.mu.Lock()
@@ -241,11 +244,14 @@ func (l *Log) await(q *queue, linger *time.Timer) bool {
 			return waiting(1)
 		}
 	}
-	if q.last < lingerAbove || l.o.Linger <= 0 {
+	now := time.Now()
+	if l.o.Linger <= 0 || now.Sub(q.last) > idleAfter*l.o.Linger {
+		q.last = now
 		return true
 	}
-	linger.Reset(l.o.Linger)
+	linger.Reset(untilTick(now, l.o.Linger))
 	defer linger.Stop()
+	defer func() { q.last = time.Now() }()
 	for !waiting(int64(l.o.BatchBytes)) {
 		select {
 		case <-q.wake:
@@ -256,6 +262,11 @@ func (l *Log) await(q *queue, linger *time.Timer) bool {
 		}
 	}
 	return true
+}
+
+// untilTick is the time until the next multiple of every.
+func untilTick(now time.Time, every time.Duration) time.Duration {
+	return now.Truncate(every).Add(every).Sub(now)
 }
 
 func (q *queue) take() []entry {
@@ -288,7 +299,6 @@ func (l *Log) append(p *partition, entries []entry) bool {
 	if errors.Is(err, kerr.MessageTooLarge) {
 		return false
 	}
-	q.last = len(entries)
 	var size int64
 	for i := range entries {
 		size += int64(len(entries[i].batch))

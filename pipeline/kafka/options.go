@@ -50,8 +50,9 @@ type Options struct {
 	// SASL is how this process says who it is; nil is not at all.
 	SASL *SASL
 
-	// Linger is how long, under load, a batch may wait to become larger
-	// (default 5 ms; negative never waits). With no load none waits.
+	// Linger is the tick at which, under load, the batches of all partitions are
+	// written and brokers are asked for news (default 5 ms; negative is at once).
+	// What comes after a quiet while does not wait.
 	Linger time.Duration
 
 	// BatchBytes bounds what is gathered into one Kafka batch (default 1 MiB, at

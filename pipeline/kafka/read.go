@@ -69,9 +69,13 @@ func (l *Log) consumerOpts() []kgo.Opt {
 	}
 }
 
-// fetch is the goroutine that hands out what brokers send.
+// fetch is the goroutine that hands out what brokers send. They are asked again
+// when it takes that, under load once in a tick of the linger, for every question
+// costs a broker and an owner as much as a batch.
 func (l *Log) fetch() {
-	for {
+	tick := time.NewTimer(time.Hour)
+	defer tick.Stop()
+	for last := time.Now(); ; {
 		fetches := l.consumer.PollFetches(context.Background())
 		if fetches.IsClientClosed() {
 			return
@@ -81,6 +85,16 @@ func (l *Log) fetch() {
 				l.take(l.partitions[f.Partition], &f.FetchPartition)
 			}
 		})
+		now := time.Now()
+		busy := now.Sub(last) < idleAfter*l.o.Linger
+		last = now
+		if busy {
+			tick.Reset(untilTick(now, l.o.Linger))
+			select {
+			case <-tick.C:
+			case <-l.closed:
+			}
+		}
 	}
 }
 

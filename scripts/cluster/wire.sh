@@ -66,7 +66,7 @@ write_config() {
 # make_tables makes topics and tables, at once.
 make_tables() {
 	local jobs=() job failed=0
-	admin topics --create --replicas "${#brokers[@]}" &
+	admin topics --create --replicas "${#brokers[@]}" --partitions "${CLUSTER_PARTITIONS:-16}" &
 	jobs+=($!)
 	admin schema --replication 1 &
 	jobs+=($!)
