@@ -1,0 +1,66 @@
+package shard
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/record"
+)
+
+// TestAskAhead: what an owner that remembers nothing needs of the store is asked
+// before the cycle, and the cycle itself asks nothing.
+func TestAskAhead(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.Heads, s.opt.BatchRecords = 1<<10, 1000
+	var places []chat.Position
+	for n := range uint64(8) {
+		places = append(places, s.from(fmt.Sprintf("s%d", n), 1, "m", 0))
+	}
+	s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: places[3]})
+	s.run()
+	first := s.workers[0].last
+
+	s.opt.ReadsAhead = 1
+	s.start()
+	w := s.workers[0]
+	for n := range uint64(8) { // the same again, as retries
+		s.from(fmt.Sprintf("s%d", n), 1, "m", record.FlagRetry)
+	}
+	s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: places[7]})
+	s.put(record.Record{Kind: record.Read, User: []byte("bob"), Peer: []byte("s1"), Place: places[1]})
+	s.put(record.Record{Kind: record.Receipt, User: []byte("s2"), Peer: []byte("bob"), Place: places[7]})
+	w.begin(s.log.next(0, first, 1<<20))
+	before := s.store.reads
+	w.askAhead(t.Context())
+	asked := s.store.reads - before
+	if asked == 0 || w.counts.Ahead < 8+1+1+1+1 { // messages, cursors, read, receipt, senders
+		t.Fatalf("%d questions were asked, the store was read %d times", w.counts.Ahead, asked)
+	}
+	before = s.store.reads
+	s.must(w.build(t.Context()))
+	if n := s.store.reads - before; n != 0 {
+		t.Errorf("the cycle asked %d more", n)
+	}
+	if w.counts.Duplicates != 8 {
+		t.Errorf("%d of 8 messages are known to be stored already", w.counts.Duplicates)
+	}
+}
+
+// TestAskAheadFails: what the store did not answer is asked when it is needed.
+func TestAskAheadFails(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.ReadsAhead = 1
+	place := s.from("ann", 1, "m", 0)
+	s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: place})
+	s.start()
+	w := s.workers[0]
+	w.begin(s.log.next(0, 0, 1<<20))
+	s.store.failing = 1
+	s.must(w.cycle(t.Context()))
+	s.log.flush(10)
+	s.must(w.settle(t.Context()))
+	if got := s.store.rows.cursors[pair{"bob", "web"}]; got != place {
+		t.Errorf("the cursor is %v, want %v", got, place)
+	}
+}
