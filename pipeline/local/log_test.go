@@ -233,8 +233,10 @@ func TestRecycling(t *testing.T) {
 			rec := fmt.Sprintf("round %d record %d %s", round, i, strings.Repeat("x", i*53%3000))
 			want = append(want, rec)
 			pipelinetest.Append(t, l, 0, rec)
-			drain(t, l, after, l.End(0))
-			after = l.End(0)
+			if round < 2 || i < 145 { // what is released may go, the last five are read below
+				drain(t, l, after, l.End(0))
+				after = l.End(0)
+			}
 		}
 		if s := l.Stats(); s.Recycled == 0 || s.Segments > 2+o.withDefaults().SpareSegments {
 			t.Errorf("%d segments, %d recycled", s.Segments, s.Recycled)
