@@ -47,7 +47,7 @@ step_crash() { scripts/crash.sh 10; }
 step_cluster() { scripts/cluster/smoke.sh; }
 
 # Two minutes of `make chaos`, at what two processors carry with all servers and the load on them.
-step_chaos() { scripts/chaos.sh --duration 2m --rate 200 --sockets 400 --calm 2s; }
+step_chaos() { scripts/chaos.sh --duration 2m --rate 100 --sockets 400 --calm 2s; }
 
 steps=(setup build lint services race alloc invariants failpoints modules autobahn foreign crash cluster chaos)
 [ $# -gt 0 ] && steps=("$@")
