@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 
 // Options say what to measure.
 type Options struct {
-	Profile     string        // one of Profiles
+	Profile     string        // the name of one of Profiles
 	Connections int           // sessions; 0 is the profile's own number
 	Rate        float64       // messages a second; 0 is the profile's own
 	PerWrite    int           // messages a write; 0 is the profile's own
@@ -120,13 +121,23 @@ func machine(version string) Machine {
 	return m
 }
 
-// Profiles are what can be measured.
-var Profiles = []struct{ Name, What string }{
-	{"idle", "resident bytes per idle session, after each has received a message"},
-	{"trickle", "open-loop Poisson sends from many sessions: delivery and acknowledgement latency"},
-	{"firehose", "many packets a write, as much as the log takes: accepted, stored, delivered"},
-	{"slow", "one reader stops reading while the others go on"},
-	{"real", "like trickle, through the balancer of the cluster that --cluster names; only when asked for"},
+// Profile is something that can be measured.
+type Profile struct {
+	Name, What string
+	Asked      bool // only when asked for by name: it needs something of the caller
+
+	run func(context.Context, *Options, *Result) error
+}
+
+// Profiles returns what can be measured.
+func Profiles() []Profile {
+	return []Profile{
+		{Name: "idle", What: "resident bytes per idle session, after each has received a message", run: idle},
+		{Name: "trickle", What: "open-loop Poisson sends from many sessions: delivery and acknowledgement latency", run: trickle},
+		{Name: "firehose", What: "many packets a write, as much as the log takes: accepted, stored, delivered", run: firehose},
+		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},
+		{Name: "real", What: "like trickle, through the balancer of the cluster that --cluster names", Asked: true, run: throughCluster},
+	}
 }
 
 // ErrInvalid says that the load could not keep its own schedule.
@@ -135,10 +146,9 @@ var ErrInvalid = errors.New("bench: the run is invalid")
 // Run measures. The result is valid to print whenever it is not nil, also with
 // ErrInvalid.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	profile, ok := map[string]func(context.Context, *Options, *Result) error{
-		"idle": idle, "trickle": trickle, "firehose": firehose, "slow": slow, "real": real,
-	}[o.Profile]
-	if !ok {
+	profiles := Profiles()
+	i := slices.IndexFunc(profiles, func(p Profile) bool { return p.Name == o.Profile })
+	if i < 0 {
 		return nil, fmt.Errorf("bench: unknown profile %q", o.Profile)
 	}
 	if o.Size == 0 {
@@ -165,7 +175,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		o.Dir = dir
 	}
 	r := &Result{Profile: o.Profile, When: time.Now().UTC(), Machine: machine(o.Version), Valid: true}
-	if err := profile(ctx, &o, r); err != nil {
+	if err := profiles[i].run(ctx, &o, r); err != nil {
 		return nil, err
 	}
 	if r.Valid = len(r.Invalid) == 0; !r.Valid {

@@ -68,9 +68,9 @@ func (t *target) cpuByProcess() map[string]time.Duration {
 	return cpu
 }
 
-// real is a load through a balancer on a cluster of processes that is there
+// throughCluster is a load through a balancer on a cluster of processes that is there
 // already: its log, its store, its presence.
-func real(ctx context.Context, o *Options, res *Result) error {
+func throughCluster(ctx context.Context, o *Options, res *Result) error {
 	setDefault(&o.Connections, 1_000)
 	setDefault(&o.Rate, 2_000)
 	setDefault(&o.PerWrite, 1)

@@ -39,7 +39,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.StringVar(&o.Dir, "dir", "", "folder for the server's data; empty is a temporary one")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
 	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that it runs")
-	usage := "rookery bench [PROFILE...] [flags]\n\nProfiles (all but real when none is named):\n" + benchProfiles()
+	usage := "rookery bench [PROFILE...] [flags]\n\nProfiles (all but those that need something, when none is named):\n" + benchProfiles()
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
 	}
@@ -48,7 +48,11 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	}
 	profiles := fs.Args()
 	if len(profiles) == 0 {
-		profiles = slices.DeleteFunc(benchNames(), func(name string) bool { return name == "real" })
+		for _, p := range bench.Profiles() {
+			if !p.Asked {
+				profiles = append(profiles, p.Name)
+			}
+		}
 	}
 	for _, p := range profiles {
 		if !slices.Contains(benchNames(), p) {
@@ -85,7 +89,7 @@ func benchOne(ctx context.Context, env *Env, o bench.Options) int {
 
 func benchProfiles() string {
 	var b strings.Builder
-	for _, p := range bench.Profiles {
+	for _, p := range bench.Profiles() {
 		fmt.Fprintf(&b, "  %-9s %s\n", p.Name, p.What)
 	}
 	return b.String()
@@ -93,7 +97,7 @@ func benchProfiles() string {
 
 func benchNames() []string {
 	var names []string
-	for _, p := range bench.Profiles {
+	for _, p := range bench.Profiles() {
 		names = append(names, p.Name)
 	}
 	return names
