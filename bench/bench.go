@@ -31,6 +31,9 @@ type Options struct {
 	MarkEvery   time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
 	Cluster     string        // folder of the cluster that scripts/cluster.sh has started, for real
 	Dir         string        // where the server's data goes; "" is a temporary folder
+	Processes   int           // that make the load; 0 is as many as their descriptors ask for
+	Agents      []string      // host:port of agents on other machines, which make the load instead
+	Secret      []byte        // that those agents know, at least SecretBytes
 	ServerFlags []string      // passed to `rookery serve` behind the profile's own
 	Version     string        // of the program, for the fingerprint
 	Progress    io.Writer     // a line now and then
@@ -92,6 +95,18 @@ type Result struct {
 	NeighboursBefore         *Percentiles       `json:"neighbours_before,omitempty"`
 	FrozenGot                uint64             `json:"frozen_got,omitempty"`
 	FrozenWaiting            uint64             `json:"frozen_waiting,omitempty"`
+
+	ForeignCores  float64           `json:"foreign_cores"`            // of this machine, taken by neither server nor load
+	Noisy         []string          `json:"noisy,omitempty"`          // why the machine was not the run's own
+	Warnings      []string          `json:"warnings,omitempty"`       // what to know before a figure is used
+	LoadProcesses int               `json:"load_processes,omitempty"` // that the load came from
+	ClockErrorUs  int64             `json:"clock_error_us,omitempty"` // of latencies between machines, at most
+	Histograms    map[string]string `json:"histograms,omitempty"`     // HdrHistogram V2, compressed, base64: us
+	Memory        *MemoryFigures    `json:"memory,omitempty"`         // of idle
+	Connects      []ConnectFigures  `json:"connects,omitempty"`       // of connect
+	Fanout        []FanoutFigures   `json:"fanout,omitempty"`         // of fanout
+	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
+	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
 }
 
 // Machine is where it ran.
