@@ -16,14 +16,14 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 )
 
-// Vectors are one example of each packet or more, for every language that
-// speaks the protocol: testdata/vectors.json, quoted in docs/protocol.md. They
-// are made here, by go test ./packet -update, and read by a path that shares
-// nothing with the codec but the bytes.
+// Vectors are examples of each packet, for every language that speaks the
+// protocol: docs/vectors. Some are quoted in docs/protocol.md. They are made
+// here, by go test ./packet -update, and read by a path that shares nothing with
+// the codec but the bytes.
 
-var update = flag.Bool("update", false, "write testdata/vectors.json and the examples in docs/protocol.md")
+var update = flag.Bool("update", false, "write docs/vectors and the examples in docs/protocol.md")
 
-const vectorsFile = "testdata/vectors.json"
+const vectorsFile = "../docs/vectors/packets.json"
 
 type vector struct {
 	Name   string    `json:"name"`
@@ -33,8 +33,9 @@ type vector struct {
 	Fields fieldList `json:"fields"` // in the order of the wire, those that are on it
 }
 
-// fieldList is a JSON object that keeps its order. A bin is {"bin": hex}, nil is
-// null, an array and a map are what they are.
+// fieldList is a JSON object that keeps its order. A bin is {"bin": hex}, an
+// integer beyond 2^53 is {"int": digits}, as many readers of JSON round it, nil
+// is null, an array and a map are what they are.
 type fieldList []pair
 
 func (l fieldList) MarshalJSON() ([]byte, error) {
@@ -59,8 +60,17 @@ func (l *fieldList) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// maxExact is the largest integer that is exact as a 64-bit float.
+const maxExact = 1<<53 - 1
+
 func toJSON(v any) any {
 	switch v := v.(type) {
+	case int64:
+		if v < -maxExact || v > maxExact {
+			return map[string]string{"int": strconv.FormatInt(v, 10)}
+		}
+	case uint64:
+		return map[string]string{"int": strconv.FormatUint(v, 10)}
 	case []byte:
 		return map[string]string{"bin": hexOf(v)}
 	case []any:
@@ -92,11 +102,30 @@ func fromJSON(v any) any {
 		if b, ok := v["bin"]; ok && len(v) == 1 {
 			return try(hex.DecodeString(b.(string)))
 		}
+		if digits, ok := v["int"]; ok && len(v) == 1 {
+			if i, err := strconv.ParseInt(digits.(string), 10, 64); err == nil {
+				return i
+			}
+			return try(strconv.ParseUint(digits.(string), 10, 64))
+		}
 		for k := range v {
 			v[k] = fromJSON(v[k])
 		}
 	}
 	return v
+}
+
+// edges are the samples of the codec's tests, but the very long ones and the
+// empty list, which decodes as none.
+func edges() (list []example) {
+	count := map[Type]int{}
+	for _, x := range samples() {
+		typ := typeOf(x)
+		if count[typ]++; len(x.AppendTo(nil)) <= 1024 && typ != TypeUnwatch {
+			list = append(list, example{fmt.Sprintf("edge-%s-%d", strings.ReplaceAll(typ.String(), "_", "-"), count[typ]), x})
+		}
+	}
+	return list
 }
 
 type example struct {
@@ -177,7 +206,7 @@ func vectorOf(e example) vector {
 
 func renderVectors() []byte {
 	var b bytes.Buffer
-	for i, e := range examples() {
+	for i, e := range append(examples(), edges()...) {
 		b.WriteString(map[bool]string{true: "[\n", false: ",\n"}[i == 0])
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(false)
