@@ -38,16 +38,18 @@ const (
 	CodeBadTTL      Code = 10 // the time to live is out of range
 	CodeBadSequence Code = 11 // the send's number is not the next one
 
-	CodeBadPacket    Code = 100 // the packet cannot be decoded
-	CodeUnknownType  Code = 101 // the packet's type is not known here
-	CodeForbidden    Code = 102 // not yours: no member of the chat
-	CodeBadPosition  Code = 103 // a position that cannot be
-	CodeTooMany      Code = 104 // over a count limit, such as of watches
-	CodeUnavailable  Code = 105 // a dependency does not answer now
-	CodeNotHello     Code = 106 // the first packet has to be hello
-	CodeBadVersion   Code = 107 // the protocol version is not spoken here
-	CodeAlreadyHello Code = 108 // hello comes once
-	CodeBadPush      Code = 109 // no such push provider here, or no token of it
+	CodeBadPacket     Code = 100 // the packet cannot be decoded
+	CodeUnknownType   Code = 101 // the packet's type is not known here
+	CodeForbidden     Code = 102 // not yours: no member of the chat
+	CodeBadPosition   Code = 103 // a position that cannot be
+	CodeTooMany       Code = 104 // over a count limit, such as of watches
+	CodeUnavailable   Code = 105 // a dependency does not answer now
+	CodeNotHello      Code = 106 // the first packet has to be hello
+	CodeBadVersion    Code = 107 // the protocol version is not spoken here
+	CodeAlreadyHello  Code = 108 // hello comes once
+	CodeBadPush       Code = 109 // no such push provider here, or no token of it
+	CodeBadKeys       Code = 110 // malformed, weak or unsigned public keys
+	CodeOtherIdentity Code = 111 // the user has another identity key
 
 	CodeUnauthorized   Code = 200 // no token, or one that does not hold
 	CodeExpired        Code = 201 // the token expired
@@ -92,6 +94,8 @@ var codeFacts = map[Code]codeFact{
 	CodeBadVersion:     {"bad_version", ActionStop},
 	CodeAlreadyHello:   {"already_hello", ActionStop},
 	CodeBadPush:        {"bad_push", ActionStop},
+	CodeBadKeys:        {"bad_keys", ActionStop},
+	CodeOtherIdentity:  {"other_identity", ActionStop},
 	CodeUnauthorized:   {"unauthorized", ActionLogin},
 	CodeExpired:        {"expired", ActionLogin},
 	CodeReplaced:       {"replaced", ActionStop},

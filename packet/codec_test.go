@@ -45,6 +45,13 @@ func samples() []codec {
 		&Outcome{ID: testID, To: "bob", Code: chat.CodeIDConflict, Place: 6}, &Refreshed{Expires: 1_700_000_100_000},
 		&Pong{Data: 7, Now: 1_700_000_000_000}, &Error{Code: chat.CodeForbidden, Retry: 1, Text: "no", Req: 3},
 		&Bye{Code: chat.CodeDraining, Retry: 5000, URL: "wss://b.example", Text: "restart"},
+		&KeysPut{}, &KeysPut{Req: 7, Identity: long[:32], Curve: long[:32], Signing: long[:32], Signature: long[:64],
+			OneTime: []PreKey{{ID: 1, Key: long[:32], Signature: long[:64]}, {}}, Fallback: PreKey{ID: math.MaxUint64, Key: long[:32], Signature: long[:64]}, Reset: true},
+		&KeysGet{Req: 8, Users: []string{"bob", "alice"}},
+		&KeysClaim{Req: 9, Devices: []DeviceRef{{User: "bob", Device: "phone"}, {}}}, &KeysDrop{Req: 10, Device: "tablet"},
+		&KeysStored{Req: 7, Left: 50}, &KeysLow{Left: 9},
+		&Keys{Req: 8, Users: []UserKeys{{User: "bob", Identity: long[:32], Devices: []DeviceKeys{{Device: "phone", Curve: long[:32], Signing: long[:32], Signature: long[:64]}, {}}}, {User: "x"}}},
+		&KeysClaimed{Req: 9, Keys: []ClaimedKey{{User: "bob", Device: "phone", Fallback: true, PreKey: PreKey{ID: 3, Key: long[:32], Signature: long[:64]}}, {}}},
 	}
 }
 
@@ -176,6 +183,7 @@ func TestWrongElements(t *testing.T) {
 			}
 		}
 	}
+	wrongKeys(t, wrong)
 	for i, field := range wire(&Row{}) {
 		for _, w := range append(wrong, field) {
 			row := wire(&Row{})
@@ -186,6 +194,26 @@ func TestWrongElements(t *testing.T) {
 	}
 	if refused < 500 {
 		t.Errorf("only %d were refused", refused)
+	}
+}
+
+// wrongKeys does the same to the rows of the key directory.
+func wrongKeys(t *testing.T, wrong []any) {
+	for i, field := range wire(&PreKey{}) {
+		for _, w := range append(wrong, field) {
+			row := wire(&PreKey{})
+			row[i] = w
+			agree(t, encodeReference(TypeKeysPut, []any{nil, nil, nil, nil, nil, []any{row, row[:i]}, row}, 0))
+			agree(t, encodeReference(TypeKeysClaimed, []any{nil, []any{[]any{"bob", "phone", true, row}}}, 0))
+		}
+	}
+	for i, field := range wire(&DeviceKeys{}) {
+		for _, w := range append(wrong, field) {
+			row := wire(&DeviceKeys{})
+			row[i] = w
+			agree(t, encodeReference(TypeKeys, []any{nil, []any{[]any{"bob", nil, []any{row, row[:i]}}}}, 0))
+			agree(t, encodeReference(TypeKeysClaim, []any{nil, []any{row[:min(i+1, 2)]}}, 0))
+		}
 	}
 }
 

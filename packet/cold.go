@@ -60,6 +60,16 @@ func encodeField(e *msgpack.Encoder, f any) error {
 		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
 	case *[]ChatRow:
 		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
+	case *[]PreKey:
+		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
+	case *[]DeviceRef:
+		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
+	case *[]DeviceKeys:
+		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
+	case *[]UserKeys:
+		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
+	case *[]ClaimedKey:
+		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
 	case *map[string]uint64:
 		return encodeLimits(e, *f)
 	case *resume:
@@ -166,6 +176,16 @@ func decodeField(d *msgpack.Decoder, f any) error {
 	case *[]Row:
 		err = decodeArray(d, func() error { return decodeElement(d, f) })
 	case *[]ChatRow:
+		err = decodeArray(d, func() error { return decodeElement(d, f) })
+	case *[]PreKey:
+		err = decodeArray(d, func() error { return decodeElement(d, f) })
+	case *[]DeviceRef:
+		err = decodeArray(d, func() error { return decodeElement(d, f) })
+	case *[]DeviceKeys:
+		err = decodeArray(d, func() error { return decodeElement(d, f) })
+	case *[]UserKeys:
+		err = decodeArray(d, func() error { return decodeElement(d, f) })
+	case *[]ClaimedKey:
 		err = decodeArray(d, func() error { return decodeElement(d, f) })
 	case row:
 		err = decodeRow(d, f)

@@ -29,4 +29,5 @@ var LimitNames = []string{
 	LimitContent, LimitMedia, LimitMessage, LimitRate, LimitBurst, LimitRateBytes,
 	LimitInflight, LimitWindow, LimitWindowBytes, LimitWatches, LimitHistory, LimitChats,
 	LimitRequests, LimitWaiting, LimitTTL, LimitFuture, LimitRetryAge, LimitPush,
+	LimitOneTimeKeys, LimitKeyUsers, LimitKeyDevices, LimitKeyRate,
 }

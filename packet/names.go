@@ -15,6 +15,10 @@ var typeNames = map[Type]string{
 	TypeRefresh:     "refresh",
 	TypePing:        "ping",
 	TypePush:        "push",
+	TypeKeysPut:     "keys_put",
+	TypeKeysGet:     "keys_get",
+	TypeKeysClaim:   "keys_claim",
+	TypeKeysDrop:    "keys_drop",
 	TypeWelcome:     "welcome",
 	TypeAccepted:    "accepted",
 	TypeRefused:     "refused",
@@ -33,6 +37,10 @@ var typeNames = map[Type]string{
 	TypeError:       "error",
 	TypeBye:         "bye",
 	TypeDone:        "done",
+	TypeKeysStored:  "keys_stored",
+	TypeKeys:        "keys",
+	TypeKeysClaimed: "keys_claimed",
+	TypeKeysLow:     "keys_low",
 }
 
 // String returns the type's name in the documentation, such as "caught_up", or

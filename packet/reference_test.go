@@ -35,7 +35,9 @@ var codecs = map[Type]func() codec{
 	TypeTruncated: make1[Truncated], TypeTypingFrom: make1[TypingFrom], TypePresence: make1[Presence],
 	TypeHistoryPage: make1[HistoryPage], TypeChatsPage: make1[ChatsPage], TypeOutcome: make1[Outcome],
 	TypeRefreshed: make1[Refreshed], TypePong: make1[Pong], TypeError: make1[Error], TypeBye: make1[Bye],
-	TypeDone: make1[Done],
+	TypeDone:    make1[Done],
+	TypeKeysPut: make1[KeysPut], TypeKeysGet: make1[KeysGet], TypeKeysClaim: make1[KeysClaim], TypeKeysDrop: make1[KeysDrop],
+	TypeKeysStored: make1[KeysStored], TypeKeys: make1[Keys], TypeKeysClaimed: make1[KeysClaimed], TypeKeysLow: make1[KeysLow],
 }
 
 func make1[T any, P interface {
@@ -122,6 +124,9 @@ func wire(x any) []any {
 	return list
 }
 
+// isBin are the fields of bytes that are bin; the others are names, which are str.
+var isBin = map[string]bool{"content": true, "identity": true, "curve": true, "signing": true, "signature": true, "key": true}
+
 func wireValue(v reflect.Value, name string) any {
 	switch x := v.Interface().(type) {
 	case chat.ID:
@@ -132,7 +137,7 @@ func wireValue(v reflect.Value, name string) any {
 	case chat.Node:
 		return x[:]
 	case []byte:
-		if name != "content" {
+		if !isBin[name] {
 			return string(x)
 		}
 		if x == nil {
@@ -198,7 +203,7 @@ func conformValue(t reflect.Type, name string, e any) (any, bool) {
 		return wireValue(reflect.New(t).Elem(), name), true
 	}
 	switch {
-	case t == reflect.TypeFor[[]byte]() && name == "content":
+	case t == reflect.TypeFor[[]byte]() && isBin[name]:
 		_, ok := e.([]byte)
 		return e, ok
 	case t == reflect.TypeFor[[]byte](), t.Kind() == reflect.String:

@@ -141,7 +141,7 @@ func examples() []example {
 	first, reply := chat.NewID(chat.Ticks(at), 0x1234, phone), chat.NewID(chat.Ticks(at.Add(2500*time.Millisecond)), 0x0777, bobs)
 	alice, bob := []byte("alice"), []byte("bob")
 	limits := map[string]uint64{}
-	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096} {
+	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096, 100, 64, 64, 120} {
 		limits[LimitNames[i]] = v
 	}
 	replyRow := Row{ID: reply, From: "bob", Place: 4711, Late: 38, Content: []byte("hello")}
@@ -189,8 +189,26 @@ func examples() []example {
 		{"done", &Done{Req: 12}},
 		{"pong", &Pong{Data: 42, Now: ms}},
 		{"error", &Error{Code: chat.CodeForbidden, Text: "presence is for those who have a chat", Req: 7}},
+		{"keys-put", &KeysPut{Req: 14, Identity: some(0xa0, 32), Curve: some(0xb0, 32), Signing: some(0xc0, 32), Signature: some(0xd0, 64),
+			OneTime: []PreKey{{ID: 1, Key: some(0x10, 32), Signature: some(0x20, 64)}}, Fallback: PreKey{ID: 51, Key: some(0x30, 32), Signature: some(0x40, 64)}}},
+		{"keys-stored", &KeysStored{Req: 14, Left: 1}},
+		{"keys-get", &KeysGet{Req: 15, Users: []string{"bob"}}},
+		{"keys", &Keys{Req: 15, Users: []UserKeys{{User: "bob", Identity: some(0xa0, 32), Devices: []DeviceKeys{{Device: "phone", Curve: some(0xb0, 32), Signing: some(0xc0, 32), Signature: some(0xd0, 64)}}}}}},
+		{"keys-claim", &KeysClaim{Req: 16, Devices: []DeviceRef{{User: "bob", Device: "phone"}}}},
+		{"keys-claimed", &KeysClaimed{Req: 16, Keys: []ClaimedKey{{User: "bob", Device: "phone", PreKey: PreKey{ID: 1, Key: some(0x10, 32), Signature: some(0x20, 64)}}}}},
+		{"keys-drop", &KeysDrop{Req: 17, Device: "tablet"}},
+		{"keys-low", &KeysLow{Left: 9}},
 		{"bye", &Bye{Code: chat.CodeDraining, Retry: 3120, URL: "wss://b.chat.example", Text: "this server is going away"}},
 	}
+}
+
+// some are n bytes that stand for a key or a signature.
+func some(first byte, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = first + byte(i%16)
+	}
+	return b
 }
 
 // vectorOf reads the example's bytes by the library.
