@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
-	"strconv"
 	"sync"
 	"time"
 
@@ -22,8 +20,7 @@ func fileLimit() int {
 }
 
 // connsWithin lowers the wanted number of connections to what a limit of
-// descriptors allows. It must: gnet ends a loop whose accept fails for want of
-// a descriptor, and the engine with it.
+// descriptors allows: the rest of the process needs some too.
 func connsWithin(want, files int, log *slog.Logger) int {
 	allowed := ConnsOf(files)
 	if want == 0 {
@@ -36,31 +33,15 @@ func connsWithin(want, files int, log *slog.Logger) int {
 	return want
 }
 
-// listenAddress checks that an address can be listened on, finds its port if
-// that is 0, and writes it as gnet wants it. gnet cannot be given port 0, as
-// each loop opens a listener of its own; and its listeners share their port
-// with anybody's, so that only trying first shows that the port is taken.
-func listenAddress(listen string) (gnetAddr string, addr net.Addr, err error) {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return "", nil, err
-	}
+// freeAddress checks that an address can be listened on, and finds its port if
+// that is 0. The loops' listeners share their port with anybody's, so that only
+// trying first shows that it is taken.
+func freeAddress(listen string) (*net.TCPAddr, error) {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	bound := ln.Addr().(*net.TCPAddr)
-	return gnetAddress(host, strconv.Itoa(bound.Port), bound), bound, ln.Close()
-}
-
-func gnetAddress(host, port string, bound *net.TCPAddr) string {
-	switch {
-	case bound.IP.To4() != nil:
-		return fmt.Sprintf("tcp4://%s", net.JoinHostPort(host, port))
-	case bound.IP == nil || bound.IP.IsUnspecified():
-		return "tcp://:" + port // gnet takes [::] for IPv6 alone, and no host for both
-	}
-	return fmt.Sprintf("tcp6://%s", net.JoinHostPort(host, port))
+	return ln.Addr().(*net.TCPAddr), ln.Close()
 }
 
 // bucket is a token bucket of one second's depth, shared by the loops.

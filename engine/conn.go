@@ -3,11 +3,6 @@ package engine
 import (
 	"errors"
 	"io"
-	"net"
-	"net/netip"
-
-	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
 )
 
 // Why the engine itself closes a connection.
@@ -22,21 +17,21 @@ var (
 type Conn struct {
 	Data any // the handler's
 
-	gc         gnet.Conn // nil: not in use
-	loop       *Loop     // set once
-	out        *[]byte   // output of this turn, from the loop's buffers; nil: none
-	deadlineMs int64     // by Loop.sinceMs; 0: none
-	slot       uint32    // set once
+	socket     socket
+	loop       *Loop   // set once
+	out        *[]byte // output of this turn, from the loop's buffers; nil: none
+	deadlineMs int64   // by Loop.sinceMs; 0: none
+	slot       uint32  // set once
 	generation uint32
 	prev, next uint32 // in the wheel: slot plus 1
-	blockedAt  uint32 // place in Loop.blocked plus 1; 0: not there
 	wheelSlot  uint16
 	state      uint8
 }
 
 // Bits of Conn.state.
 const (
-	dirty   uint8 = 1 << iota // in Loop.dirty
+	opened  uint8 = 1 << iota // it has a socket
+	dirty                     // in Loop.dirty
 	closing                   // Close was called: the handler hears nothing but Closed
 	shut                      // the write side is shut down
 	closed                    // Handler.Closed was called
@@ -48,17 +43,7 @@ func (c *Conn) ID() ID { return newID(c.loop.index, c.slot, c.generation) }
 // Loop returns the loop that owns the connection.
 func (c *Conn) Loop() *Loop { return c.loop }
 
-// Remote returns the peer's address, IPv4 as such even on an IPv6 socket.
-func (c *Conn) Remote() netip.AddrPort {
-	tcp, ok := c.gc.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	p := tcp.AddrPort()
-	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-}
-
-func (c *Conn) live() bool { return c.gc != nil && c.state&closed == 0 }
+func (c *Conn) live() bool { return c.state&(opened|closed) == opened }
 
 // Pending returns this turn's output, of length 0 at first. Append to it in
 // place; it goes out in one system call at the end of the turn. The pointer
@@ -87,13 +72,6 @@ func (c *Conn) OutBytes() int {
 // Blocked reports whether there is output that the full socket has not taken
 // yet. When that has gone out, Handler.Drained is called.
 func (c *Conn) Blocked() bool { return c.unsentBytes() > 0 }
-
-func (c *Conn) unsentBytes() int {
-	if c.blockedAt == 0 || c.gc == nil {
-		return 0
-	}
-	return c.gc.OutboundBuffered()
-}
 
 // SetDeadline makes the loop call Handler.Deadline once, at the first tick
 // after this time (Unix ms, compared with Loop.NowMs); 0 clears it. There is
@@ -135,39 +113,36 @@ func (c *Conn) flush() {
 	c.state &^= dirty
 	if out := c.out; out != nil {
 		c.out = nil
-		if c.state&shut == 0 && len(*out) > 0 {
-			c.write(*out)
+		if c.state&shut != 0 || len(*out) == 0 || !c.write(out) {
+			c.loop.buffers.put(out)
 		}
-		c.loop.buffers.put(out)
 	}
 	if c.live() && c.state&closing != 0 {
 		c.shutdown()
 	}
 }
 
-// write hands p to the socket in one system call, or queues it behind what is
-// unsent. c may be closed afterwards.
-func (c *Conn) write(p []byte) {
+// write hands out to the socket in one system call, or queues it behind what
+// is unsent; kept says that the buffer itself was queued. c may be closed
+// afterwards.
+func (c *Conn) write(out *[]byte) (kept bool) {
 	l, unsent := c.loop, c.unsentBytes()
-	if unsent > 0 && unsent+len(p) > l.engine.opts.MaxOutBytes {
+	if unsent > 0 && unsent+len(*out) > l.engine.opts.MaxOutBytes {
 		c.abort(ErrSlow)
-		return
+		return false
 	}
 	if unsent == 0 {
 		l.stats.writes.Add(1)
 	}
-	l.stats.bytesOut.Add(uint64(len(p)))
-	if _, err := c.gc.Write(p); err != nil {
-		return // gnet has closed it and told us
+	l.stats.bytesOut.Add(uint64(len(*out)))
+	kept, alive := c.send(out)
+	if !alive {
+		return kept
 	}
-	unsent = c.gc.OutboundBuffered()
-	if unsent == 0 {
-		return
-	}
-	total := l.setUnsent(c, unsent)
-	if unsent > l.engine.opts.MaxOutBytes || total > l.engine.opts.MaxOutTotalBytes {
+	if unsent = c.unsentBytes(); unsent > l.engine.opts.MaxOutBytes || unsent > 0 && l.engine.unsentBytes.Load() > l.engine.opts.MaxOutTotalBytes {
 		c.abort(ErrSlow)
 	}
+	return kept
 }
 
 // shutdown ends the write side of a closing connection once nothing is
@@ -178,7 +153,7 @@ func (c *Conn) shutdown() {
 		return
 	}
 	c.state |= shut
-	if err := unix.Shutdown(c.gc.Fd(), unix.SHUT_WR); err != nil {
+	if err := c.shutdownWrite(); err != nil {
 		c.abort(nil)
 	}
 }
@@ -191,14 +166,14 @@ func (c *Conn) abort(err error) {
 	l := c.loop
 	if err == ErrSlow {
 		l.stats.slow.Add(1)
-		_ = c.gc.SetLinger(0) // let the kernel drop what it holds, too
+		c.resetOnClose() // let the kernel drop what it holds, too
 	}
 	l.reason = err
-	_ = l.gnet.Close(c.gc)
+	c.closeSocket()
 	l.reason = nil
 }
 
-// finish is called when gnet closes the connection, for whatever reason.
+// finish is called when the socket is about to be closed, for whatever reason.
 func (c *Conn) finish(err error) {
 	l := c.loop
 	switch {
@@ -209,16 +184,19 @@ func (c *Conn) finish(err error) {
 	case errors.Is(err, io.EOF):
 		err = io.EOF
 		if c.out != nil && len(*c.out) > 0 {
-			_, _ = c.gc.Write(*c.out) // the peer may have closed its write side only
+			c.sendLast(*c.out) // the peer may have closed its write side only
 		}
 	}
 	c.state |= closed
+	l.stats.closed.Add(1)
+	l.count.Add(-1)
 	l.wheel.remove(c)
-	l.setUnsent(c, 0)
+	c.dropUnsent()
 	if c.out != nil {
 		l.buffers.put(c.out)
 		c.out = nil
 	}
 	l.callClosed(c, err)
 	l.conns.put(c)
+	l.engine.leave()
 }

@@ -7,8 +7,8 @@
 // written to, one system call. Nothing on a loop may block: every connection
 // of the loop would wait.
 //
-// The sockets are gnet's. No other package imports it, and none of its types
-// show here, so that another loop could take its place.
+// On Linux the loops are our own, on epoll (epoll.go). Elsewhere, and with the
+// build tag gnet, they are gnet's (gnet.go), which no other package imports.
 package engine
 
 import (
@@ -16,11 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/panjf2000/gnet/v2"
 )
 
 // Handler is what is done with the bytes. Its methods are called on the loop
@@ -53,7 +50,7 @@ type Engine struct {
 	handler Handler
 	addr    net.Addr
 	loops   []*Loop
-	events  *events
+	sockets sockets
 	accepts *bucket
 	started time.Time
 
@@ -62,7 +59,6 @@ type Engine struct {
 	idle     chan struct{} // told when the last connection has gone and none is accepted
 	startErr error         // set before done is closed
 
-	attaching   sync.Mutex // guards Loop.gnet as long as it is nil
 	refusing    atomic.Bool
 	open        atomic.Int64
 	blocked     atomic.Int64
@@ -74,25 +70,24 @@ func Start(o Options, h Handler) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	listen, addr, err := listenAddress(o.Listen)
+	addr, err := freeAddress(o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	return startOn(listen, addr, o.withDefaults(), h)
+	return startOn(addr, o.withDefaults(), h)
 }
 
-// startOn is Start on an address in gnet's form.
-func startOn(listen string, addr net.Addr, o Options, h Handler) (*Engine, error) {
+// startOn is Start on an address that was free a moment ago.
+func startOn(addr *net.TCPAddr, o Options, h Handler) (*Engine, error) {
 	now := time.Now()
 	e := &Engine{
 		opts: o, handler: h, addr: addr, started: now, accepts: newBucket(o.AcceptPerSecond, now),
 		ready: make(chan struct{}), done: make(chan struct{}), idle: make(chan struct{}, 1),
 	}
-	e.events = &events{engine: e}
 	for i := range o.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
 	}
-	go e.run(listen)
+	go e.run(addr)
 	select {
 	case <-e.ready:
 		return e, nil
@@ -102,9 +97,9 @@ func startOn(listen string, addr net.Addr, o Options, h Handler) (*Engine, error
 }
 
 // run is the engine's life.
-func (e *Engine) run(listen string) {
+func (e *Engine) run(addr *net.TCPAddr) {
 	defer close(e.done)
-	err := gnet.Run(e.events, listen, gnet.WithOptions(e.options()))
+	err := e.serve(addr)
 	select {
 	case <-e.ready:
 		if !e.refusing.Load() {
@@ -124,26 +119,9 @@ func (e *Engine) Loops() int { return len(e.loops) }
 // Loop returns the loop of this index.
 func (e *Engine) Loop(i int) *Loop { return e.loops[i] }
 
-// Done is closed when the loops have ended: after Stop, or without it when
-// accepting fails for good, as it does when there are no descriptors left.
+// Done is closed when the loops have ended: after Stop, or without it when the
+// kernel lets a loop wait no more.
 func (e *Engine) Done() <-chan struct{} { return e.done }
-
-// loopOf returns our loop for gnet's, and whether this is the first we see of
-// it.
-func (e *Engine) loopOf(g gnet.EventLoop) (l *Loop, fresh bool) {
-	e.attaching.Lock()
-	defer e.attaching.Unlock()
-	for _, l := range e.loops {
-		switch l.gnet {
-		case g:
-			return l, false
-		case nil:
-			l.attach(g)
-			return l, true
-		}
-	}
-	panic("engine: gnet has more loops than were asked for")
-}
 
 // admit decides on one more connection.
 func (e *Engine) admit() bool {
@@ -164,7 +142,7 @@ func (e *Engine) leave() {
 }
 
 // StopAccepting closes connections from now on as soon as they come. The
-// port stays open until Stop: gnet cannot close a listener alone.
+// port stays open until Stop.
 func (e *Engine) StopAccepting() { e.refusing.Store(true) }
 
 // Stop ends the engine: no more connections, Close for every one there is,
@@ -181,9 +159,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	for _, l := range e.loops {
 		l.seal()
 	}
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = e.events.gnet.Stop(now) // asks and does not wait: gnet would poll twice a second
+	e.stopLoops()
 	select {
 	case <-e.done:
 		return err

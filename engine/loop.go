@@ -1,13 +1,10 @@
 package engine
 
 import (
-	"context"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/panjf2000/gnet/v2"
 )
 
 // Loop is one event loop: a goroutine, its sockets and its mailbox. Unless
@@ -25,38 +22,28 @@ type Loop struct {
 	wheel     wheel
 	buffers   buffers
 	dirty     []*Conn       // to be flushed at the end of the turn
-	blocked   []blockedConn // those with unsent output
-	cursor    int           // which of them was looked at last
 	spare     []func(*Loop) // the mailbox's other slice
 	nowMs     int64         // Unix ms
 	sinceMs   int64         // since the engine started, monotonic
 	trimmedMs int64         // when buffers were trimmed, as sinceMs
 	reason    error         // why abort is closing a connection
 	void      []byte        // what is written to nobody
-	runner    gnet.Runnable // runs turn
 
 	// Shared.
-	gnet      gnet.EventLoop // set under mu, before which nothing but Post touches the loop
-	scheduled atomic.Bool    // a turn is on its way
-	count     atomic.Int64   // open connections
-	stats     loopStats
-	mu        sync.Mutex
-	mail      []func(*Loop) // guarded by mu
-	tickDue   bool          // guarded by mu
-	sealed    bool          // guarded by mu; no more mail
-}
-
-type blockedConn struct {
-	conn   *Conn
-	unsent int // as counted in the totals
+	poller poller
+	count  atomic.Int64 // open connections
+	stats  loopStats
+	mu     sync.Mutex
+	mail   []func(*Loop) // guarded by mu
+	sealed bool          // guarded by mu; no more mail
 }
 
 func newLoop(e *Engine, index int) *Loop {
 	l := &Loop{index: uint32(index), engine: e}
 	l.conns.loop = l
 	l.wheel = wheel{tickMs: int64(e.opts.TickMs), conns: &l.conns}
-	l.runner = gnet.RunnableFunc(func(context.Context) error { l.turn(); return nil })
 	l.readClock()
+	l.poller.init(l)
 	return l
 }
 
@@ -85,9 +72,8 @@ func (l *Loop) Each(f func(*Conn)) { l.conns.each(f) }
 // Post makes the loop call f, in the order of posting, before its next Turn.
 // It may be called from anywhere and never blocks. All posts since the
 // loop's last turn share one wake-up. It returns false, and f is not called,
-// once Stop has ended the mailbox. What is posted from the loop itself runs
-// before the loop reads again, so it is no way of yielding. The mailbox has
-// no bound of its own: whoever posts bounds what it has on its way.
+// once Stop has ended the mailbox. The mailbox has no bound of its own: whoever
+// posts bounds what it has on its way.
 func (l *Loop) Post(f func(*Loop)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,18 +81,10 @@ func (l *Loop) Post(f func(*Loop)) bool {
 		return false
 	}
 	l.mail = append(l.mail, f)
-	l.wakeLocked()
+	// With mu held: a loop is not reached for when its mailbox is sealed, for
+	// its descriptors may be somebody else's files by then.
+	l.poller.wake()
 	return true
-}
-
-// tickSoon makes the next turn a tick.
-func (l *Loop) tickSoon() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.sealed {
-		l.tickDue = true
-		l.wakeLocked()
-	}
 }
 
 // seal ends the mailbox; what is in it is still run.
@@ -116,49 +94,15 @@ func (l *Loop) seal() {
 	l.sealed = true
 }
 
-// wakeLocked wakes the loop for a turn, with mu held: nothing may reach for
-// gnet's loop when the mailbox is sealed, for its eventfd may be somebody
-// else's file by then.
-func (l *Loop) wakeLocked() {
-	if l.gnet != nil {
-		l.wake()
-	}
-}
-
-// wake sees to it that a turn ends: gnet runs the task when it has served the
-// sockets that are ready now. Called on the loop, or by wakeLocked.
-func (l *Loop) wake() bool {
-	if l.scheduled.Load() || !l.scheduled.CompareAndSwap(false, true) {
-		return false
-	}
-	_ = l.gnet.Execute(context.Background(), l.runner)
-	return true
-}
-
-// began is called at each socket event.
-func (l *Loop) began() {
-	if l.wake() {
-		l.readClock()
-	}
-}
-
 func (l *Loop) readClock() {
 	now := time.Now()
 	l.nowMs = now.UnixMilli()
 	l.sinceMs = now.Sub(l.engine.started).Milliseconds()
 }
 
-// attach binds the loop to gnet's.
-func (l *Loop) attach(g gnet.EventLoop) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.gnet = g
-}
-
 // turn is the end of a turn: mail, deadlines, Handler.Turn, then all output.
-func (l *Loop) turn() {
-	l.scheduled.Store(false)
-	mail, tick := l.takeMail()
+func (l *Loop) turn(tick bool) {
+	mail := l.takeMail()
 	l.readClock()
 	l.stats.turns.Add(1)
 	for i, f := range mail {
@@ -168,8 +112,6 @@ func (l *Loop) turn() {
 	l.keepSpare(mail)
 	if tick {
 		l.tick()
-	} else {
-		l.checkBlocked(blockedPerTurn)
 	}
 	l.callTurn()
 	l.flush()
@@ -177,20 +119,18 @@ func (l *Loop) turn() {
 
 func (l *Loop) tick() {
 	l.wheel.advance(l.sinceMs, l.expire)
-	l.checkBlocked(blockedPerTick)
 	if l.sinceMs >= l.trimmedMs+trimMs {
 		l.trimmedMs = l.sinceMs
 		l.buffers.trim()
 	}
 }
 
-func (l *Loop) takeMail() (mail []func(*Loop), tick bool) {
+func (l *Loop) takeMail() []func(*Loop) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	mail, tick = l.mail, l.tickDue
-	l.mail, l.tickDue = l.spare[:0], false
-	l.spare = nil
-	return mail, tick
+	mail := l.mail
+	l.mail, l.spare = l.spare[:0], nil
+	return mail
 }
 
 func (l *Loop) keepSpare(mail []func(*Loop)) {
@@ -224,53 +164,12 @@ func (l *Loop) flush() {
 	}
 }
 
-// setUnsent notes that c has this much unsent output and returns the total of
-// all connections.
-func (l *Loop) setUnsent(c *Conn, unsent int) int64 {
-	e := l.engine
-	if c.blockedAt == 0 {
-		if unsent == 0 {
-			return 0
-		}
-		l.blocked = append(l.blocked, blockedConn{conn: c})
-		c.blockedAt = uint32(len(l.blocked))
-		e.blocked.Add(1)
-	}
-	b := &l.blocked[c.blockedAt-1]
-	total := e.unsentBytes.Add(int64(unsent - b.unsent))
-	b.unsent = unsent
-	if unsent == 0 {
-		last := l.blocked[len(l.blocked)-1]
-		*b = last
-		last.conn.blockedAt = c.blockedAt
-		l.blocked[len(l.blocked)-1] = blockedConn{}
-		l.blocked = l.blocked[:len(l.blocked)-1]
-		c.blockedAt = 0
-		e.blocked.Add(-1)
-	}
-	return total
-}
-
-// checkBlocked looks at so many of the blocked connections, in rotation: gnet
-// writes unsent output by itself and does not say when it is done.
-func (l *Loop) checkBlocked(n int) {
-	for range min(n, len(l.blocked)) {
-		if l.cursor--; l.cursor < 0 || l.cursor >= len(l.blocked) {
-			l.cursor = len(l.blocked) - 1
-		}
-		if l.cursor < 0 {
-			return
-		}
-		c := l.blocked[l.cursor].conn
-		l.setUnsent(c, c.gc.OutboundBuffered())
-		if c.blockedAt != 0 {
-			continue
-		}
-		if c.state&closing != 0 {
-			c.shutdown()
-		} else {
-			l.callDrained(c)
-		}
+// drained is called when the socket has taken all of c's unsent output.
+func (l *Loop) drained(c *Conn) {
+	if c.state&closing != 0 {
+		c.shutdown()
+	} else {
+		l.callDrained(c)
 	}
 }
 
@@ -309,8 +208,7 @@ func (l *Loop) callClosed(c *Conn, err error) {
 	l.engine.handler.Closed(c, err)
 }
 
-// recovered contains a panic of the handler: gnet itself would let it end the
-// process. The connection it was called for, if any, is closed.
+// recovered contains a panic of the handler, which would end the process. The connection it was called for, if any, is closed.
 func (l *Loop) recovered(c *Conn, call string) {
 	p := recover()
 	if p == nil {

@@ -16,11 +16,7 @@ const (
 	defaultOutBytes = 1 << 20
 	defaultOutTotal = 512 << 20
 	readBufferBytes = 64 << 10 // one a loop; the most Data is lent at once
-	gnetStaticBytes = 16 << 10 // unsent output beyond this goes to gnet's list
 	lingerMs        = 1000     // how long Close waits for the peer's own close
-	blockedPollMs   = 10       // how often blocked connections are looked at while there are any
-	blockedPerTurn  = 64       // how many of them at the end of an ordinary turn
-	blockedPerTick  = 1024     // and at a tick
 	trimMs          = 1000     // how often the pool of output buffers gives back
 	spareSliceLen   = 4096     // longer work lists are left to the collector
 )

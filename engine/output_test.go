@@ -94,24 +94,6 @@ func TestCloseOfABlockedConnection(t *testing.T) {
 	}
 }
 
-// What is pending when a closing connection is found to be no longer blocked
-// goes out before the write side is shut down.
-func TestClosePendingWhenUnblocked(t *testing.T) {
-	opened := make(chan link, 1)
-	e := start(t, Options{}, hooks{open: into(opened)})
-	client, conn := openOne(t, e, opened)
-	onLoop(t, e.Loop(0), func(l *Loop) {
-		// As when the socket took the rest a moment ago and nobody has looked
-		// since: the turn looks before it flushes.
-		l.setUnsent(conn.conn, 1)
-		echo(conn.conn, []byte("goodbye"))
-		conn.conn.Close()
-	})
-	if got, err := io.ReadAll(client); string(got) != "goodbye" || err != nil {
-		t.Errorf("read %q, %v", got, err)
-	}
-}
-
 // The frozen peer: it does not read, and is closed when its unsent output
 // passes the bound, while its neighbour goes on.
 //

@@ -1,0 +1,444 @@
+//go:build linux && !gnet
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sockets says whose event loops these are.
+const Sockets = "epoll"
+
+const (
+	eventsPerTurn  = 128 // sockets served before their output is written: what they touch stays in the cache
+	acceptsPerTurn = 64
+
+	// What an event is of that is no connection's, in place of a slot.
+	wakeEvent   = 0
+	listenEvent = 1
+)
+
+// sockets is what an engine has of this kind of loop.
+type sockets struct{}
+
+// poller is what a loop has of it.
+type poller struct {
+	epoll, eventfd, listener int // descriptors; -1: none
+
+	loop     *Loop
+	events   []unix.EpollEvent
+	in       []byte      // what Data is lent
+	nextMs   int64       // the next tick, as sinceMs
+	paused   bool        // no descriptor was left to accept with: until the next tick
+	sleeping atomic.Bool // waiting, or about to, with nobody on the way to wake it
+	ending   atomic.Bool
+}
+
+// socket is what a connection has of it.
+type socket struct {
+	fd     int32
+	unsent *unsent // nil: nothing
+}
+
+// unsent is output that a full socket has not taken.
+type unsent struct {
+	buffer *[]byte
+	taken  int
+}
+
+func (q *unsent) bytes() []byte { return (*q.buffer)[q.taken:] }
+
+func (p *poller) init(l *Loop) {
+	p.loop = l
+	p.epoll, p.eventfd, p.listener = -1, -1, -1
+}
+
+// open makes the loop's descriptors, with a listener of its own on addr.
+func (p *poller) open(addr *net.TCPAddr) (err error) {
+	p.events, p.in = make([]unix.EpollEvent, eventsPerTurn), make([]byte, readBufferBytes)
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if p.eventfd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	if p.listener, err = listenShared(addr); err != nil {
+		return err
+	}
+	if err = p.watch(unix.EPOLL_CTL_ADD, p.eventfd, unix.EPOLLIN, wakeEvent, 0); err != nil {
+		return err
+	}
+	return p.watch(unix.EPOLL_CTL_ADD, p.listener, unix.EPOLLIN, listenEvent, 0)
+}
+
+func (p *poller) close() {
+	for _, fd := range []int{p.listener, p.eventfd, p.epoll} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// listenShared returns a listener whose port other loops can listen on, too.
+func listenShared(addr *net.TCPAddr) (fd int, err error) {
+	var refused error
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		err := c.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		return errors.Join(err, refused)
+	}}
+	ln, err := config.Listen(context.Background(), "tcp", addr.String())
+	if err != nil {
+		return -1, err
+	}
+	defer ln.Close()
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	err = raw.Control(func(own uintptr) { fd, refused = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(err, refused)
+}
+
+// watch tells epoll what to wait for at a descriptor, and how to name it. A
+// generation of 0 says that it is no connection's.
+func (p *poller) watch(op, fd int, events, slot, generation uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(slot), Pad: int32(generation)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, fd, &ev))
+}
+
+// serve runs the loops until they end.
+func (e *Engine) serve(addr *net.TCPAddr) (err error) {
+	for _, l := range e.loops {
+		err = errors.Join(err, l.poller.open(addr))
+	}
+	if err == nil {
+		faults := make([]error, len(e.loops))
+		var began, ended sync.WaitGroup
+		began.Add(len(e.loops))
+		for i, l := range e.loops {
+			ended.Go(func() { faults[i] = l.poller.run(began.Done) })
+		}
+		began.Wait()
+		close(e.ready)
+		ended.Wait()
+		err = errors.Join(faults...)
+	}
+	for _, l := range e.loops {
+		l.seal() // before its descriptors are closed: nobody wakes it any more
+		l.poller.close()
+	}
+	return err
+}
+
+// stopLoops makes the loops end; their mailboxes are sealed.
+func (e *Engine) stopLoops() {
+	for _, l := range e.loops {
+		l.poller.ending.Store(true)
+		l.mu.Lock()
+		l.poller.wake()
+		l.mu.Unlock()
+	}
+}
+
+// run is the loop's life.
+func (p *poller) run(began func()) (err error) {
+	l := p.loop
+	l.turn(false)
+	began()
+	p.nextMs = int64(l.engine.opts.TickMs)
+	for !p.ending.Load() {
+		n, errno := p.wait()
+		if errno != 0 {
+			err = os.NewSyscallError("epoll_wait", errno)
+			p.loop.engine.stopLoops()
+			break
+		}
+		l.readClock()
+		for i := range p.events[:n] {
+			p.serve(&p.events[i])
+		}
+		tick := l.sinceMs >= p.nextMs
+		if tick {
+			p.nextMs = l.sinceMs + int64(l.engine.opts.TickMs)
+			p.resume()
+		}
+		l.turn(tick)
+	}
+	l.seal()
+	l.turn(false) // the last mail
+	l.Each(func(c *Conn) { c.abort(err) })
+	return err
+}
+
+// wait returns how many events there are. It looks first, without the runtime
+// hearing of it: a busy loop always finds some, and keeps its processor.
+func (p *poller) wait() (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), eventsPerTurn, 0, 0, 0)
+	if errno != 0 || n > 0 {
+		return outcome(n, errno)
+	}
+	runtime.Gosched() // whoever waits for this processor need not wait for the monitor to take it
+	p.sleeping.Store(true)
+	defer p.sleeping.Store(false)
+	ms := p.sleepMs()
+	n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), eventsPerTurn, uintptr(ms), 0, 0)
+	return outcome(n, errno)
+}
+
+func outcome(n uintptr, errno syscall.Errno) (int, syscall.Errno) {
+	if errno == unix.EINTR {
+		return 0, 0
+	}
+	return int(n), errno
+}
+
+// sleepMs is how long a loop that has said that it sleeps may do so: not at
+// all if mail came before it said so.
+func (p *poller) sleepMs() int64 {
+	l := p.loop
+	l.mu.Lock()
+	waiting := len(l.mail) > 0
+	l.mu.Unlock()
+	if waiting || p.ending.Load() {
+		return 0
+	}
+	return max(p.nextMs-time.Since(l.engine.started).Milliseconds(), 0)
+}
+
+// wake ends a wait. From anywhere, with Loop.mu held and the mailbox unsealed.
+func (p *poller) wake() {
+	if p.sleeping.Load() && p.sleeping.CompareAndSwap(true, false) {
+		one := [8]byte{1}
+		unix.RawSyscall(unix.SYS_WRITE, uintptr(p.eventfd), uintptr(unsafe.Pointer(&one)), 8)
+	}
+}
+
+func (p *poller) serve(ev *unix.EpollEvent) {
+	if ev.Pad == 0 {
+		if ev.Fd == listenEvent {
+			p.accept()
+		} else {
+			var count [8]byte
+			unix.RawSyscall(unix.SYS_READ, uintptr(p.eventfd), uintptr(unsafe.Pointer(&count)), 8)
+		}
+		return
+	}
+	c := p.loop.conns.at(uint32(ev.Fd))
+	if c.generation != uint32(ev.Pad) || !c.live() {
+		return // it ended earlier in this turn
+	}
+	if ev.Events&unix.EPOLLOUT != 0 {
+		c.drain()
+	}
+	if ev.Events&^uint32(unix.EPOLLOUT) != 0 && c.live() {
+		c.read()
+	}
+}
+
+// accept takes in connections that wait.
+func (p *poller) accept() {
+	l := p.loop
+	for range acceptsPerTurn {
+		fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(p.listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case 0:
+			p.admit(int(fd))
+		case unix.EAGAIN:
+			return
+		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			l.engine.opts.Logger.Error("engine: a connection waits for want of descriptors or memory", "error", errno)
+			p.paused = p.watch(unix.EPOLL_CTL_MOD, p.listener, 0, listenEvent, 0) == nil
+			return
+		}
+	}
+}
+
+// resume accepts again.
+func (p *poller) resume() {
+	if p.paused {
+		p.paused = p.watch(unix.EPOLL_CTL_MOD, p.listener, unix.EPOLLIN, listenEvent, 0) != nil
+	}
+}
+
+func (p *poller) admit(fd int) {
+	l := p.loop
+	if !l.engine.admit() {
+		l.stats.rejected.Add(1)
+		unix.Close(fd)
+		return
+	}
+	c := l.conns.take()
+	if c == nil || p.watch(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, c.slot, c.generation) != nil {
+		if c != nil {
+			l.conns.put(c)
+		}
+		l.engine.leave()
+		l.stats.rejected.Add(1)
+		unix.Close(fd)
+		return
+	}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	c.socket.fd = int32(fd)
+	c.state = opened
+	l.stats.accepted.Add(1)
+	l.count.Add(1)
+	l.callOpen(c)
+}
+
+// read lends the handler what has come, in one system call.
+func (c *Conn) read() {
+	l := c.loop
+	in := l.poller.in
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.socket.fd), uintptr(unsafe.Pointer(&in[0])), uintptr(len(in)), 0, 0, 0)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return
+	case errno != 0:
+		c.end(os.NewSyscallError("read", errno))
+		return
+	case n == 0:
+		c.end(io.EOF)
+		return
+	}
+	l.stats.reads.Add(1)
+	l.stats.bytesIn.Add(uint64(n))
+	if c.state&closing == 0 {
+		l.callData(c, in[:n:n])
+		poison(in[:n])
+	}
+}
+
+// Remote returns the peer's address, IPv4 as such even on an IPv6 socket.
+func (c *Conn) Remote() netip.AddrPort {
+	sa, err := unix.Getpeername(int(c.socket.fd))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// put gives bytes to the socket, and returns how many it took.
+func (c *Conn) put(p []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(c.socket.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), 0
+	case unix.EAGAIN, unix.EINTR:
+		return 0, 0
+	}
+	return 0, errno
+}
+
+// send writes out, or as much as the socket takes, and keeps the rest until
+// it takes more. kept says that out itself was kept, alive that c still is.
+func (c *Conn) send(out *[]byte) (kept, alive bool) {
+	if q := c.socket.unsent; q != nil {
+		if q.taken > len(*q.buffer)/2 {
+			*q.buffer = (*q.buffer)[:copy(*q.buffer, q.bytes())]
+			q.taken = 0
+		}
+		*q.buffer = append(*q.buffer, *out...)
+		c.loop.engine.unsentBytes.Add(int64(len(*out)))
+		return false, true
+	}
+	n, errno := c.put(*out)
+	if errno != 0 {
+		c.end(os.NewSyscallError("write", errno))
+		return false, false
+	}
+	if n == len(*out) {
+		return false, true
+	}
+	c.socket.unsent = &unsent{buffer: out, taken: n}
+	e := c.loop.engine
+	e.blocked.Add(1)
+	e.unsentBytes.Add(int64(len(*out) - n))
+	if err := c.await(unix.EPOLLIN | unix.EPOLLOUT); err != nil {
+		c.end(err)
+		return true, false
+	}
+	return true, true
+}
+
+// drain writes unsent output when the socket takes some again.
+func (c *Conn) drain() {
+	q := c.socket.unsent
+	if q == nil {
+		return
+	}
+	n, errno := c.put(q.bytes())
+	if errno != 0 {
+		c.end(os.NewSyscallError("write", errno))
+		return
+	}
+	q.taken += n
+	c.loop.engine.unsentBytes.Add(-int64(n))
+	if len(q.bytes()) > 0 {
+		return
+	}
+	c.dropUnsent()
+	if err := c.await(unix.EPOLLIN); err != nil {
+		c.end(err)
+		return
+	}
+	c.loop.drained(c)
+}
+
+func (c *Conn) await(events uint32) error {
+	return c.loop.poller.watch(unix.EPOLL_CTL_MOD, int(c.socket.fd), events, c.slot, c.generation)
+}
+
+func (c *Conn) unsentBytes() int {
+	if c.socket.unsent == nil {
+		return 0
+	}
+	return len(c.socket.unsent.bytes())
+}
+
+func (c *Conn) dropUnsent() {
+	if q := c.socket.unsent; q != nil {
+		e := c.loop.engine
+		e.blocked.Add(-1)
+		e.unsentBytes.Add(-int64(len(q.bytes())))
+		c.loop.buffers.put(q.buffer)
+		c.socket.unsent = nil
+	}
+}
+
+// sendLast writes what the socket takes of p now.
+func (c *Conn) sendLast(p []byte) { _, _ = c.put(p) }
+
+func (c *Conn) shutdownWrite() error { return unix.Shutdown(int(c.socket.fd), unix.SHUT_WR) }
+
+func (c *Conn) resetOnClose() {
+	_ = unix.SetsockoptLinger(int(c.socket.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+// closeSocket ends c for the reason that the loop has.
+func (c *Conn) closeSocket() { c.end(nil) }
+
+// end is the end of c; err is the socket's.
+func (c *Conn) end(err error) {
+	fd := int(c.socket.fd)
+	c.finish(err)
+	unix.Close(fd)
+}
