@@ -11,9 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -98,42 +96,44 @@ type Result struct {
 
 	ForeignCores  float64           `json:"foreign_cores"`            // of this machine, taken by neither server nor load
 	Noisy         []string          `json:"noisy,omitempty"`          // why the machine was not the run's own
+	Histograms    map[string]string `json:"histograms,omitempty"`     // HdrHistogram V2, compressed, base64: us
 	Warnings      []string          `json:"warnings,omitempty"`       // what to know before a figure is used
 	LoadProcesses int               `json:"load_processes,omitempty"` // that the load came from
 	ClockErrorUs  int64             `json:"clock_error_us,omitempty"` // of latencies between machines, at most
-	Histograms    map[string]string `json:"histograms,omitempty"`     // HdrHistogram V2, compressed, base64: us
 	Memory        *MemoryFigures    `json:"memory,omitempty"`         // of idle
 	Connects      []ConnectFigures  `json:"connects,omitempty"`       // of connect
 	Fanout        []FanoutFigures   `json:"fanout,omitempty"`         // of fanout
 	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
 	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
+
+	ForeignCores float64           `json:"foreign_cores"`        // of this machine, taken by neither server nor load
+	Histograms   map[string]string `json:"histograms,omitempty"` // raw: HdrHistogram V2, compressed, base64: us
+	TimeLines    []TimeLine        `json:"time_lines,omitempty"`
 }
 
-// Machine is where it ran.
-type Machine struct {
-	CPUs    int    `json:"cpus"`
-	Model   string `json:"model"`
-	Kernel  string `json:"kernel"`
-	Go      string `json:"go"`
-	Version string `json:"version"` // of the program; "+dirty" when its tree was
-	Memory  int64  `json:"memory_bytes"`
+// TimeLine is a figure as it went during a run.
+type TimeLine struct {
+	Name   string    `json:"name"` // such as "delivered a second"
+	Unit   string    `json:"unit"`
+	StepS  float64   `json:"step_s"` // seconds between two values
+	Values []float64 `json:"values"`
 }
 
-func machine(version string) Machine {
-	m := Machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), Version: version}
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(b)) {
-		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
-			m.Model = strings.TrimSpace(v)
-			break
-		}
+// KeepHistogram keeps a histogram of microseconds raw, by a name such as
+// delivery, so that it can be drawn and merged later.
+func (r *Result) KeepHistogram(name string, h *hdrhistogram.Histogram) error {
+	if h.TotalCount() == 0 {
+		return nil
 	}
-	b, _ = os.ReadFile("/proc/sys/kernel/osrelease")
-	m.Kernel = strings.TrimSpace(string(b))
-	b, _ = os.ReadFile("/proc/meminfo")
-	fmt.Sscanf(string(b), "MemTotal: %d kB", &m.Memory)
-	m.Memory <<= 10
-	return m
+	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return err
+	}
+	if r.Histograms == nil {
+		r.Histograms = map[string]string{}
+	}
+	r.Histograms[name] = string(b)
+	return nil
 }
 
 // Profile is something that can be measured.
@@ -189,10 +189,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		defer os.RemoveAll(dir)
 		o.Dir = dir
 	}
-	r := &Result{Profile: o.Profile, When: time.Now().UTC(), Machine: machine(o.Version), Valid: true}
+	r := &Result{Profile: o.Profile, When: time.Now().UTC(), Machine: fingerprint(o.Version), Valid: true}
+	noise := listen()
 	if err := profiles[i].run(ctx, &o, r); err != nil {
 		return nil, err
 	}
+	noise.heard(r, o.Cluster != "")
 	if r.Valid = len(r.Invalid) == 0; !r.Valid {
 		return r, ErrInvalid
 	}
