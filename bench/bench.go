@@ -105,10 +105,7 @@ type Result struct {
 	Fanout        []FanoutFigures   `json:"fanout,omitempty"`         // of fanout
 	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
 	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
-
-	ForeignCores float64           `json:"foreign_cores"`        // of this machine, taken by neither server nor load
-	Histograms   map[string]string `json:"histograms,omitempty"` // raw: HdrHistogram V2, compressed, base64: us
-	TimeLines    []TimeLine        `json:"time_lines,omitempty"`
+	TimeLines     []TimeLine        `json:"time_lines,omitempty"`
 }
 
 // TimeLine is a figure as it went during a run.
