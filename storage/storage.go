@@ -118,6 +118,8 @@ type Store interface {
 	// It never lowers what is noted, and need not be durable.
 	PutPushed(ctx context.Context, user chat.User, device chat.Device, pos chat.Position) error
 
+	KeyStore
+
 	// LastSeen returns when the user was last connected, ms since 1970, 0 when
 	// never; PutLastSeen writes it, and need not be durable.
 	LastSeen(ctx context.Context, user chat.User) (int64, error)

@@ -106,6 +106,29 @@ var migrations = []migration{
 	messages bigint
 )`,
 	}},
+	{2, "public keys of devices", []string{
+		// Kind 0 is a device, 1 a one-time key. All rows of a user are one partition, so that
+		// a lightweight transaction covers them; they are written by such alone.
+		`CREATE TABLE IF NOT EXISTS {ks}.user_keys (
+	user text,
+	kind tinyint,
+	device text,
+	id bigint,
+	identity blob STATIC,
+	version bigint,
+	gone boolean,
+	upto bigint,
+	signer blob,
+	curve blob,
+	signing blob,
+	signature blob,
+	fallback_id bigint,
+	fallback_key blob,
+	fallback_signature blob,
+	key blob,
+	PRIMARY KEY (user, kind, device, id)
+) WITH compaction = {'class': 'LeveledCompactionStrategy'}`,
+	}},
 }
 
 // Tables that the migrations themselves need; they are made first.

@@ -22,6 +22,9 @@
 //	d      user device                      version(1) seq(2) start(8) created(8)
 //	l      user                             last seen(8), ms since 1970
 //	k      partition(4)                     log identity(16) position(8) owner's bytes
+//	y      user                             identity key
+//	z      user device                      version(1) gone(1) v upto, s identity, s curve, s signing, s signature, v id, s key, s signature
+//	o      user vdevice id(8)               s key, signature to the end
 //	g                                       time(8), ms since 1970: older messages are gone
 //
 // A message row, version 1; "v" is an unsigned varint, "s" is v length then
@@ -56,7 +59,7 @@
 //
 // Apply writes a batch's rows and its mark as one Pebble batch, unsynced.
 // Pebble's log is one sequence, so that what survives a crash is all batches
-// up to some point: a mark never leads its rows. Sync and PutDevice wait for
-// the disk. A write that fails in Pebble's log ends the process, as what is
+// up to some point: a mark never leads its rows. Sync, PutDevice
+// and changes of public keys wait for the disk. A write that fails in Pebble's log ends the process, as what is
 // durable is then not known.
 package pebble

@@ -25,6 +25,9 @@ const (
 	tableKept      = 'g'
 	tablePush      = 'p'
 	tablePushed    = 'w'
+	tableIdentity  = 'y'
+	tableKeys      = 'z'
+	tableOneTime   = 'o'
 )
 
 const (

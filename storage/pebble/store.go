@@ -38,6 +38,9 @@ type Store struct {
 	// guarded by pushMu, which makes PutPushed one at a time
 	pushMu sync.Mutex
 
+	// guarded by keyMu, which makes changes of public keys one at a time
+	keyMu sync.Mutex
+
 	// guarded by sweepMu, which makes Sweep one at a time
 	sweepMu   sync.Mutex
 	sweepFrom []byte // inbox key at which the next call goes on; nil is the start
