@@ -21,6 +21,7 @@ type conn struct {
 	run   *run
 	user  string
 	index int32
+	take  func(in []byte) // takes what follows the handshake, where there is no session
 
 	fd     int
 	reader frame.Reader
@@ -92,7 +93,14 @@ func (c *conn) flush() {
 func (c *conn) write(packets []byte) {
 	waiting := len(c.out) > 0
 	c.out = frame.AppendMasked(c.out, frame.OpBinary, packets, c.run.mask)
-	if waiting || c.fd < 0 {
+	if !waiting {
+		c.push()
+	}
+}
+
+// push writes what is queued, where nothing has waited for the socket before.
+func (c *conn) push() {
+	if c.fd < 0 {
 		return
 	}
 	n, err := unix.Write(c.fd, c.out)
@@ -125,6 +133,10 @@ func (c *conn) read() {
 		if in = c.answer(in); in == nil {
 			return
 		}
+	}
+	if c.take != nil {
+		c.take(in)
+		return
 	}
 	for {
 		n, ev, ok, err := c.reader.Next(in, &readLimits)
