@@ -26,6 +26,7 @@ type Config struct {
 	Engine    Engine
 	Auth      Auth
 	Session   Session
+	Keys      KeyDirectory
 	Pipeline  Pipeline
 	Shard     Shard
 	Store     Store
@@ -94,6 +95,15 @@ type Session struct {
 	RetryAge                  time.Duration
 	TTLMax                    time.Duration
 	UnauthenticatedPerAddress int
+}
+
+// KeyDirectory is the directory of public keys.
+type KeyDirectory struct {
+	OneTime int // of a device
+	Low     int
+	Users   int // a request
+	Devices int // a request
+	Rate    int // requests a minute and session
 }
 
 // Pipeline is the log of messages.

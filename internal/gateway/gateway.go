@@ -20,6 +20,7 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/frame"
+	"github.com/rookery-chat/rookery/internal/keydir"
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
 	"github.com/rookery-chat/rookery/storage"
@@ -85,6 +86,9 @@ type Options struct {
 	Waiting     int // up to which waiting entries are counted
 	Requests    int // requests at work at once, a session
 
+	Keys    keydir.Limits // of public keys
+	KeyRate int           // packets about keys a minute and session, also at once
+
 	FutureLimit time.Duration // how far ahead an id's time may be
 	RetryAge    time.Duration // how old an id may be
 	MaxTTL      time.Duration // the longest time to live
@@ -110,6 +114,7 @@ func DefaultOptions() Options {
 		Rate: 1000, RateBurst: 4096, RateBytes: 4 << 20,
 		Inflight: 4096, Window: 1024, WindowBytes: 256 << 10, Watches: 256, Devices: 64,
 		HistoryRows: 100, ChatRows: 100, Waiting: 10_000, Requests: 16,
+		Keys: keydir.DefaultLimits(), KeyRate: 120,
 		FutureLimit: 10 * time.Second, RetryAge: 30 * 24 * time.Hour, MaxTTL: 365 * 24 * time.Hour,
 		Workers: 16, Jobs: 16384, BatchBytes: 1 << 20, PendingPerAddress: 4096,
 		DrainJitter: 5 * time.Second, Logger: slog.Default(),
@@ -133,6 +138,8 @@ func (o *Options) Validate() error {
 	bad(o.Devices > 0, "devices must be positive")
 	bad(o.Watches > 0 && o.HistoryRows > 0 && o.ChatRows > 0 && o.Requests > 0, "request limits must be positive")
 	bad(o.Requests <= math.MaxUint8, "requests must be at most 255, what a session counts up to")
+	bad(o.KeyRate > 0, "the rate of packets about keys must be positive")
+	bad(o.Keys.Validate() == nil, "the limits of keys do not hold")
 	bad(o.Workers > 0 && o.Jobs > 0 && o.BatchBytes > 0 && o.PendingPerAddress > 0, "workers, jobs, batch bytes and pending per address must be positive")
 	bad(o.Proxy == proxyaddr.None || len(o.Trusted) > 0, "no trusted balancers, and nobody else could say who a client is")
 	return errors.Join(errs...)
@@ -148,6 +155,7 @@ type Gateway struct {
 	store    storage.Store
 	owners   Owners
 	presence *presence.Memory
+	keys     *keydir.Directory
 
 	maxRecords int // of one append
 	jobs       *workers
@@ -167,6 +175,7 @@ func New(opt Options, log Log, store storage.Store, owners Owners, p *presence.M
 	return &Gateway{
 		opt: opt, log: log, store: store, owners: owners, presence: p, maxRecords: log.MaxRecords(),
 		limits:  frame.Limits{MessageBytes: opt.MessageBytes, Deflate: opt.Deflate},
+		keys:    keydir.New(store, opt.Keys),
 		jobs:    startWorkers(opt.Workers, opt.Jobs),
 		pending: map[netip.Addr]int{},
 	}, nil

@@ -275,6 +275,7 @@ func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 			packet.LimitFuture: uint64(o.FutureLimit / time.Second), packet.LimitRetryAge: uint64(o.RetryAge / time.Second),
 		},
 	}
+	g.tellKeyLimits(w.Limits)
 	if o.CheckPush != nil {
 		w.Limits[packet.LimitPush] = pushTokenBytes
 	}

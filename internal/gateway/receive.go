@@ -121,6 +121,14 @@ func (g *Gateway) packet(s *session, p packet.Raw) {
 		err = g.onChats(s, p)
 	case packet.TypePush:
 		err = g.onPush(s, p)
+	case packet.TypeKeysPut:
+		err = g.onKeysPut(s, p)
+	case packet.TypeKeysGet:
+		err = g.onKeysGet(s, p)
+	case packet.TypeKeysClaim:
+		err = g.onKeysClaim(s, p)
+	case packet.TypeKeysDrop:
+		err = g.onKeysDrop(s, p)
 	case packet.TypeRefresh:
 		err = g.onRefresh(s, p)
 	case packet.TypePing:

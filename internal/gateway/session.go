@@ -80,6 +80,7 @@ type rare struct {
 	unsure         bool   // to be audited once it is live
 	watches        map[chat.User]struct{}
 	deflate        frame.DeflateParams
+	keys           *keyRate
 	receiptsBeyond chat.User // the inbox is sent, receipts are left of peers beyond this one; "": catch-up is not so far
 }
 

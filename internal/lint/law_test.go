@@ -34,13 +34,16 @@ var allowed = map[string][]string{
 	"internal/presence/presencetest": {"chat", "internal/presence"},
 	"internal/delivery":              {"chat", "packet", "internal/view"},
 	"internal/delivery/rpc":          {"chat", "internal/certs"},
-	"internal/gateway":               {"chat", "frame", "packet", "internal/proxyaddr", "internal/record", "internal/view"},
+	"internal/gateway":               {"chat", "frame", "packet", "internal/keydir", "internal/proxyaddr", "internal/record", "internal/view"},
 	"internal/auth":                  {"chat"},
 
 	"internal/push":         {"chat", "storage"},
 	"internal/push/fcm":     {"internal/push"},
 	"internal/push/apns":    {"internal/push"},
 	"internal/push/webhook": {"internal/push"},
+
+	"internal/keydir": {"chat", "internal/pubkey"},
+	"internal/pubkey": {},
 
 	"internal/certs":     {},
 	"internal/echo":      {"engine", "frame"},
@@ -71,6 +74,7 @@ type exception struct{ from, to, reason string }
 var exceptions = []exception{
 	{"internal/gateway", "engine", "the gateway is the engine's handler, and a seam with one implementation would be an interface for its own sake"},
 	{"internal/gateway", "storage", "catch-up and requests read the store through its contract"},
+	{"internal/keydir", "storage", "keys are rows of the store, through its contract"},
 	{"internal/gateway", "internal/presence", "sessions enter themselves in the table"},
 	{"internal/gateway", "internal/delivery", "what is handed to a loop is delivery's mail"},
 	{"internal/delivery", "internal/presence", "it looks up where a receiver is, by presence's references"},
@@ -103,6 +107,7 @@ var exceptions = []exception{
 // testExceptions are imports that only test files may have.
 var testExceptions = []exception{
 	{"client", "client/clienttest", "its test server"},
+	{"internal/gateway", "internal/pubkey", "keys that hold, for the directory to take"},
 	{"internal/probe", "frame", "a server that says what a test tells it to"},
 	{"internal/probe", "packet", "the same"},
 	{"internal/probe", "client/clienttest", "the same"},
@@ -136,6 +141,7 @@ var drivers = map[string][]string{
 	"github.com/pires/go-proxyproto":        {"internal/proxyaddr"},
 	"google.golang.org/grpc":                {"internal/delivery/rpc"},
 	"google.golang.org/protobuf":            {"internal/delivery/rpc"},
+	"filippo.io/edwards25519":               {"internal/pubkey"},
 	"github.com/KimMachineGun/automemlimit": {"internal/cli", "internal/doctor"},
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/rookery-chat/rookery/internal/config"
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/gateway"
+	"github.com/rookery-chat/rookery/internal/keydir"
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
 	"github.com/rookery-chat/rookery/internal/push"
@@ -287,6 +288,8 @@ func (s *Server) gatewayOptions() gateway.Options {
 	o.Rate, o.RateBurst, o.RateBytes = c.RateMessages, c.RateBurst, c.RateBytes
 	o.Inflight, o.Window, o.WindowBytes, o.Watches = c.Inflight, c.Window, c.WindowBytes, c.Watches
 	o.Devices = c.Devices
+	k := &s.cfg.Keys
+	o.Keys, o.KeyRate = keydir.Limits{OneTime: k.OneTime, Low: min(k.Low, k.OneTime), Users: k.Users, Devices: k.Devices}, k.Rate
 	o.HistoryRows, o.ChatRows, o.Requests, o.Workers = c.HistoryRows, c.HistoryRows, c.Requests, c.Readers
 	o.FutureLimit, o.RetryAge, o.MaxTTL = c.IDFuture, c.RetryAge, c.TTLMax
 	o.PendingPerAddress = c.UnauthenticatedPerAddress
