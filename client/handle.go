@@ -121,6 +121,14 @@ func (s *session) packet(p packet.Raw) error {
 		return decoded(p, s.onChatsPage)
 	case packet.TypeDone:
 		return decoded(p, s.onDone)
+	case packet.TypeKeysStored:
+		return decoded(p, s.onKeysStored)
+	case packet.TypeKeys:
+		return decoded(p, s.onKeys)
+	case packet.TypeKeysClaimed:
+		return decoded(p, s.onKeysClaimed)
+	case packet.TypeKeysLow:
+		return decoded(p, s.onKeysLow)
 	case packet.TypeRefreshed:
 		return decoded(p, s.onRefreshed)
 	case packet.TypePong:

@@ -53,6 +53,11 @@ type Options struct {
 	// messages: none is marked as delivered, and Receive returns none.
 	SendOnly bool
 
+	// BeforeMark is called before a cursor is made durable: what the app keeps of
+	// the messages it has handled has to be durable when it returns. Its error
+	// ends the client. nil: nothing.
+	BeforeMark func() error
+
 	// OutboxMessages and OutboxBytes bound what waits to be accepted; Send
 	// waits for room. 0: DefaultOutboxMessages, DefaultOutboxBytes.
 	OutboxMessages, OutboxBytes int

@@ -184,6 +184,11 @@ func (c *Client) keep() error {
 	if pos == old {
 		return nil
 	}
+	if c.o.BeforeMark != nil {
+		if err := c.o.BeforeMark(); err != nil {
+			return err
+		}
+	}
 	if err := c.journal.sync(c.journal.setCursor(pos, ticks)); err != nil {
 		return err
 	}

@@ -19,6 +19,12 @@ type SendOptions struct {
 	Suite uint8         // how the content is encrypted; chat.SuitePlain is not at all
 	TTL   time.Duration // time to live in whole seconds, rounded up; 0 is for ever
 	Media string        // a URL beside the content
+
+	// Seal makes the content, when the message's id is known and before it is
+	// kept: an encryption that binds the id. The content given to Send is left
+	// out. It is called at most once, with the client locked: it calls no method
+	// of the client, and is quick. An error fails Send.
+	Seal func(id chat.ID) ([]byte, error)
 }
 
 // Send puts a message for a user into the outbox and returns when the state file
@@ -35,7 +41,7 @@ func (c *Client) Send(ctx context.Context, to string, content []byte, options ..
 	if err != nil {
 		return nil, err
 	}
-	if err := c.enqueue(ctx, it); err != nil {
+	if err := c.enqueue(ctx, it, o.Seal); err != nil {
 		return nil, err
 	}
 	if err := c.journal.sync(it.seq); err != nil {
@@ -65,8 +71,8 @@ func newItem(to string, content []byte, o SendOptions) (*item, error) {
 }
 
 // enqueue names the message and appends it to the journal and to the outbox, in
-// the same order.
-func (c *Client) enqueue(ctx context.Context, it *item) error {
+// the same order. seal makes the content, where it is not nil.
+func (c *Client) enqueue(ctx context.Context, it *item, seal func(chat.ID) ([]byte, error)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -90,6 +96,16 @@ func (c *Client) enqueue(ctx context.Context, it *item) error {
 		}
 	}
 	it.message.ID = c.clock.Next(c.now())
+	if seal != nil {
+		var err error
+		if it.message.Content, err = seal(it.message.ID); err != nil {
+			return err
+		}
+		it.bytes += len(it.message.Content)
+		if err := c.refuses(it); err != nil {
+			return err
+		}
+	}
 	c.ticks = max(c.ticks, it.message.ID.Ticks())
 	it.handle = c.newSent(it.message.ID, chat.User(it.message.To))
 	it.seq = c.journal.put(it.message.ID, it.message.AppendTo(nil))
