@@ -149,8 +149,12 @@ type Message struct {
 	Media   string // a URL beside the content, mostly ""
 }
 
-// SuitePlain marks content that is not encrypted.
-const SuitePlain = 0
+// Suites say how content is encrypted; docs/encryption.md has their bytes.
+const (
+	SuitePlain    = 0 // not at all
+	SuiteMegolm   = 1 // a Megolm message
+	SuiteKeyShare = 2 // keys of Megolm sessions, over Olm, for devices: nothing to show
+)
 
 // Chat returns the chat the message belongs to.
 func (m *Message) Chat() ChatID { return DirectChat(m.From, m.To) }
