@@ -73,3 +73,8 @@ func (Presence) isEvent()     {}
 func (Connected) isEvent()    {}
 func (Disconnected) isEvent() {}
 func (Problem) isEvent()      {}
+
+// OtherEvent is embedded by the events of packages that build on this one.
+type OtherEvent struct{}
+
+func (OtherEvent) isEvent() {}

@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 
 	"client":            {"chat", "frame", "packet"},
 	"client/clienttest": {"chat", "frame", "packet"},
+	"client/e2ee":       {"chat", "client", "packet", "internal/pubkey"},
 
 	"internal/record":                {"chat"},
 	"internal/presence":              {"chat"},
@@ -108,6 +109,9 @@ var exceptions = []exception{
 var testExceptions = []exception{
 	{"client", "client/clienttest", "its test server"},
 	{"internal/gateway", "internal/pubkey", "keys that hold, for the directory to take"},
+	{"client/e2ee", "internal/server", "devices that talk over a server in the test's process"},
+	{"client/e2ee", "internal/config", "that server's settings"},
+	{"client/e2ee", "internal/auth", "its tokens"},
 	{"internal/probe", "frame", "a server that says what a test tells it to"},
 	{"internal/probe", "packet", "the same"},
 	{"internal/probe", "client/clienttest", "the same"},
@@ -142,6 +146,8 @@ var drivers = map[string][]string{
 	"google.golang.org/grpc":                {"internal/delivery/rpc"},
 	"google.golang.org/protobuf":            {"internal/delivery/rpc"},
 	"filippo.io/edwards25519":               {"internal/pubkey"},
+	"filippo.io/age":                        {"client/e2ee"},
+	"maunium.net/go/mautrix":                {"client/e2ee"},
 	"github.com/KimMachineGun/automemlimit": {"internal/cli", "internal/doctor"},
 }
 

@@ -1,0 +1,450 @@
+package e2ee
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+)
+
+// readyEvent is an event for the app; held is the row of a message that waited.
+type readyEvent struct {
+	event client.Event
+	held  string
+}
+
+// heldRow is a message that waits for its key, or a share whose sender is not
+// trusted yet.
+type heldRow struct {
+	key     string
+	Message chat.Message
+	Copy    bool
+}
+
+// Receive returns the next event, as client.Receive does, decrypted. A message
+// whose key has not come is held, durably, and asked for; it comes when its key
+// does. The first message of a device that is not known is looked up, for which
+// Receive waits for a connection.
+func (c *Client) Receive(ctx context.Context) (client.Event, error) {
+	c.handledHeld()
+	for {
+		c.mu.Lock()
+		if len(c.ready) > 0 {
+			r := c.ready[0]
+			c.ready = c.ready[1:]
+			c.shown = r.held
+			c.mu.Unlock()
+			return r.event, nil
+		}
+		c.mu.Unlock()
+		e := c.again
+		if e == nil {
+			var err error
+			if e, err = c.Client.Receive(ctx); err != nil {
+				return nil, err
+			}
+		}
+		c.again = nil
+		out, err := c.take(ctx, e)
+		if err != nil {
+			c.again = e
+			return nil, err
+		}
+		if out != nil {
+			return out, nil
+		}
+	}
+}
+
+// Handled says that the event which Receive returned last has been handled.
+func (c *Client) Handled() {
+	c.handledHeld()
+	c.Client.Handled()
+}
+
+func (c *Client) handledHeld() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shown != "" {
+		c.vault.drop(c.shown)
+		c.shown = ""
+	}
+}
+
+// take makes of an event what the app is to see, nil for nothing. An error says
+// that the event is to be taken again.
+func (c *Client) take(ctx context.Context, e client.Event) (client.Event, error) {
+	switch e := e.(type) {
+	case client.Message:
+		return c.taken(ctx, e.Message, false)
+	case client.Copy:
+		return c.taken(ctx, e.Message, true)
+	case client.Connected:
+		c.poke()
+		c.askAgain()
+	case client.KeysLow:
+		c.poke()
+		return nil, nil
+	}
+	return e, nil
+}
+
+func (c *Client) taken(ctx context.Context, m chat.Message, isCopy bool) (client.Event, error) {
+	switch m.Suite {
+	case chat.SuiteMegolm:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		out, held := c.show(m, isCopy, true)
+		if held {
+			c.hold(m, isCopy)
+		}
+		return out, nil
+	case chat.SuiteKeyShare:
+		return nil, c.takeShare(ctx, m, isCopy)
+	case chat.SuitePlain:
+		if c.opt.AllowPlain {
+			return eventOf(m, isCopy), nil
+		}
+		return failed(m, isCopy, ErrPlain), nil
+	}
+	return failed(m, isCopy, fmt.Errorf("e2ee: suite %d is not known to this version", m.Suite)), nil
+}
+
+func eventOf(m chat.Message, isCopy bool) client.Event {
+	if isCopy {
+		return client.Copy{Message: m}
+	}
+	return client.Message{Message: m}
+}
+
+func failed(m chat.Message, isCopy bool, err error) client.Event {
+	m.Content = nil
+	return Failed{Message: m, Copy: isCopy, Err: err}
+}
+
+// show decrypts a message. held says that its key is not here. c.mu is held.
+func (c *Client) show(m chat.Message, isCopy, live bool) (out client.Event, held bool) {
+	s, err := parseSealed(m.Content)
+	if err != nil {
+		return failed(m, isCopy, err), false
+	}
+	in, err := c.in.get(string(m.From), s.session)
+	if err != nil {
+		return failed(m, isCopy, err), false
+	}
+	if in == nil {
+		return nil, true
+	}
+	i, err := c.in.open(in, &s, &m, live)
+	if err != nil {
+		return failed(m, isCopy, err), false
+	}
+	if m.Content = append([]byte{}, i.body...); i.kind != TypeBody {
+		return Typed{Message: m, Type: i.kind, Copy: isCopy}, false
+	}
+	return eventOf(m, isCopy), false
+}
+
+// hold keeps a message until its key comes, and asks for the key. Of too many
+// the oldest fails. c.mu is held.
+func (c *Client) hold(m chat.Message, isCopy bool) {
+	h := heldRow{key: fmt.Sprintf("held/%016x", c.heldNext), Message: m, Copy: isCopy}
+	c.heldNext++
+	b, err := json.Marshal(h)
+	if err != nil {
+		panic(err) // it has nothing that cannot be written
+	}
+	c.vault.set(h.key, b)
+	c.held = append(c.held, h)
+	if len(c.held) > c.opt.Held {
+		c.give(failed(c.held[0].Message, c.held[0].Copy, ErrNoKey), c.held[0].key)
+		c.held = c.held[1:]
+	}
+	c.ask(h)
+}
+
+// give queues an event for a held message, however many wait. c.mu is held.
+func (c *Client) give(e client.Event, key string) { c.ready = append(c.ready, readyEvent{e, key}) }
+
+// loadHeld takes over what an earlier run held.
+func (c *Client) loadHeld() error {
+	for _, key := range c.vault.keys("held/") {
+		h := heldRow{}
+		if err := json.Unmarshal(c.vault.get(key), &h); err != nil {
+			return fmt.Errorf("%w: %v", ErrDamaged, err)
+		}
+		h.key = key
+		var n uint64
+		if _, err := fmt.Sscanf(key, "held/%x", &n); err != nil {
+			return fmt.Errorf("%w: %v", ErrDamaged, err)
+		}
+		c.held, c.heldNext = append(c.held, h), n+1
+	}
+	c.release()
+	return nil
+}
+
+// release gives the held messages whose keys have come. c.mu is held, or c is
+// not shared yet.
+func (c *Client) release() {
+	var left []heldRow
+	for _, h := range c.held {
+		if h.Message.Suite == chat.SuiteMegolm {
+			if out, held := c.show(h.Message, h.Copy, true); !held {
+				c.give(out, h.key)
+				continue
+			}
+		}
+		left = append(left, h)
+	}
+	c.held = left
+}
+
+// askAgain asks for the keys of all that is held: after each connect, for what
+// was asked before may be lost; and takes shares again that were not trusted.
+func (c *Client) askAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.asked)
+	for _, h := range c.held {
+		c.ask(h)
+	}
+}
+
+// ask sends a request for the key of a held message to the device that sent it,
+// once in a connection. c.mu is held.
+func (c *Client) ask(h heldRow) {
+	s, err := parseSealed(h.Message.Content)
+	user, key := string(h.Message.From), inboundKey(string(h.Message.From), s.session)
+	if err != nil || c.asked[key] || user == c.user && s.device == c.device {
+		return
+	}
+	c.asked[key] = true
+	peer := string(h.Message.To)
+	c.later(func(ctx context.Context) {
+		c.tellDevice(ctx, user, s.device, &told{kind: tellRequest, peer: peer, session: s.session})
+	})
+}
+
+// tellDevice sends one device something over Olm: where it is of another user,
+// in the chat with that user, else in the chat with oneself.
+func (c *Client) tellDevice(ctx context.Context, user, name string, x *told) {
+	if c.look(ctx, c.opt.Refresh, user) != nil {
+		return
+	}
+	c.mu.Lock()
+	p, err := c.peer(user)
+	d, found := p.device(name)
+	c.mu.Unlock()
+	if err != nil || !found || p.Changed != nil || c.claim(ctx, []device{d}) != nil {
+		return
+	}
+	c.mu.Lock()
+	if !c.olm.hasSession(&d) {
+		c.mu.Unlock()
+		return
+	}
+	one, err := c.telling(&d, x)
+	c.mu.Unlock()
+	if err != nil || c.vault.sync() != nil {
+		return
+	}
+	one.own = user == c.user
+	e := share{device: c.device, session: x.session, parts: []part{one}}
+	c.Client.Send(ctx, user, e.append(nil), client.SendOptions{Suite: chat.SuiteKeyShare})
+}
+
+// takeShare takes in what a key share has for this device. Faults are events,
+// not errors: the error says that the sender could not be looked up now.
+func (c *Client) takeShare(ctx context.Context, m chat.Message, isCopy bool) error {
+	s, err := parseShare(m.Content)
+	if err != nil {
+		c.mu.Lock()
+		c.give(failed(m, isCopy, err), "")
+		c.mu.Unlock()
+		return nil
+	}
+	from := string(m.From)
+	for _, p := range s.parts {
+		if p.device != c.device || p.own != (from == c.user) {
+			continue
+		}
+		d, err := c.sender(ctx, from, s.device)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		err = c.takePart(&m, &s, d, p)
+		if err != nil {
+			c.give(failed(m, isCopy, err), "")
+		}
+		c.release()
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+// sender finds a device, asking the server where it is not known. nil: it is not
+// one of the user's, or the user's identity has changed.
+func (c *Client) sender(ctx context.Context, user, name string) (*device, error) {
+	for _, maxAge := range []int64{math.MaxInt64, 0} {
+		if maxAge == 0 {
+			if err := c.look(ctx, 0, user); err != nil {
+				if errors.Is(err, ErrOwnIdentity) {
+					return nil, nil
+				}
+				return nil, err
+			}
+		}
+		c.mu.Lock()
+		p, err := c.peer(user)
+		c.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if d, found := p.device(name); found && p.Changed == nil {
+			return &d, nil
+		}
+	}
+	return nil, nil
+}
+
+// takePart decrypts what a share has for this device and does what it says. c.mu
+// is held.
+func (c *Client) takePart(m *chat.Message, s *share, d *device, p part) error {
+	if d == nil {
+		return fmt.Errorf("%w: a share of %s, which is no trusted device of %s", ErrForged, s.device, m.From)
+	}
+	plain, err := c.olm.decrypt(d, p)
+	if err != nil {
+		if in, other := c.in.get(d.User, s.session); other == nil && in != nil {
+			return nil // it came before
+		}
+		return fmt.Errorf("%w: a share of %s: %v", ErrForged, s.device, err)
+	}
+	x, err := parseTold(plain)
+	if err != nil {
+		return err
+	}
+	if x.from != d.User || x.fromDevice != d.Device || x.to != c.user || x.toDevice != c.device ||
+		string(x.fromKey) != string(d.Signing) || string(x.toKey) != string(c.olm.signing()) || x.session != s.session {
+		return fmt.Errorf("%w: a share of %s of %s for %s of %s", ErrMoved, x.fromDevice, x.from, x.toDevice, x.to)
+	}
+	switch x.kind {
+	case tellKey, tellExport:
+		ratchet, err := parseKey(x.kind, x.session, x.key)
+		if err != nil {
+			return err
+		}
+		return c.in.put(d, x.peer, x.session, ratchet)
+	case tellRequest:
+		c.answer(d, &x)
+	case tellRefusal:
+		c.refusedKey(d, &x)
+	}
+	return nil
+}
+
+// answer gives a device the key it asks for, if this device sent by it, to a
+// chat of that device's user. c.mu is held.
+func (c *Client) answer(d *device, x *told) {
+	key := d.name() + " " + inboundKey(c.user, x.session)
+	if c.answered[key]++; c.answered[key] > answersToOne {
+		return
+	}
+	reply := told{kind: tellRefusal, peer: x.peer, session: x.session}
+	in, err := c.in.get(c.user, x.session)
+	if err == nil && in != nil && in.Device == c.device && (d.User == in.Peer || d.User == c.user) {
+		if export, err := in.export(x.index); err == nil {
+			reply = told{kind: tellExport, peer: in.Peer, session: x.session, index: x.index, key: export}
+		}
+	}
+	user, name := d.User, d.Device
+	c.later(func(ctx context.Context) { c.tellDevice(ctx, user, name, &reply) })
+}
+
+// refusedKey fails the held messages whose key will not come. c.mu is held.
+func (c *Client) refusedKey(d *device, x *told) {
+	var left []heldRow
+	for _, h := range c.held {
+		if s, err := parseSealed(h.Message.Content); err == nil && string(h.Message.From) == d.User && s.device == d.Device && s.session == x.session {
+			c.give(failed(h.Message, h.Copy, ErrNoKey), h.key)
+			continue
+		}
+		left = append(left, h)
+	}
+	c.held = left
+}
+
+// Waiting returns how many messages wait for their keys.
+func (c *Client) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.held)
+}
+
+// History is client.History, decrypted. Key shares are left out. A message that
+// cannot be read, as its key never came to this device or it was tampered with,
+// has no content (nil).
+func (c *Client) History(ctx context.Context, peer string, before chat.ID, limit int) (*client.HistoryPage, error) {
+	for {
+		page, err := c.Client.History(ctx, peer, before, limit)
+		if err != nil {
+			return nil, err
+		}
+		var kept []chat.Message
+		for _, m := range page.Messages {
+			before = m.ID
+			if m.Suite != chat.SuiteKeyShare {
+				kept = append(kept, c.readable(m))
+			}
+		}
+		page.Messages = kept
+		if len(kept) > 0 || !page.More {
+			return page, nil
+		}
+	}
+}
+
+func (c *Client) readable(m chat.Message) chat.Message {
+	if m.Suite == chat.SuitePlain && c.opt.AllowPlain {
+		return m
+	}
+	if m.Suite == chat.SuiteMegolm {
+		c.mu.Lock()
+		out, _ := c.show(m, false, false)
+		c.mu.Unlock()
+		if read, ok := out.(client.Message); ok {
+			return read.Message
+		}
+	}
+	m.Content = nil
+	return m
+}
+
+// Chats is client.Chats, with the newest message decrypted as History does.
+func (c *Client) Chats(ctx context.Context, before chat.ID, limit int) (*client.ChatsPage, error) {
+	page, err := c.Client.Chats(ctx, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	for i := range page.Chats {
+		row := &page.Chats[i]
+		if row.Last.Suite != chat.SuiteKeyShare {
+			row.Last = c.readable(row.Last)
+			continue
+		}
+		newest, err := c.History(ctx, string(row.Peer), row.Last.ID, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(newest.Messages) > 0 {
+			row.Last = newest.Messages[0]
+		}
+	}
+	return page, nil
+}

@@ -1,0 +1,245 @@
+package e2ee
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha512"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/pubkey"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// peer is what is known of a user: the identity that the first look pinned, and
+// the devices it signed.
+type peer struct {
+	Identity []byte
+	Changed  []byte // another identity that the server names; nothing is encrypted until it is accepted
+	Verified bool   // the safety number was compared
+	Devices  []device
+	Fetched  int64 // ms since 1970
+}
+
+func (c *Client) peer(user string) (*peer, error) {
+	p := &peer{}
+	b := c.vault.get("peer/" + user)
+	if b == nil {
+		return p, nil
+	}
+	if err := json.Unmarshal(b, p); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	return p, nil
+}
+
+func (c *Client) keepPeer(user string, p *peer) {
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // it has nothing that cannot be written
+	}
+	c.vault.set("peer/"+user, b)
+}
+
+func (p *peer) device(name string) (device, bool) {
+	i := slices.IndexFunc(p.Devices, func(d device) bool { return d.Device == name })
+	if i < 0 {
+		return device{}, false
+	}
+	return p.Devices[i], true
+}
+
+// look asks the server for users whose keys were last seen longer ago than
+// maxAge, and takes over what holds.
+func (c *Client) look(ctx context.Context, maxAge time.Duration, users ...string) error {
+	var stale []string
+	c.mu.Lock()
+	for _, u := range users {
+		p, err := c.peer(u)
+		if err != nil {
+			c.mu.Unlock()
+			return err
+		}
+		if age := time.Since(time.UnixMilli(p.Fetched)); (p.Fetched == 0 || age >= maxAge || age < 0) && !slices.Contains(stale, u) {
+			stale = append(stale, u)
+		}
+	}
+	c.mu.Unlock()
+	if len(stale) == 0 {
+		return nil
+	}
+	list, err := c.Client.Keys(ctx, stale...)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, u := range list {
+		if u.User != stale[i] {
+			return chat.Errorf(chat.CodeInternal, "the server answers for %q where %q was asked", u.User, stale[i])
+		}
+		if err := c.learn(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learn takes over what the server says of a user. c.mu is held.
+func (c *Client) learn(u packet.UserKeys) error {
+	p, err := c.peer(u.User)
+	if err != nil {
+		return err
+	}
+	p.Fetched = time.Now().UnixMilli()
+	defer func() { c.keepPeer(u.User, p) }()
+	if len(u.Identity) == 0 {
+		p.Devices = nil
+		return nil
+	}
+	if err := pubkey.CheckEd25519(u.Identity); err != nil {
+		c.tell(BadKeys{User: chat.User(u.User), Err: err})
+		return nil
+	}
+	switch {
+	case u.User == c.user && !bytes.Equal(u.Identity, c.identityKey()):
+		return ErrOwnIdentity
+	case p.Identity == nil:
+		p.Identity = u.Identity
+	case bytes.Equal(p.Identity, u.Identity):
+		p.Changed = nil
+	case c.opt.AcceptChanges:
+		c.tell(IdentityChanged{User: chat.User(u.User), Accepted: true})
+		p.Identity, p.Changed, p.Verified, p.Devices = u.Identity, nil, false, nil
+	default:
+		if !bytes.Equal(p.Changed, u.Identity) {
+			p.Changed = u.Identity
+			c.tell(IdentityChanged{User: chat.User(u.User)})
+		}
+		return nil // its devices count for nothing
+	}
+	p.Devices = nil
+	for _, d := range u.Devices {
+		signed := pubkey.Device{User: u.User, Device: d.Device, Curve: d.Curve, Signing: d.Signing, Signature: d.Signature}
+		if err := signed.Check(p.Identity); err != nil {
+			c.tell(BadKeys{User: chat.User(u.User), Device: chat.Device(d.Device), Err: err})
+			continue
+		}
+		p.Devices = append(p.Devices, device{User: u.User, Device: d.Device, Curve: d.Curve, Signing: d.Signing})
+	}
+	return nil
+}
+
+// Accept trusts the identity that the server names for a user from now on, after
+// an IdentityChanged. What was held for it is looked at again.
+func (c *Client) Accept(ctx context.Context, user string) error {
+	c.mu.Lock()
+	p, err := c.peer(user)
+	if err == nil && p.Changed != nil {
+		p.Identity, p.Changed, p.Verified, p.Devices, p.Fetched = p.Changed, nil, false, nil, 0
+		c.keepPeer(user, p)
+	}
+	c.mu.Unlock()
+	if err == nil {
+		err = c.vault.sync()
+	}
+	if err == nil {
+		err = c.look(ctx, 0, user)
+	}
+	if err == nil {
+		c.askAgain()
+	}
+	return err
+}
+
+// Verify notes whether the user has compared the safety number with a peer.
+func (c *Client) Verify(user string, verified bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, err := c.peer(user)
+	if err != nil {
+		return err
+	}
+	if p.Identity == nil {
+		return fmt.Errorf("%w: %s", ErrNoKeys, user)
+	}
+	p.Verified = verified
+	c.keepPeer(user, p)
+	return c.vault.sync()
+}
+
+// Safety is what two users compare to be sure that the server gave each the
+// other's identity: the same on both sides.
+type Safety struct {
+	Digits   string // 60 of them in groups of five, to be compared by eye or ear
+	Scan     []byte // for a QR code: both sides show the same bytes
+	Verified bool   // as Verify noted
+}
+
+// Safety returns the safety number with a user, whose identity it looks up where
+// it is not known.
+func (c *Client) Safety(ctx context.Context, user string) (Safety, error) {
+	if err := c.look(ctx, 1<<62, user); err != nil {
+		return Safety{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, err := c.peer(user)
+	if err == nil && p.Identity == nil {
+		err = fmt.Errorf("%w: %s", ErrNoKeys, user)
+	}
+	if err != nil {
+		return Safety{}, err
+	}
+	s := safetyOf(c.user, c.identityKey(), user, p.Identity)
+	s.Verified = p.Verified
+	return s, nil
+}
+
+// fingerprintRounds makes a search for another identity with the same digits
+// dear.
+const fingerprintRounds = 5200
+
+// fingerprint is 64 bytes that stand for a user's identity: SHA-512, over and
+// over, of the digest so far and the identity.
+func fingerprint(user string, identity []byte) []byte {
+	digest := append(append([]byte("rookery safety number 1"), byte(len(user))), user...)
+	for range fingerprintRounds {
+		sum := sha512.Sum512(append(digest, identity...))
+		digest = sum[:]
+	}
+	return digest
+}
+
+func safetyOf(userA string, a []byte, userB string, b []byte) Safety {
+	if userA > userB {
+		userA, a, userB, b = userB, b, userA, a
+	}
+	fa, fb := fingerprint(userA, a), fingerprint(userB, b)
+	var groups []string
+	for _, f := range [][]byte{fa, fb} {
+		for i := 0; i < 30; i += 5 {
+			n := uint64(f[i])<<32 | uint64(f[i+1])<<24 | uint64(f[i+2])<<16 | uint64(f[i+3])<<8 | uint64(f[i+4])
+			groups = append(groups, fmt.Sprintf("%05d", n%100_000))
+		}
+	}
+	scan := append([]byte("RkS1"), fa[:32]...)
+	return Safety{Digits: strings.Join(groups, " "), Scan: append(scan, fb[:32]...)}
+}
+
+// RemoveDevice removes the keys of another device of this user. Its sessions end
+// with the next message of everybody who looks.
+func (c *Client) RemoveDevice(ctx context.Context, name string) error {
+	if name == c.device {
+		return errors.New("e2ee: this device is the one to be removed: do it from another")
+	}
+	if err := c.Client.DropKeys(ctx, name); err != nil {
+		return err
+	}
+	return c.look(ctx, 0, c.user)
+}
