@@ -43,7 +43,7 @@ func cmdChat(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("say with whom: --with USER")
 		return ExitUsage
 	}
-	return f.session(ctx, env, nil, func(ctx context.Context, c *client.Client) int {
+	return f.session(ctx, env, nil, func(ctx context.Context, c *session) int {
 		t := &talk{c: c, env: env, json: f.json, me: f.as, peer: f.with, posts: make(chan func(), 256)}
 		t.view = chatView{me: f.as, peer: f.with, connected: true, more: true}
 		if in, out, ok := terminal(env); ok && !f.json {
@@ -63,7 +63,7 @@ func terminal(env *Env) (in, out *os.File, ok bool) {
 // talk is a running conversation. All of it happens on one goroutine, to which
 // others post.
 type talk struct {
-	c        *client.Client
+	c        *session
 	env      *Env
 	json     bool
 	me, peer string

@@ -32,13 +32,13 @@ func cmdChats(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("chats takes no arguments, got %q", fs.Args())
 		return ExitUsage
 	}
-	return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *client.Client) int {
+	return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *session) int {
 		return f.listChats(ctx, env, c, *limit)
 	})
 }
 
 // listChats prints up to limit chats.
-func (f *clientFlags) listChats(ctx context.Context, env *Env, c *client.Client, limit int) int {
+func (f *clientFlags) listChats(ctx context.Context, env *Env, c *session, limit int) int {
 	var before chat.ID
 	for {
 		page, err := askFor(ctx, func(ctx context.Context) (*client.ChatsPage, error) {

@@ -35,6 +35,7 @@ const (
 type clientFlags struct {
 	url, as, device, token, data, state string
 	json                                bool
+	keyFlags
 }
 
 func newClientFlags(command string) (*clientFlags, *pflag.FlagSet) {
@@ -47,6 +48,7 @@ func newClientFlags(command string) (*clientFlags, *pflag.FlagSet) {
 	fs.StringVar(&f.state, "state", "", "the folder of state files, outbox and cursor (default: DATA/clients; with --token none is kept)")
 	fs.StringVar(&f.device, "device", command, "the device this is; each running command needs its own")
 	fs.BoolVar(&f.json, "json", false, "print records, one JSON object a line")
+	f.keyFlags.add(fs)
 	return f, fs
 }
 
@@ -118,7 +120,7 @@ func loopbackAddress(u *url.URL) string {
 
 // session parses a command's flags, connects, and runs it. An interrupt ends
 // ctx. The client is closed afterwards, which says what was handled.
-func (f *clientFlags) session(ctx context.Context, env *Env, change func(*client.Options), run func(context.Context, *client.Client) int) int {
+func (f *clientFlags) session(ctx context.Context, env *Env, change func(*client.Options), run func(context.Context, *session) int) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o, code, err := f.options(change)
@@ -143,11 +145,11 @@ func (f *clientFlags) session(ctx context.Context, env *Env, change func(*client
 
 // dial connects. While another process has the state file it waits for it: two
 // at once would take the session from each other.
-func (f *clientFlags) dial(ctx context.Context, o client.Options) (*client.Client, error) {
+func (f *clientFlags) dial(ctx context.Context, o client.Options) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
 	for {
-		c, err := client.Dial(ctx, o)
+		c, err := f.connect(ctx, o)
 		if !errors.Is(err, client.ErrInUse) {
 			return c, err
 		}
@@ -223,7 +225,7 @@ func recordOf(kind string, m *chat.Message) messageRecord {
 	if m.Expires > 0 {
 		r.Expires = rfc3339(time.UnixMilli(m.Expires))
 	}
-	if m.Suite == chat.SuitePlain && utf8.Valid(m.Content) {
+	if readableSuite(m) && utf8.Valid(m.Content) {
 		text := string(m.Content)
 		r.Content = &text
 	} else {
@@ -237,7 +239,7 @@ func rfc3339(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.00
 // textOf is a message's content for a terminal.
 func textOf(m *chat.Message) string {
 	text := printable(string(m.Content))
-	if m.Suite != chat.SuitePlain || !utf8.Valid(m.Content) {
+	if !readableSuite(m) || !utf8.Valid(m.Content) {
 		text = fmt.Sprintf("<%d bytes, suite %d>", len(m.Content), m.Suite)
 	}
 	if m.Media != "" {

@@ -346,12 +346,12 @@ func TestServerThatRefuses(t *testing.T) {
 }
 
 func TestRecordsOfMessages(t *testing.T) {
-	m := chat.Message{ID: chat.NewID(chat.Ticks(time.UnixMilli(1_700_000_000_123)), 1, chat.Node{1}), Suite: 1, Content: []byte("secret"), At: 1_700_000_000_456, Expires: 1_700_000_001_000}
+	m := chat.Message{ID: chat.NewID(chat.Ticks(time.UnixMilli(1_700_000_000_123)), 1, chat.Node{1}), Suite: 9, Content: []byte("secret"), At: 1_700_000_000_456, Expires: 1_700_000_001_000}
 	r := recordOf("message", &m)
 	if r.Content != nil || r.Base64 != "c2VjcmV0" || r.Sent != "2023-11-14T22:13:20.123Z" || r.Taken != "2023-11-14T22:13:20.456Z" || r.Expires != "2023-11-14T22:13:21.000Z" {
 		t.Fatalf("%+v", r)
 	}
-	if got := textOf(&m); got != "<6 bytes, suite 1>" {
+	if got := textOf(&m); got != "<6 bytes, suite 9>" {
 		t.Fatal(got)
 	}
 	m.Suite, m.Content, m.Media = 0, []byte("\x1b[31mred\r\n\u202eevil 👩\u200d🚀"), "https://x"

@@ -40,7 +40,7 @@ func cmdHistory(ctx context.Context, env *Env, args []string) int {
 	case fs.NArg() > 0:
 		env.Errorf("history takes no arguments, got %q", fs.Args())
 	default:
-		return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *client.Client) int {
+		return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *session) int {
 			return f.run(ctx, env, c, before)
 		})
 	}
@@ -51,7 +51,7 @@ func cmdHistory(ctx context.Context, env *Env, args []string) int {
 // goes on waiting.
 func onlyAsking(o *client.Options) { o.SendOnly, o.From = true, client.FromNow }
 
-func (f *historyFlags) run(ctx context.Context, env *Env, c *client.Client, before chat.ID) int {
+func (f *historyFlags) run(ctx context.Context, env *Env, c *session, before chat.ID) int {
 	for left := f.limit; left > 0; {
 		page, err := askFor(ctx, func(ctx context.Context) (*client.HistoryPage, error) {
 			return c.History(ctx, f.with, before, left)

@@ -42,7 +42,7 @@ func cmdSend(ctx context.Context, env *Env, args []string) int {
 		env.errorLines(err)
 		return ExitUsage
 	}
-	return f.session(ctx, env, func(o *client.Options) { o.SendOnly, o.From = true, client.FromNow }, func(ctx context.Context, c *client.Client) int {
+	return f.session(ctx, env, func(o *client.Options) { o.SendOnly, o.From = true, client.FromNow }, func(ctx context.Context, c *session) int {
 		return f.run(ctx, env, c)
 	})
 }
@@ -72,7 +72,7 @@ func statusNamed(name string) (chat.Status, bool) {
 	return s, ok
 }
 
-func (f *sendFlags) run(ctx context.Context, env *Env, c *client.Client) int {
+func (f *sendFlags) run(ctx context.Context, env *Env, c *session) int {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	if n := len(c.Outbox()); n > 0 {

@@ -31,12 +31,12 @@ func cmdTail(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("tail takes no arguments, got %q", fs.Args())
 		return ExitUsage
 	}
-	return f.session(ctx, env, func(o *client.Options) { o.From = f.from }, func(ctx context.Context, c *client.Client) int {
+	return f.session(ctx, env, func(o *client.Options) { o.From = f.from }, func(ctx context.Context, c *session) int {
 		return f.run(ctx, env, c)
 	})
 }
 
-func (f *tailFlags) run(ctx context.Context, env *Env, c *client.Client) int {
+func (f *tailFlags) run(ctx context.Context, env *Env, c *session) int {
 	for messages := 0; f.count == 0 || messages < f.count; {
 		e, err := c.Receive(ctx)
 		switch {

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/e2ee"
+)
+
+// keyFlags are about encryption.
+type keyFlags struct {
+	encrypt    bool
+	passphrase string
+}
+
+func (f *keyFlags) add(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.encrypt, "encrypt", false, "encrypt end to end; this device's keys lie beside its state file")
+	fs.StringVar(&f.passphrase, "passphrase", "", "@FILE that holds the passphrase of the keys; without it they lie open")
+}
+
+// options are those of encryption. The user's devices of a folder share one
+// identity.
+func (f *keyFlags) options(state, user string) (o e2ee.Options, err error) {
+	if state == "" {
+		return o, nil // keys of this run alone
+	}
+	o.Keys = strings.TrimSuffix(state, ".state") + ".keys"
+	o.Identity = filepath.Join(filepath.Dir(state), user+".identity")
+	if f.passphrase == "" {
+		return o, nil
+	}
+	path, ok := strings.CutPrefix(f.passphrase, "@")
+	if !ok {
+		return o, fmt.Errorf("--passphrase is @FILE: what stands on a command line everybody on this machine can read")
+	}
+	b, err := os.ReadFile(path)
+	o.Passphrase = strings.TrimSpace(string(b))
+	return o, err
+}
+
+// session is a client, with encryption or without. What differs is here.
+type session struct {
+	*client.Client
+	sealed *e2ee.Client // nil: without
+}
+
+func (s *session) Send(ctx context.Context, to string, content []byte, o ...client.SendOptions) (*client.Sent, error) {
+	if s.sealed != nil {
+		return s.sealed.Send(ctx, to, content, o...)
+	}
+	return s.Client.Send(ctx, to, content, o...)
+}
+
+// Receive turns what could not be trusted into problems, which every command
+// shows.
+func (s *session) Receive(ctx context.Context) (client.Event, error) {
+	if s.sealed == nil {
+		return s.Client.Receive(ctx)
+	}
+	e, err := s.sealed.Receive(ctx)
+	switch e := e.(type) {
+	case e2ee.Failed:
+		return client.Problem{ID: e.Message.ID, Err: fmt.Errorf("a message of %s: %w", e.Message.From, e.Err)}, err
+	case e2ee.IdentityChanged:
+		return client.Problem{Err: fmt.Errorf("the identity of %s has changed: compare safety numbers", e.User)}, err
+	case e2ee.BadKeys:
+		return client.Problem{Err: fmt.Errorf("keys of %s %s: %w", e.User, e.Device, e.Err)}, err
+	case e2ee.Typed:
+		return client.Problem{ID: e.Message.ID, Err: fmt.Errorf("a message of %s is for a later version", e.Message.From)}, err
+	}
+	return e, err
+}
+
+func (s *session) Handled() {
+	if s.sealed != nil {
+		s.sealed.Handled()
+		return
+	}
+	s.Client.Handled()
+}
+
+func (s *session) History(ctx context.Context, peer string, before chat.ID, limit int) (*client.HistoryPage, error) {
+	if s.sealed != nil {
+		return s.sealed.History(ctx, peer, before, limit)
+	}
+	return s.Client.History(ctx, peer, before, limit)
+}
+
+func (s *session) Chats(ctx context.Context, before chat.ID, limit int) (*client.ChatsPage, error) {
+	if s.sealed != nil {
+		return s.sealed.Chats(ctx, before, limit)
+	}
+	return s.Client.Chats(ctx, before, limit)
+}
+
+func (s *session) Close(ctx context.Context) error {
+	if s.sealed != nil {
+		return s.sealed.Close(ctx)
+	}
+	return s.Client.Close(ctx)
+}
+
+// connect connects, with encryption where it is on.
+func (f *clientFlags) connect(ctx context.Context, o client.Options) (*session, error) {
+	if !f.encrypt {
+		c, err := client.Dial(ctx, o)
+		return &session{Client: c}, err
+	}
+	eo, err := f.keyFlags.options(o.State, o.User)
+	if err != nil {
+		return nil, err
+	}
+	c, err := e2ee.Dial(ctx, o, eo)
+	if err != nil {
+		return nil, err
+	}
+	return &session{Client: c.Client, sealed: c}, nil
+}
+
+// readableSuite reports whether a message's content is text to show. Of suite 1 that is
+// what was decrypted: ciphertext is no UTF-8, and what could not be read is nil.
+func readableSuite(m *chat.Message) bool {
+	return m.Suite == chat.SuitePlain || m.Suite == chat.SuiteMegolm && m.Content != nil
+}
