@@ -19,22 +19,24 @@ import (
 
 // Options say what to measure.
 type Options struct {
-	Profile     string        // the name of one of Profiles
-	Connections int           // sessions; 0 is the profile's own number
-	Rate        float64       // messages a second; 0 is the profile's own
-	PerWrite    int           // messages a write; 0 is the profile's own
-	Size        int           // bytes of content, at least 8; 0 is 100
-	Warmup      time.Duration // before it counts; 0 is 3 s
-	Duration    time.Duration // that counts; 0 is the profile's own
-	MarkEvery   time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
-	Cluster     string        // folder of the cluster that scripts/cluster.sh has started, for real
-	Dir         string        // where the server's data goes; "" is a temporary folder
-	Processes   int           // that make the load; 0 is as many as their descriptors ask for
-	Agents      []string      // host:port of agents on other machines, which make the load instead
-	Secret      []byte        // that those agents know, at least SecretBytes
-	ServerFlags []string      // passed to `rookery serve` behind the profile's own
-	Version     string        // of the program, for the fingerprint
-	Progress    io.Writer     // a line now and then
+	Profile      string        // the name of one of Profiles
+	Connections  int           // sessions; 0 is the profile's own number
+	Rate         float64       // messages a second; 0 is the profile's own
+	PerWrite     int           // messages a write; 0 is the profile's own
+	Size         int           // bytes of content, at least 8; 0 is 100
+	Warmup       time.Duration // before it counts; 0 is 3 s
+	Duration     time.Duration // that counts; 0 is the profile's own
+	MarkEvery    time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
+	Cluster      string        // folder of the cluster that scripts/cluster.sh has started, for real
+	Dir          string        // where the server's data goes; "" is a temporary folder
+	Processes    int           // that make the load; 0 is as many as their descriptors ask for
+	Agents       []string      // host:port of agents on other machines, which make the load instead
+	Secret       []byte        // that those agents know, at least SecretBytes
+	ServerFlags  []string      // passed to `rookery serve` behind the profile's own
+	Peers        string        // folder of the programs that echo compares with; "" is .cache/peers, if it is there
+	PeerVariants bool          // echo: each of a peer's settings instead of its best
+	Version      string        // of the program, for the fingerprint
+	Progress     io.Writer     // a line now and then
 }
 
 // Percentiles of a histogram, in microseconds.
@@ -105,6 +107,7 @@ type Result struct {
 	Fanout        []FanoutFigures   `json:"fanout,omitempty"`         // of fanout
 	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
 	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
+	Echo          []EchoResult      `json:"-"`                        // of echo: lines of their own, in place of this one
 	TimeLines     []TimeLine        `json:"time_lines,omitempty"`
 }
 
@@ -145,6 +148,7 @@ type Profile struct {
 func Profiles() []Profile {
 	return []Profile{
 		{Name: "idle", What: "resident bytes per idle session, after each has received a message", run: idle},
+		{Name: "echo", What: "framing and loop alone: messages sent back for a processor second, beside peers and bare echoes", run: echo},
 		{Name: "trickle", What: "open-loop Poisson sends from many sessions: delivery and acknowledgement latency", run: trickle},
 		{Name: "firehose", What: "many packets a write, as much as the log takes: accepted, stored, delivered", run: firehose},
 		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},
@@ -198,8 +202,14 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r, nil
 }
 
-// WriteJSON writes the result as one line.
-func (r *Result) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
+// WriteJSON writes the result as one line; echo's as one line for each target
+// and depth.
+func (r *Result) WriteJSON(w io.Writer) error {
+	if len(r.Echo) > 0 {
+		return writeLines(w, r.Echo)
+	}
+	return json.NewEncoder(w).Encode(r)
+}
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T
