@@ -48,6 +48,7 @@ func commands() []command {
 		{"doctor", "look at this machine and say what to do", cmdDoctor},
 		{"echo", "serve the same engine with nothing above it", cmdEcho},
 		{"bench", "measure", cmdBench},
+		{"plan", "compute a fleet from measured figures, and play what happens to it", cmdPlan},
 		{"version", "print the version", cmdVersion},
 	}
 }
