@@ -23,7 +23,10 @@ import (
 const Sockets = "epoll"
 
 const (
-	eventsPerTurn  = 128 // sockets served before their output is written: what they touch stays in the cache
+	// A turn serves so many sockets, and takes in so many bytes or one read more,
+	// before output is written: what it touches stays in the caches.
+	eventsPerTurn  = 128
+	bytesPerTurn   = 32 << 10
 	acceptsPerTurn = 64
 
 	// What an event is of that is no connection's, in place of a slot.
@@ -41,6 +44,7 @@ type poller struct {
 	loop     *Loop
 	events   []unix.EpollEvent
 	in       []byte      // what Data is lent
+	taken    int         // bytes taken in since the last turn
 	nextMs   int64       // the next tick, as sinceMs
 	paused   bool        // no descriptor was left to accept with: until the next tick
 	sleeping atomic.Bool // waiting, or about to, with nobody on the way to wake it
@@ -168,6 +172,10 @@ func (p *poller) run(began func()) (err error) {
 		}
 		l.readClock()
 		for i := range p.events[:n] {
+			if p.taken >= bytesPerTurn {
+				p.taken = 0
+				l.turn(false)
+			}
 			p.serve(&p.events[i])
 		}
 		tick := l.sinceMs >= p.nextMs
@@ -175,6 +183,7 @@ func (p *poller) run(began func()) (err error) {
 			p.nextMs = l.sinceMs + int64(l.engine.opts.TickMs)
 			p.resume()
 		}
+		p.taken = 0
 		l.turn(tick)
 	}
 	l.seal()
@@ -313,6 +322,7 @@ func (c *Conn) read() {
 		c.end(io.EOF)
 		return
 	}
+	l.poller.taken += int(n)
 	l.stats.reads.Add(1)
 	l.stats.bytesIn.Add(uint64(n))
 	if c.state&closing == 0 {

@@ -31,6 +31,11 @@ func (r *Reader) Next(in []byte, l *Limits) (n int, ev Event, ok bool, err error
 	if r.over {
 		return len(in), Event{}, false, nil
 	}
+	if r.part == nil && r.headerBytes == 0 && !l.Client {
+		if n, payload := common(in, l); n > 0 {
+			return n, Event{Op: OpBinary, Payload: payload}, true, nil
+		}
+	}
 	n, ev, ok, bad := r.next(in, l)
 	if bad != nil {
 		r.drop()
@@ -39,6 +44,30 @@ func (r *Reader) Next(in []byte, l *Limits) (n int, ev Event, ok bool, err error
 	}
 	r.over = ok && ev.Op == OpClose
 	return n, ev, ok, nil
+}
+
+// common takes the frame that nearly all are: a client's whole, uncompressed
+// binary message below 64 KiB, all of which has come. Any other, and any fault,
+// is left to next: n is 0.
+func common(in []byte, l *Limits) (n int, payload []byte) {
+	if len(in) < 6 || in[0] != bitFin|byte(OpBinary) || in[1] < bitMasked {
+		return 0, nil
+	}
+	size, bytes := 6, int(in[1]&^bitMasked)
+	if bytes >= len16 {
+		if bytes == len64 || len(in) < 8 {
+			return 0, nil
+		}
+		if size, bytes = 8, int(binary.BigEndian.Uint16(in[2:])); bytes < len16 {
+			return 0, nil
+		}
+	}
+	if n = size + bytes; n > len(in) || bytes > l.messageBytes() {
+		return 0, nil
+	}
+	payload = in[size:n]
+	ws.Cipher(payload, [4]byte(in[size-4:]), 0)
+	return n, payload
 }
 
 func (r *Reader) next(in []byte, l *Limits) (n int, ev Event, ok bool, bad *Error) {
