@@ -148,7 +148,7 @@ type Profile struct {
 func Profiles() []Profile {
 	return []Profile{
 		{Name: "idle", What: "resident bytes per idle session, after each has received a message", run: idle},
-		{Name: "echo", What: "framing and loop alone: messages sent back for a processor second, beside peers and bare echoes", run: echo},
+		{Name: "echo", What: "framing and loop alone: messages sent back for a processor second, beside peers and bare echoes", run: compareEchoes},
 		{Name: "trickle", What: "open-loop Poisson sends from many sessions: delivery and acknowledgement latency", run: trickle},
 		{Name: "firehose", What: "many packets a write, as much as the log takes: accepted, stored, delivered", run: firehose},
 		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},

@@ -144,9 +144,9 @@ func planEcho(o *Options) echoPlan {
 	return p
 }
 
-// echo compares servers that send back what they get: ours, the peers, and two
+// compareEchoes compares servers that send back what they get: ours, the peers, and two
 // that do nothing else, as the limit.
-func echo(ctx context.Context, o *Options, res *Result) error {
+func compareEchoes(ctx context.Context, o *Options, res *Result) error {
 	targets, err := echoTargets(o)
 	if err != nil {
 		return err

@@ -119,6 +119,7 @@ var testExceptions = []exception{
 	{"internal/plan", "bench", "what it reads of a result is what the bench writes"},
 	{"bench", "internal/server", "a load is tried on a server in its own process"},
 	{"bench", "internal/config", "that server's settings"},
+	{"bench", "internal/echo", "a load is tried on it, and the test program stands in for `rookery echo`"},
 	{"shard", "pipeline/local", "the owners on the real log"},
 	{"shard", "storage/pebble", "the owners on the real store"},
 	{"pipeline/local", "pipeline/pipelinetest", "the contract"},
