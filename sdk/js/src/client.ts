@@ -1,0 +1,370 @@
+import { Core, type Request, sleep } from './core.ts'
+import { ChatError, ClosedError, isRetry } from './errors.ts'
+import type { ChatsPage, ClientEvent, HistoryPage, Message, Position } from './events.ts'
+import { bytesOfId, type MessageId } from './id.ts'
+import { MemoryJournal } from './journal.ts'
+import { checkUser, type ClientOptions, settingsOf } from './options.ts'
+import type { Item } from './outbox.ts'
+import { refusalWaitMs } from './pace.ts'
+import { encodePacket } from './packets.ts'
+import type { PacketFields, PacketName } from './schema.ts'
+import type { Sent } from './sent.ts'
+import { behind } from './session.ts'
+
+/** Peers with a read mark to say again in the next session; beyond, some are forgotten. */
+const maxReads = 1024
+/** Questions that wait at once. */
+const maxRequests = 1024
+/** How many users one packet unwatches. */
+const unwatchUsers = 64
+/** What a message is in the outbox beside its own bytes, about. */
+const envelopeBytes = 48
+
+/** What a message may have beside its content. */
+export interface SendOptions {
+  /** How the content is encrypted, 0 to 255. Default: 0, not at all. Without meaning where there is a {@link ContentLayer}. */
+  suite?: number
+  /** Seconds to live; 0 is for ever. Default: 0. */
+  ttlSeconds?: number
+  /** A URL beside the content. Default: none. */
+  media?: string
+}
+
+/**
+ * One device of one user: a connection that comes back by itself, an outbox that loses nothing, and the user's messages in
+ * order, each given to the app once.
+ *
+ * A message that {@link Client.send} has taken is in the journal before its first byte leaves, and stays there until the
+ * server has it durably; what may have arrived is sent again byte for byte, so that it arrives once. Messages to the user
+ * come from {@link Client.receive}. Asking for the next one says that the one before has been handled: then the cursor is
+ * made durable, and only then does the sender see "delivered". An app that ends in between gets the message once more.
+ *
+ * Errors are {@link ChatError}, whose code says what to do about them, {@link ClosedError}, {@link StateError} of the
+ * journal, and the reasons of signals.
+ */
+export class Client implements AsyncIterable<ClientEvent> {
+  readonly #core: Core
+  readonly #running: Promise<void>
+  readonly #first: Promise<Error | null>
+  #sending: Promise<unknown> = Promise.resolve()
+
+  private constructor(core: Core) {
+    this.#core = core
+    let first!: (error: Error | null) => void
+    this.#first = new Promise((resolve) => (first = resolve))
+    this.#running = core.run(first)
+  }
+
+  /**
+   * Makes a client and returns at once when the journal is open; it connects by itself, and {@link Client.connected} waits
+   * for that. Throws {@link ChatError} `bad_name` for options that cannot be, {@link StateError} of the journal. Close the
+   * client when done with it.
+   */
+  static async open(options: ClientOptions): Promise<Client> {
+    return new Client(await Core.open(settingsOf(options), options.journal ?? new MemoryJournal()))
+  }
+
+  /** Is {@link Client.open}, and waits for the first session. When the first attempt fails, the client is closed and the error thrown. */
+  static async connect(options: ClientOptions): Promise<Client> {
+    const client = await Client.open(options)
+    const error = await client.#first
+    if (!error) return client
+    await client.close()
+    throw error
+  }
+
+  /** Returns when there is a session. Throws why none will follow. */
+  async connected(signal?: AbortSignal): Promise<void> {
+    const core = this.#core
+    while (!core.session) {
+      if (core.end) throw core.end
+      await core.changed.wait(signal)
+    }
+  }
+
+  /** How far the app has handled the user's chain. */
+  get position(): Position {
+    return this.#core.inbox.handled
+  }
+
+  /** The time by the server's clock, ms since 1970, as far as it is known. */
+  get now(): number {
+    return this.#core.now
+  }
+
+  /** Why no session will follow: {@link ClosedError}, or an error that coming back does not mend; null as long as one may. */
+  get error(): Error | null {
+    return this.#core.end
+  }
+
+  /** The messages that are not accepted yet, in order: also those of an earlier run, which the journal kept. */
+  get outbox(): Sent[] {
+    return this.#core.outbox.items.filter((item) => !item.settled).map((item) => item.sent)
+  }
+
+  /**
+   * Puts a message for a user into the outbox and returns when the journal holds it: from then on it arrives, once, and
+   * after those sent before it, also if this page or process ends now. What is returned tells how far it has come. It
+   * waits while the outbox is full and, on a device that never was connected, for the first session, from which its ids
+   * come. A signal that is aborted meanwhile means that nothing was sent.
+   */
+  async send(to: string, content: Uint8Array | string, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
+    checkUser(to)
+    const { suite = 0, media = '' } = options
+    const ttl = Math.ceil(options.ttlSeconds ?? 0)
+    if (!(ttl >= 0 && ttl < 2 ** 32)) throw new ChatError('bad_ttl', `a time to live of ${ttl} s is not between 0 and ${2 ** 32 - 1}`)
+    if (!Number.isInteger(suite) || suite < 0 || suite > 255) throw new ChatError('bad_packet', `a suite is 0 to 255, not ${suite}`)
+    const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content.slice()
+    const turn = this.#sending.then(async () => {
+      signal?.throwIfAborted()
+      const encoded = (await this.#core.settings.layer?.encode(to, bytes)) ?? { suite, content: bytes }
+      return this.#enqueue({ n: 0n, id: null, to, suite: encoded.suite, content: encoded.content, flags: 0, ttl, media }, signal)
+    })
+    this.#sending = turn.catch(() => {})
+    const item = await turn
+    await this.#core.recorder.sync(item.sequence)
+    return item.sent
+  }
+
+  /** Waits for a clock and for room. */
+  async #enqueue(fields: PacketFields<'send'>, signal?: AbortSignal): Promise<Item> {
+    const core = this.#core
+    const size = fields.content!.length
+    for (;;) {
+      if (core.end) throw core.end
+      if (core.closing) throw new ClosedError()
+      if (core.maxContentBytes > 0n && size > core.maxContentBytes) {
+        throw new ChatError('too_large', `the content has ${size} bytes, the server takes ${core.maxContentBytes}: send it as media`)
+      }
+      if (core.clock && this.#hasRoom(size + fields.media.length + envelopeBytes)) return core.enqueue(fields)
+      await core.changed.wait(signal)
+    }
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const { outbox, settings } = this.#core
+    const n = outbox.items.length
+    return n === 0 || (n < settings.outboxMessages && outbox.bytes + bytes <= settings.outboxBytes)
+  }
+
+  /**
+   * Returns the next event: messages of the user's chain in order, each once, and between them what happens else. Calling
+   * it again says that the event before has been handled. Throws the signal's reason, and, after the last event, why no
+   * session will follow. One caller at a time.
+   */
+  async receive(signal?: AbortSignal): Promise<ClientEvent> {
+    this.handled()
+    const { inbox } = this.#core
+    for (;;) {
+      const w = inbox.next()
+      if (w) {
+        inbox.given = w
+        const event = await this.#opened(w.event!)
+        this.#catchUp()
+        if (event) return event
+        this.handled()
+        continue
+      }
+      this.#catchUp()
+      if (this.#core.end) throw this.#core.end
+      await inbox.ready.wait(signal)
+    }
+  }
+
+  /** Asks for what the queue had no room for, once it is empty. */
+  #catchUp(): void {
+    const { inbox, session } = this.#core
+    if (inbox.behind && inbox.length === 0) session?.quit(behind)
+  }
+
+  /** What the content layer makes of an event: null when it is not for the app. */
+  async #opened(event: ClientEvent): Promise<ClientEvent | null> {
+    const { layer } = this.#core.settings
+    if (!layer || (event.type !== 'message' && event.type !== 'copy')) return event
+    try {
+      const message = await layer.decode(event.message)
+      return message && { ...event, message }
+    } catch (err) {
+      return { type: 'problem', id: event.message.id, error: err as Error }
+    }
+  }
+
+  /** Says that the event which receive returned last has been handled, without asking for another. */
+  handled(): void {
+    const core = this.#core
+    const w = core.inbox.given
+    if (!w) return
+    core.inbox.given = null
+    core.inbox.done(w)
+    if (w.durable) void core.keepSoon()
+  }
+
+  /**
+   * The events of {@link Client.receive}, to its end: after {@link Client.close} the loop ends, another end throws. Breaking
+   * out of the loop leaves the last event unhandled, unless {@link Client.handled} is called.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<ClientEvent, void> {
+    for (;;) {
+      let event: ClientEvent
+      try {
+        event = await this.receive()
+      } catch (err) {
+        if (err instanceof ClosedError) return
+        throw err
+      }
+      yield event
+    }
+  }
+
+  /**
+   * Says that the user has been shown the chat with peer up to a position: the `place` of a message. It goes out when there
+   * is a session, and again in each later one, for nothing says that it has arrived.
+   */
+  markRead(peer: string, position: Position): void {
+    checkUser(peer)
+    const { reads, session } = this.#core
+    if (position <= (reads.get(peer) ?? 0n)) return
+    reads.delete(peer)
+    reads.set(peer, position)
+    if (reads.size > maxReads) reads.delete(reads.keys().next().value!)
+    session?.unsentReads.add(peer)
+    session?.wake()
+  }
+
+  /** Tells peer that the user types, or stopped. It may be lost. */
+  typing(peer: string, on: boolean): void {
+    checkUser(peer)
+    this.#core.say('typing', { peer, on })
+  }
+
+  /** Asks for presence events of users, now and on change, in this session and later ones. What the server refuses becomes a problem. */
+  watch(...users: string[]): void {
+    users.forEach(checkUser)
+    const { watched, session } = this.#core
+    for (const user of users) {
+      watched.add(user)
+      session?.unwatched.add(user)
+    }
+    session?.wake()
+  }
+
+  /** Ends it. */
+  unwatch(...users: string[]): void {
+    users.forEach(checkUser)
+    const core = this.#core
+    for (const user of users) {
+      core.watched.delete(user)
+      core.session?.unwatched.delete(user)
+    }
+    for (let i = 0; i < users.length; i += unwatchUsers) core.say('unwatch', { users: users.slice(i, i + unwatchUsers) })
+  }
+
+  /**
+   * Returns up to limit messages with peer older than before, newest first; null is no bound, and 0 as many as the server
+   * gives. The server may return fewer, and says whether there are more. Messages that the content layer keeps from the
+   * app, or cannot open, are left out.
+   */
+  async history(peer: string, before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<HistoryPage> {
+    checkUser(peer)
+    if (before !== null) bytesOfId(before)
+    const page = await this.#ask<HistoryPage, 'history'>('history', { peer, before, limit }, '', signal)
+    return { ...page, messages: await this.#openedAll(page.messages) }
+  }
+
+  async #openedAll(messages: Message[]): Promise<Message[]> {
+    const opened: Message[] = []
+    for (const message of messages.toReversed()) {
+      const event = await this.#opened({ type: 'message', message })
+      if (event?.type === 'message') opened.push(event.message)
+    }
+    return opened.reverse()
+  }
+
+  /**
+   * Returns up to limit of the user's chats whose newest message is older than before, newest first; null is no bound, and
+   * 0 as many as the server gives. Newest messages are as on the wire: give them to the content layer's decode if need be.
+   */
+  async chats(before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<ChatsPage> {
+    if (before !== null) bytesOfId(before)
+    return this.#ask<ChatsPage, 'chats'>('chats', { before, limit }, '', signal)
+  }
+
+  /**
+   * Says where this device is told that something waits when it is not connected: a provider that the server has (`fcm`,
+   * `apns` or `webhook`), and the provider's token for the device. Returns when the server has made that durable. Call it
+   * after each start of the app, and when the token changes. Throws {@link ChatError} `bad_push` for a provider that the
+   * server has not, or no token of it, and `unknown_type` for a server that pushes nothing.
+   */
+  async registerPush(provider: string, token: string, signal?: AbortSignal): Promise<void> {
+    await this.#ask<null, 'push'>('push', { provider, token }, 'push', signal)
+  }
+
+  /** Ends it: before the user logs out, lest the device's next user be told of this one's messages. */
+  forgetPush(signal?: AbortSignal): Promise<void> {
+    return this.registerPush('', '', signal)
+  }
+
+  /** Puts a question until it is answered; what asks for a retry is asked again. */
+  async #ask<A, N extends PacketName>(name: N, fields: Partial<PacketFields<N>>, limit: string, signal?: AbortSignal): Promise<A> {
+    const { settings } = this.#core
+    const encode = (req: bigint) => encodePacket(name, { ...fields, req })
+    for (let tries = 0; ; tries++) {
+      try {
+        return (await this.#askOnce(encode, limit, signal)) as A
+      } catch (err) {
+        if (!isRetry(err) || err === this.#core.end) throw err
+        await sleep(refusalWaitMs(err.retryAfterMs, tries, settings.backoffMinMs, settings.backoffMaxMs), signal)
+        signal?.throwIfAborted()
+      }
+    }
+  }
+
+  #askOnce(encode: (req: bigint) => Uint8Array, limit: string, signal?: AbortSignal): Promise<unknown> {
+    const core = this.#core
+    return new Promise((resolve, reject) => {
+      if (core.end) return reject(core.end)
+      if (signal?.aborted) return reject(signal.reason)
+      if (core.requests.size >= maxRequests) return reject(new ChatError('too_many', `${maxRequests} requests wait for an answer already`))
+      const req = ++core.lastReq
+      const abort = () => {
+        core.requests.delete(req)
+        reject(signal!.reason)
+      }
+      const answer: Request['answer'] = (result, error) => {
+        signal?.removeEventListener('abort', abort)
+        if (error) reject(error)
+        else resolve(result)
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      core.requests.set(req, { encode, limit, answer, asked: false })
+      core.session?.wake()
+    })
+  }
+
+  /**
+   * Ends the client. It writes what is ready, read marks and the marks of handled messages among it, but does not wait for
+   * the outbox: what is there goes out when the journal is opened again, so wait for {@link Sent.durable} first where it is
+   * in memory. When the signal is aborted the connection is cut. What receive returned last counts as not handled, unless
+   * {@link Client.handled} was called. Throws {@link StateError} of the journal.
+   */
+  async close(signal?: AbortSignal): Promise<void> {
+    const core = this.#core
+    if (core.closing) {
+      await this.#running
+      return
+    }
+    core.closing = true
+    core.changed.fire()
+    const cut = () => core.over.abort(new ClosedError())
+    try {
+      await core.keep()
+    } finally {
+      if (!core.session || signal?.aborted) cut()
+      signal?.addEventListener('abort', cut, { once: true })
+      core.session?.wake()
+      await this.#running
+      signal?.removeEventListener('abort', cut)
+      await core.recorder.close()
+    }
+  }
+}
