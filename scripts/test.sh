@@ -29,6 +29,9 @@ step_lint() { scripts/lint.sh "$staticcheck"; }
 step_race() { go test -race -p 2 -timeout 15m "$race_packages"; }
 step_alloc() { go test -p 2 -timeout 5m -run 'Alloc' ./...; }
 
+# The event loops of other systems, which are gnet's, run on this one too.
+step_gnet() { go test -tags gnet -race -p 2 -timeout 10m ./engine/... ./internal/echo/... ./internal/gateway/...; }
+
 # Buffers lent to handlers are poisoned when these return.
 step_invariants() { go test -tags invariants -p 2 -timeout 10m ./engine/... ./internal/echo/... ./internal/gateway/... ./internal/server/...; }
 step_failpoints() { go test -tags failpoints -p 2 -timeout 10m ./internal/failpoint/... ./pipeline/... ./shard/...; }
@@ -49,7 +52,7 @@ step_cluster() { scripts/cluster/smoke.sh; }
 # Two minutes of `make chaos`, at what two processors carry with all servers and the load on them.
 step_chaos() { scripts/chaos.sh --duration 2m --rate 100 --sockets 400 --calm 2s; }
 
-steps=(setup build lint services race alloc invariants failpoints modules autobahn foreign crash cluster chaos)
+steps=(setup build lint services race alloc gnet invariants failpoints modules autobahn foreign crash cluster chaos)
 [ $# -gt 0 ] && steps=("$@")
 
 passed=0 failed=() started=$SECONDS
