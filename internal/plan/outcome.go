@@ -24,7 +24,8 @@ type Outcome struct {
 	MessagesAll float64 `json:"messages_followed"`
 
 	Before   Delivery   `json:"before"`
-	Worst    Delivery   `json:"worst_second"` // of those whose receiver was connected
+	Worst    Delivery   `json:"worst"`          // of messages whose receiver was connected, in the worst window
+	Window   float64    `json:"window_seconds"` // at least a second
 	WorstLag float64    `json:"worst_queue_seconds"`
 	TimeLine []Interval `json:"time_line"`
 }
@@ -90,15 +91,19 @@ func (s *simulation) backAt(share float64) float64 {
 	return -1
 }
 
+// windowMessages is how many followed messages a p99 is taken of.
+const windowMessages = 100
+
 // calm finds the last second whose p99 is over twice that of before, by windows
 // long enough to have a p99, and the worst one.
 func (s *simulation) calm(o *Outcome, end float64) float64 {
-	const window = 1.0
+	window := math.Max(1, math.Ceil(windowMessages/s.followed()))
+	o.Window = window
 	last := 0.0
 	bound := max(2*o.Before.P99, o.Before.P99+5)
 	for from := warmSeconds; from+window <= end; from += window {
 		part := s.between(from, from+window)
-		if len(part) < 50 {
+		if len(part) < windowMessages/2 {
 			continue
 		}
 		d := quantiles(part, true)
@@ -169,8 +174,8 @@ func (o *Outcome) WriteText(w io.Writer) error {
 		fmt.Fprintf(w, "  attempts refused by the accept limit %s, told to come later %s, given up by the client %s\n",
 			digits(math.Round(o.Refused)), digits(math.Round(o.Busy)), digits(math.Round(o.TimedOut)))
 	}
-	fmt.Fprintf(w, "  delivery before: p50 %s, p99 %s; in the worst second: p50 %s, p99 %s; calm again after %s\n",
-		ms(o.Before.P50), ms(o.Before.P99), ms(o.Worst.P50), ms(o.Worst.P99), after(o.CalmAgain))
+	fmt.Fprintf(w, "  delivery before: p50 %s, p99 %s; in the worst %.0f s: p50 %s, p99 %s; calm again after %s\n",
+		ms(o.Before.P50), ms(o.Before.P99), o.Window, ms(o.Worst.P50), ms(o.Worst.P99), after(o.CalmAgain))
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tab, "  from\tto\tnot back\tp50\tp99\tp99, all\tqueue\t\n")
 	for _, i := range o.TimeLine {
