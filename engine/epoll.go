@@ -35,7 +35,9 @@ const (
 )
 
 // sockets is what an engine has of this kind of loop.
-type sockets struct{}
+type sockets struct {
+	running sync.WaitGroup
+}
 
 // poller is what a loop has of it.
 type poller struct {
@@ -130,14 +132,14 @@ func (e *Engine) serve(addr *net.TCPAddr) (err error) {
 	}
 	if err == nil {
 		faults := make([]error, len(e.loops))
-		var began, ended sync.WaitGroup
+		var began sync.WaitGroup
 		began.Add(len(e.loops))
 		for i, l := range e.loops {
-			ended.Go(func() { faults[i] = l.poller.run(began.Done) })
+			e.sockets.running.Go(func() { faults[i] = l.poller.run(began.Done) })
 		}
 		began.Wait()
 		close(e.ready)
-		ended.Wait()
+		e.sockets.running.Wait()
 		err = errors.Join(faults...)
 	}
 	for _, l := range e.loops {

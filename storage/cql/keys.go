@@ -24,12 +24,7 @@ const (
 	keyPause = 20 * time.Millisecond // before another try, doubled and at random
 )
 
-// Kinds of rows.
-const (
-	kindDevice  int8 = 0
-	kindOneTime int8 = 1
-)
-
+// A row's kind: 0 is a device, 1 one of its one-time keys.
 const (
 	getKeys     = `SELECT identity, device, version, gone, upto, signer, curve, signing, signature, fallback_id, fallback_key, fallback_signature FROM user_keys WHERE user = ? AND kind = 0`
 	getOneTime  = `SELECT id, key, signature FROM user_keys WHERE user = ? AND kind = 1 AND device = ?`
