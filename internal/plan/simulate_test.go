@@ -155,7 +155,7 @@ func TestFollowedMessagesAreAllMessages(t *testing.T) {
 	l := Load{Users: 40e3, Online: 0.5, MessagesPerDay: 86400 * 6000, RetentionDays: 30, SizeBytes: 100, Replication: 3, Peak: 1}
 	for _, set := range [][]string{nil, {"partition_use=90%", "cpu_use=90%", "zones_lost=0", "spare_hosts=0", "gateway_cores=1", "broker_cores=1", "owner_cores=2"}} {
 		p := newPlan(t, l, set...)
-		exact := exactNetwork(p, 30, 1)
+		exact := exactNetwork(p, 12, 1)
 		o := simulate(t, l, "broker", 1, append(set, "failover_seconds=0", "service_cv=100%")...)
 		within(t, "p50", o.Before.P50, exact.P50, 0.08)
 		within(t, "p99", o.Before.P99, exact.P99, 0.15)
