@@ -11,7 +11,7 @@ PACKAGES    ?= ./...
 VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash chaos outage knownbugs autobahn foreign cover docs services services-stop cluster clean
+.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash chaos outage knownbugs autobahn foreign js cover docs services services-stop cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ autobahn: build ## all 517 cases of the Autobahn suite, about 20 minutes
 
 foreign: build ## clients in Python and JavaScript against the server
 	scripts/foreign.sh
+
+js: ## the TypeScript SDK: types, tests, build
+	scripts/js.sh
 
 cover: ## statement coverage of the tests, as .cache/cover.html
 	@mkdir -p .cache

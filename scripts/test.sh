@@ -46,13 +46,14 @@ step_modules() {
 
 step_autobahn() { scripts/autobahn.sh quick; }
 step_foreign() { scripts/foreign.sh; }
+step_js() { scripts/js.sh; }
 step_crash() { scripts/crash.sh 10; }
 step_cluster() { scripts/cluster/smoke.sh; }
 
 # Two minutes of `make chaos`, at what two processors carry with all servers and the load on them.
 step_chaos() { scripts/chaos.sh --duration 2m --rate 100 --sockets 400 --calm 2s; }
 
-steps=(setup build lint services race alloc gnet invariants failpoints modules autobahn foreign crash cluster chaos)
+steps=(setup build lint services race alloc gnet invariants failpoints modules autobahn foreign js crash cluster chaos)
 [ $# -gt 0 ] && steps=("$@")
 
 passed=0 failed=() started=$SECONDS

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The TypeScript SDK: types, tests, build. Needs node and npm; fetches its own packages.
+set -euo pipefail
+cd "$(dirname "$0")/../sdk/js"
+command -v npm >/dev/null || { echo "js: npm is missing: install Node.js 20 or newer" >&2; exit 1; }
+# Not `npm ci`: it refuses a lock file that names the native parts of this platform alone.
+npm install --no-save --no-audit --no-fund --loglevel=error
+npm run --silent check
+npm run --silent build
+npm run --silent test
