@@ -66,14 +66,6 @@ func (v Value) Show() string { return Format(v.Value, v.Unit) }
 // values are the figures that formulas read.
 type values map[string]Value
 
-func (v values) get(name string) float64 {
-	x, ok := v[name]
-	if !ok {
-		panic("plan: no value is called " + name) // a fault of the table, which tests meet
-	}
-	return x.Value
-}
-
 func (v values) lookUp(name string) (float64, bool) {
 	x, ok := v[name]
 	return x.Value, ok
