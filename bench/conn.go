@@ -76,7 +76,7 @@ func (c *conn) flush() {
 		return
 	}
 	if len(c.out) > 0 {
-		n, err := unix.Write(c.fd, c.out)
+		n, err := transfer(unix.SYS_WRITE, c.fd, c.out)
 		switch {
 		case err == unix.EAGAIN || err == unix.ENOTCONN:
 			n = 0
@@ -103,7 +103,7 @@ func (c *conn) push() {
 	if c.fd < 0 {
 		return
 	}
-	n, err := unix.Write(c.fd, c.out)
+	n, err := transfer(unix.SYS_WRITE, c.fd, c.out)
 	if err == unix.EAGAIN {
 		n, err = 0, nil
 	}
@@ -117,7 +117,7 @@ func (c *conn) push() {
 }
 
 func (c *conn) read() {
-	n, err := unix.Read(c.fd, c.loop.buf)
+	n, err := transfer(unix.SYS_READ, c.fd, c.loop.buf)
 	switch {
 	case err == unix.EAGAIN:
 		return
