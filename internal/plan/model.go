@@ -52,11 +52,11 @@ func definitions() []definition {
 		{"store", "store_raw", UnitBytes, "messages_per_day * retention_days * size", "content, raw"},
 		{"store", "store_replicated", UnitBytes, "store_raw * replication", "content, replicated"},
 		{"store", "store_rows", UnitBytes, "(messages_per_day * retention_days * (size + row_bytes) + messages_per_day * min(inbox_days, retention_days) * inbox_bytes) * replication", "rows and inboxes, replicated, before compression"},
-		{"store", "store_compressed", UnitBytes, "(messages_per_day * retention_days * (size * content_ratio + row_bytes * columns_ratio) + messages_per_day * min(inbox_days, retention_days) * inbox_bytes * columns_ratio) * replication", "the same, compressed: what disks hold"},
+		{"store", "store_compressed", UnitBytes, "(messages_per_day * retention_days * (size * content_ratio + row_bytes * columns_ratio) + messages_per_day * min(inbox_days, retention_days) * inbox_bytes * columns_ratio) * replication", "rows and inboxes, replicated and compressed"},
 		{"store", "store_for_disk", UnitCount, "ceil(store_compressed / (store_disk * store_use))", "by disk"},
 		{"store", "store_cpu", UnitCores, "peak_ps * store_us / 1000000 * replication", "cores that the store takes, all copies"},
 		{"store", "store_for_cpu", UnitCount, "ceil(store_cpu / (store_cores * cpu_use))", "by cores"},
-		{"store", "store_nodes", UnitCount, "max(" + withHeadroom("store_for_cpu") + ", zones * ceil(max(replication, store_for_disk) / zones))", "ScyllaDB nodes; a lost zone's disks need no room elsewhere, as the other zones have copies"},
+		{"store", "store_nodes", UnitCount, "max(" + withHeadroom("store_for_cpu") + ", zones * ceil(max(replication, store_for_disk) / zones))", "ScyllaDB nodes"},
 
 		{"presence", "presence_memory", UnitBytes, "online * presence_bytes * presence_copies", "memory of who is where"},
 		{"presence", "presence_ops", UnitPerS, "peak_ps * presence_lookups", "look-ups"},
