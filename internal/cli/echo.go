@@ -35,6 +35,7 @@ func cmdEcho(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("%s", err)
 		return ExitUsage
 	}
+	spareProcessors(loops, 1) // beside the loops' own, for what waits in one
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	err = echo.Run(ctx, echo.Options{Listen: *listen, Loops: *loops, Logger: logger, Ready: func(a net.Addr) {

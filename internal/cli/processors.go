@@ -3,25 +3,23 @@ package cli
 import (
 	"os"
 	"runtime"
-
-	"github.com/rookery-chat/rookery/internal/config"
 )
 
 // syncers are the goroutines that wait for the disk nearly all the time: the
 // log's, and the store's.
 const syncers = 2
 
-// spareProcessors gives the scheduler a slot for each syncer beyond the
-// processors there are. A goroutine in a system call keeps its slot until the
-// runtime's monitor takes it back, up to 10 ms later: on two processors an
-// fdatasync would stop half of the loops and owners for so long. GOMAXPROCS
-// wins where it is set.
-func spareProcessors(c *config.Config) {
+// spareProcessors fills in how many loops there are, one a processor where the
+// setting is 0, and gives the scheduler more slots than processors: for
+// goroutines that keep theirs in a system call until the runtime's monitor takes
+// it back, up to 10 ms later. On two processors an fdatasync would stop half of
+// the loops and owners for so long. GOMAXPROCS wins where it is set.
+func spareProcessors(loops *int, spare int) {
 	n := runtime.GOMAXPROCS(0)
-	if c.Engine.Loops == 0 {
-		c.Engine.Loops = n
+	if *loops == 0 {
+		*loops = n
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(n + syncers)
+		runtime.GOMAXPROCS(n + spare)
 	}
 }

@@ -3,8 +3,6 @@ package cli
 import (
 	"runtime"
 	"testing"
-
-	"github.com/rookery-chat/rookery/internal/config"
 )
 
 func TestSpareProcessors(t *testing.T) {
@@ -12,16 +10,16 @@ func TestSpareProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(n)
 
 	t.Setenv("GOMAXPROCS", "")
-	var c config.Config
-	spareProcessors(&c)
-	if got := runtime.GOMAXPROCS(0); got != n+syncers || c.Engine.Loops != n {
-		t.Errorf("%d slots and %d loops on %d processors", got, c.Engine.Loops, n)
+	loops := 0
+	spareProcessors(&loops, syncers)
+	if got := runtime.GOMAXPROCS(0); got != n+syncers || loops != n {
+		t.Errorf("%d slots and %d loops on %d processors", got, loops, n)
 	}
 	runtime.GOMAXPROCS(n)
 	t.Setenv("GOMAXPROCS", "3")
-	c.Engine.Loops = 7
-	spareProcessors(&c)
-	if got := runtime.GOMAXPROCS(0); got != n || c.Engine.Loops != 7 {
-		t.Errorf("%d slots and %d loops, with both set", got, c.Engine.Loops)
+	loops = 7
+	spareProcessors(&loops, syncers)
+	if got := runtime.GOMAXPROCS(0); got != n || loops != 7 {
+		t.Errorf("%d slots and %d loops, with both set", got, loops)
 	}
 }

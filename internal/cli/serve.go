@@ -29,7 +29,7 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("%v", err)
 		return ExitConfig
 	}
-	spareProcessors(c)
+	spareProcessors(&c.Engine.Loops, syncers)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
