@@ -163,9 +163,14 @@ func TestFluidIsTheSessions(t *testing.T) {
 // TestNobodyIsLostInTheFluid counts sessions in every step.
 func TestNobodyIsLostInTheFluid(t *testing.T) {
 	r := testRules()
-	r.acceptPerSecond, r.jobs, r.readers, r.dial = 300, 200, 2, 1
+	r.acceptPerSecond, r.jobs, r.readers, r.dial = 300, 1000, 2, 1
 	c := newCrowd(r, 3)
 	c.lose(10_000, 1, 5, 5)
+	defer func() {
+		if c.refused == 0 || c.busy == 0 || c.timedOut == 0 {
+			t.Errorf("refused %v, busy %v, timed out %v: not every way was taken", c.refused, c.busy, c.timedOut)
+		}
+	}()
 	for range 4000 {
 		if c.step == 100 {
 			c.resize(2)

@@ -70,6 +70,7 @@ func TestFiguresComeFromTheLineWithTheMostLoad(t *testing.T) {
 {"profile":"real","valid":true,"rate":9000,"accepted_per_second":1000,"process_cores":{"gateway-1":0.5}}
 {"profile":"real","valid":true,"rate":9000,"accepted_per_second":1000,"process_cores":{"gateway-1":0.6}}
 {"profile":"real","valid":false,"rate":99000,"accepted_per_second":1000,"process_cores":{"gateway-1":7}}
+{"profile":"real","valid":true,"rate":300,"accepted_per_second":300,"process_cores":{"gateway-1":3}}
 {"profile":"connect","valid":true,"connects":[{"server":"bare","server_cpu_us_per_connect":1},{"server":"rookery","server_cpu_us_per_connect":123}]}
 `))
 	if err != nil {

@@ -76,6 +76,13 @@ func (o *owner) join(t float64, done func()) {
 	o.wake(t)
 }
 
+// joinHeld adds one that cannot be appended before hold's end, in its order.
+func (o *owner) joinHeld(t float64, done func()) {
+	o.gather(t)
+	o.held++
+	o.followed = append(o.followed, followed{o.taken + o.gathered + o.held, done})
+}
+
 // wake plans a cycle when none is under way: now, or when the next message
 // arrives.
 func (o *owner) wake(t float64) {

@@ -118,9 +118,9 @@ func TestMoreNeedsNoFewer(t *testing.T) {
 		"replication": func(l *Load, f float64) { l.Replication = min(9, l.Replication*f) },
 		"peak":        func(l *Load, f float64) { l.Peak *= f },
 	} {
-		l := Load{Users: 1000, Online: 0.01, MessagesPerDay: 1e5, RetentionDays: 1, SizeBytes: 10, Replication: 1, Peak: 1}
+		l := Load{Users: 500e6, Online: 0.01, MessagesPerDay: 1e8, RetentionDays: 1, SizeBytes: 10, Replication: 1, Peak: 1}
 		before := newPlan(t, l)
-		for range 60 {
+		for range 25 {
 			more(&l, 1.3)
 			if l.Peak > 1000 || l.RetentionDays > 36500 || l.SizeBytes > 8<<20 {
 				break

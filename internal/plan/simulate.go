@@ -269,7 +269,8 @@ func (s *simulation) follow() {
 	commit := half + half*s.rng.ExpFloat64()
 	s.then(loop.pass(sent)+rtt, func() {
 		if class&1 != 0 && s.events.now < s.commitAt {
-			s.then(s.commitAt-s.events.now, func() { s.append(o, out, commit+ticks+rtt, rtt, sent) })
+			// It comes with all that waited; the milliseconds of its commit are left out.
+			o.joinHeld(s.events.now, func() { s.then(rtt, func() { s.deliver(out, sent) }) })
 			return
 		}
 		s.append(o, out, commit+ticks+rtt, rtt, sent)

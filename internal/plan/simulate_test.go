@@ -60,6 +60,11 @@ func TestABrokerHoldsItsPartitionsUp(t *testing.T) {
 	if o.Worst.P99 < 7000 || o.Worst.P99 > 12_000 {
 		t.Errorf("p99 of the worst second is %v ms", o.Worst.P99)
 	}
+	for _, i := range o.TimeLine { // appends are taken again, and stand behind what waited
+		if i.From == 8 && i.Connected.P99 < 1000 {
+			t.Errorf("just after the fail-over p99 is %v ms", i.Connected.P99)
+		}
+	}
 	if o.Lost != 0 {
 		t.Errorf("%v sessions were lost", o.Lost)
 	}
@@ -153,13 +158,18 @@ func exactNetwork(p *Plan, seconds float64, seed uint64) Delivery {
 // in which every message is followed through every queue.
 func TestFollowedMessagesAreAllMessages(t *testing.T) {
 	l := Load{Users: 40e3, Online: 0.5, MessagesPerDay: 86400 * 6000, RetentionDays: 30, SizeBytes: 100, Replication: 3, Peak: 1}
-	for _, set := range [][]string{nil, {"partition_use=90%", "cpu_use=90%", "zones_lost=0", "spare_hosts=0", "gateway_cores=1", "broker_cores=1", "owner_cores=2"}} {
+	for _, set := range [][]string{nil, {"zones=1", "zones_lost=0", "spare_hosts=0", "cpu_use=90%", "gateway_cores=1", "gateway_us=3000"}, {"partition_use=90%", "cpu_use=90%", "zones_lost=0", "spare_hosts=0", "gateway_cores=1", "broker_cores=1", "owner_cores=2"}} {
 		p := newPlan(t, l, set...)
-		exact := exactNetwork(p, 12, 1)
-		o := simulate(t, l, "broker", 1, append(set, "failover_seconds=0", "service_cv=100%")...)
-		within(t, "p50", o.Before.P50, exact.P50, 0.08)
-		within(t, "p99", o.Before.P99, exact.P99, 0.15)
-		t.Logf("%q: simulated p50 %.1f ms, p99 %.1f ms; every message %.1f ms, %.1f ms", set, o.Before.P50, o.Before.P99, exact.P50, exact.P99)
+		exact := exactNetwork(p, 40, 1)
+		var got Delivery
+		const seeds = 6 // the time before a scenario is short
+		for seed := range uint64(seeds) {
+			o := simulate(t, l, "broker", seed, append(set, "failover_seconds=0")...)
+			got.P50, got.P99 = got.P50+o.Before.P50/seeds, got.P99+o.Before.P99/seeds
+		}
+		within(t, "p50", got.P50, exact.P50, 0.08)
+		within(t, "p99", got.P99, exact.P99, 0.12)
+		t.Logf("%q: simulated p50 %.1f ms, p99 %.1f ms; every message %.1f ms, %.1f ms", set, got.P50, got.P99, exact.P50, exact.P99)
 	}
 }
 
