@@ -187,7 +187,10 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	s.put(&packet.KeysDrop{Req: 9, Device: "tablet"})
-	if code := s.answer(9); code != chat.CodeOK || len(store.dropped) != 1 || store.dropped[0] != "tablet" {
+	code := s.answer(9)
+	store.mu.Lock() // what the answer crossed is a socket, which orders nothing for the race detector
+	defer store.mu.Unlock()
+	if code != chat.CodeOK || len(store.dropped) != 1 || store.dropped[0] != "tablet" {
 		t.Error(code, store.dropped)
 	}
 }
