@@ -30,7 +30,7 @@ step_race() { go test -race -p 2 -timeout 15m "$race_packages"; }
 step_alloc() { go test -p 2 -timeout 5m -run 'Alloc' ./...; }
 
 # The event loops of other systems, which are gnet's, run on this one too.
-step_gnet() { go test -tags gnet -race -p 2 -timeout 10m ./engine/... ./internal/echo/... ./internal/gateway/...; }
+step_gnet() { go test -tags gnet -p 2 -timeout 10m ./engine/... ./internal/echo/...; }
 
 # Buffers lent to handlers are poisoned when these return.
 step_invariants() { go test -tags invariants -p 2 -timeout 10m ./engine/... ./internal/echo/... ./internal/gateway/... ./internal/server/...; }
