@@ -151,6 +151,9 @@ func Profiles() []Profile {
 		{Name: "echo", What: "framing and loop alone: messages sent back for a processor second, beside peers and bare echoes", run: compareEchoes},
 		{Name: "trickle", What: "open-loop Poisson sends from many sessions: delivery and acknowledgement latency", run: trickle},
 		{Name: "firehose", What: "many packets a write, as much as the log takes: accepted, stored, delivered", run: firehose},
+		{Name: "connect", What: "connections, in a storm and at a rate, beside a server that only shakes hands", run: connecting},
+		{Name: "fanout", What: "one message to 2 … 10,000 sockets: processor time a recipient", run: fanout},
+		{Name: "reconnect", What: "everybody at once: all sockets close, and come back as an SDK does", run: reconnect},
 		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},
 		{Name: "real", What: "like trickle, through the balancer of the cluster that --cluster names", Asked: true, run: throughCluster},
 	}

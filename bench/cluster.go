@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/rookery-chat/rookery/internal/auth"
 )
 
 // openCluster finds what scripts/cluster.sh has started in a folder: the
@@ -28,12 +26,11 @@ func openCluster(dir string) (*target, error) {
 		env[key] = value
 	}
 	t := &target{processes: map[string]int{}, stderr: filepath.Join(dir, "gateway-1", "log")}
-	if t.sockets, err = netip.ParseAddrPort(env["PLAIN"]); err != nil {
+	balancer, err := netip.ParseAddrPort(env["PLAIN"])
+	if err != nil {
 		return nil, fmt.Errorf("bench: the cluster in %s has no port without TLS: %w", dir, err)
 	}
-	if t.dev, err = auth.LoadDevKey(env["DATA"]); err != nil {
-		return nil, err
-	}
+	t.addresses, t.keys = []netip.AddrPort{balancer}, env["DATA"]
 	for _, pattern := range []string{"*/pid", "services/*/pid"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
@@ -80,12 +77,12 @@ func throughCluster(ctx context.Context, o *Options, res *Result) error {
 	if err != nil {
 		return err
 	}
-	r, err := connect(o, res, t)
+	f, err := connect(ctx, o, res, t)
 	if err != nil {
 		return err
 	}
-	defer r.loop.close()
-	if err := load(ctx, o, res, t, r, r.anyTwo); err != nil {
+	defer f.close()
+	if err := load(ctx, o, res, t, f, patternAnyTwo); err != nil {
 		return err
 	}
 	judgeLag(res, 20*time.Millisecond)

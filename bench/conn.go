@@ -1,10 +1,14 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,20 +21,22 @@ import (
 // that an SDK would add.
 type conn struct {
 	// set once
-	loop  *loop
-	run   *run
-	user  string
-	index int32
-	take  func(in []byte) // takes what follows the handshake, where there is no session
+	loop   *loop
+	run    *run
+	user   string
+	device string
+	index  int32           // among all sessions of the load
+	take   func(in []byte) // takes what follows the handshake, where there is no session
 
-	fd     int
-	reader frame.Reader
-	head   []byte // of the handshake's answer, until it is whole
-	out    []byte // not written yet
-	up     bool   // the handshake is done
-	ready_ bool   // welcomed
-	live   bool   // caught up
-	frozen bool   // reads nothing
+	fd      int
+	reader  frame.Reader
+	head    []byte // of the handshake's answer, until it is whole
+	out     []byte // not written yet
+	up      bool   // the handshake is done
+	ready_  bool   // welcomed
+	live    bool   // caught up
+	frozen  bool   // reads nothing
+	beganNs int64  // when its connection was due, or its dial
 
 	node   chat.Node
 	ticks  uint64 // of the newest id
@@ -50,14 +56,24 @@ type stamp struct {
 
 var readLimits = frame.Limits{Client: true, MessageBytes: 4 << 20}
 
-var errRefused = errors.New("the handshake was refused")
-
-// greet queues the upgrade request with hello right behind it.
-func (c *conn) greet(token string) {
-	c.out = fmt.Appendf(c.out, "GET /ws/%s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+// greeting is the upgrade request, with hello right behind it but for a bare
+// server, which knows no packets.
+func (c *conn) greeting(token string, resume int64) []byte {
+	b := fmt.Appendf(nil, "GET /ws/%s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\nAuthorization: Bearer %s\r\n\r\n", c.user, packet.Subprotocol, token)
-	hello := packet.Hello{Version: packet.Version, Device: "bench", Seq: uint16(c.index), Resume: packet.ResumeCursor}
-	c.out = frame.AppendMasked(c.out, frame.OpBinary, hello.AppendTo(nil), c.run.mask)
+	if c.run.bare {
+		return b
+	}
+	hello := packet.Hello{Version: packet.Version, Device: c.device, Seq: uint16(c.index), Resume: resume}
+	return frame.AppendMasked(b, frame.OpBinary, hello.AppendTo(nil), c.run.mask)
+}
+
+// anew forgets the session's connection: what comes next is another one.
+func (c *conn) anew(greeting []byte) {
+	c.reader.Release()
+	c.reader, c.head, c.out = frame.Reader{}, nil, greeting
+	c.up, c.ready_, c.live = false, false, false
+	c.n, c.acked, c.sent = 0, 0, nil
 }
 
 // ready serves what epoll says.
@@ -163,12 +179,37 @@ func (c *conn) answer(in []byte) []byte {
 		return nil
 	}
 	if !bytes.HasPrefix(c.head, []byte("HTTP/1.1 101")) {
-		c.loop.drop(c, fmt.Errorf("%w: %.100q", errRefused, c.head))
+		c.loop.drop(c, refusal(c.head))
 		return nil
 	}
 	rest := c.head[end+4:]
 	c.up, c.head = true, nil
+	if c.run != nil && c.run.bare {
+		c.run.settled(c)
+	}
 	return rest
+}
+
+// refusal is what the answer to a handshake says that is no 101, as an SDK
+// understands it.
+func refusal(head []byte) *chat.Error {
+	e := chat.Errorf(chat.CodeUnavailable, "the handshake was refused: %.100q", head)
+	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), nil)
+	if err != nil {
+		return e
+	}
+	defer r.Body.Close()
+	if seconds, err := strconv.ParseUint(r.Header.Get("Retry-After"), 10, 31); err == nil {
+		e.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 512))
+	name, _, _ := strings.Cut(strings.TrimSpace(string(body)), ": ")
+	for _, code := range chat.Codes() {
+		if code.String() == name {
+			e.Code = code
+		}
+	}
+	return e
 }
 
 func (c *conn) event(ev frame.Event) {

@@ -232,7 +232,7 @@ func (b *echoBench) up(t *echoTarget, n, depth int) (*target, *echoLoad, error) 
 	}
 	e, err := newEchoLoad(speaks, b.plan.size)
 	if err == nil {
-		if err = e.connect(s.sockets, n, depth); err == nil {
+		if err = e.connect(s.addresses[0], n, depth); err == nil {
 			return s, e, nil
 		}
 		e.loop.close()
@@ -255,7 +255,7 @@ func (b *echoBench) idle(ctx context.Context, t *echoTarget, line *EchoResult) e
 	}
 	defer e.loop.close()
 	line.Speaks, line.IdleConnections, line.IdleEmptyBytes = speaks, b.plan.idle, s.resident()
-	if err := e.connect(s.sockets, b.plan.idle, 1); err != nil {
+	if err := e.connect(s.addresses[0], b.plan.idle, 1); err != nil {
 		return fmt.Errorf("%w (%s)", err, tail(s.stderr))
 	}
 	e.start(1)

@@ -151,8 +151,7 @@ func (e *echoLoad) connect(to netip.AddrPort, n, depth int) error {
 	for i := 0; e.greeted < n || i < n; {
 		for ; i < n && i-e.greeted < dialsAtOnce; i++ {
 			c := e.newConn(i, depth)
-			from := netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i/dialsPerAddr)})
-			if err := e.loop.dial(to, from, &c.conn); err != nil {
+			if err := e.loop.dial(to, &c.conn); err != nil {
 				return err
 			}
 			e.conns = append(e.conns, c)

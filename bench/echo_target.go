@@ -141,8 +141,8 @@ func (t *target) readListening(out io.Reader) (speaks string, err error) {
 			case "speaks":
 				speaks = value
 			case "listening", "ready:":
-				var err error
-				t.sockets, err = netip.ParseAddrPort(strings.TrimPrefix(value, "ws://"))
+				at, err := netip.ParseAddrPort(strings.TrimPrefix(value, "ws://"))
+				t.addresses = []netip.AddrPort{at}
 				ready <- err
 				io.Copy(io.Discard, out)
 				return

@@ -22,9 +22,11 @@ type loop struct {
 	events []unix.EpollEvent
 	conns  []*conn // by descriptor
 	buf    []byte
-	nowNs  int64 // monotonic, refreshed after each wait
+	nowNs  int64 // of the machine's monotonic clock, refreshed after each wait
 	base   time.Time
-	failed error // the first fault of a connection
+	baseNs int64                   // what the clock showed at base
+	lost   func(*conn, error) bool // is told of a connection that ended; true: it is no fault of the load
+	failed error                   // the first fault of a connection
 	open   int
 }
 
@@ -33,9 +35,25 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: epoll: %w", err)
 	}
-	l := &loop{ep: ep, events: make([]unix.EpollEvent, waitEvents), buf: make([]byte, readBytes), base: time.Now()}
+	l := &loop{ep: ep, events: make([]unix.EpollEvent, waitEvents), buf: make([]byte, readBytes)}
+	l.base, l.baseNs = monotonic()
 	l.clock()
 	return l, nil
+}
+
+// monotonic reads the clock that all processes of a machine share, and the same
+// moment as a time.
+func monotonic() (time.Time, int64) {
+	var ts unix.Timespec
+	before := time.Now()
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return before.Add(time.Since(before) / 2), ts.Nano()
+}
+
+// shift makes the loop's clock show what that of another machine does.
+func (l *loop) shift(ns int64) {
+	l.baseNs += ns
+	l.clock()
 }
 
 func (l *loop) close() {
@@ -47,26 +65,36 @@ func (l *loop) close() {
 	unix.Close(l.ep)
 }
 
-// clock refreshes and returns the time of the loop in ns since it began.
+// clock refreshes and returns the time of the loop, in ns of the clock that all
+// processes of a load share.
 func (l *loop) clock() int64 {
-	l.nowNs = int64(time.Since(l.base))
+	l.nowNs = l.baseNs + int64(time.Since(l.base))
 	return l.nowNs
 }
 
 // wall is a time of the loop as wall-clock time.
-func (l *loop) wall(ns int64) time.Time { return l.base.Add(time.Duration(ns)) }
+func (l *loop) wall(ns int64) time.Time { return l.base.Add(time.Duration(ns - l.baseNs)) }
 
-// dial begins a connection from a source address of the loopback range.
-func (l *loop) dial(to netip.AddrPort, from netip.Addr, c *conn) error {
+// source is where the i-th session of a load comes from, where its server is on
+// this machine: one address of the loopback range has 28,000 ports.
+func source(i int) netip.Addr {
+	block := i / dialsPerAddr
+	return netip.AddrFrom4([4]byte{127, 0, byte(block / 250), byte(2 + block%250)})
+}
+
+// dial begins a connection, on the loopback from the session's source address.
+func (l *loop) dial(to netip.AddrPort, c *conn) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("bench: socket: %w", err)
 	}
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: from.As4()}); err != nil {
-		unix.Close(fd)
-		return fmt.Errorf("bench: bind %v: %w", from, err)
+	if from := source(int(c.index)); to.Addr().IsLoopback() {
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: from.As4()}); err != nil {
+			unix.Close(fd)
+			return fmt.Errorf("bench: bind %v: %w", from, err)
+		}
 	}
 	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}); err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
@@ -146,16 +174,29 @@ func transfer(call uintptr, fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// drop closes a connection.
+// drop closes a connection that ended.
 func (l *loop) drop(c *conn, err error) {
 	if c.fd < 0 {
 		return
 	}
+	l.forget(c)
+	if err != nil && (l.lost == nil || !l.lost(c, err)) && l.failed == nil {
+		l.failed = fmt.Errorf("bench: connection of %s: %w", c.user, err)
+	}
+}
+
+// cut ends a connection abruptly: a reset, which leaves no port waiting.
+func (l *loop) cut(c *conn) {
+	if c.fd < 0 {
+		return
+	}
+	unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	l.forget(c)
+}
+
+func (l *loop) forget(c *conn) {
 	unix.Close(c.fd)
 	l.conns[c.fd] = nil
 	c.fd = -1
 	l.open--
-	if err != nil && l.failed == nil {
-		l.failed = fmt.Errorf("bench: connection of %s: %w", c.user, err)
-	}
 }

@@ -7,7 +7,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	asEcho() // a target of TestEchoProfile
+	asEcho()  // a target of TestEchoProfile
+	asAgent() // a load process
 	goleak.VerifyTestMain(m,
 		// gnet has one pool of workers for the whole process, which it never ends.
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),

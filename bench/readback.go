@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -12,7 +13,8 @@ import (
 
 // sample is a burst to be looked for in the store afterwards.
 type sample struct {
-	from, to    *conn
+	from        *conn
+	to          int
 	n           uint64 // of the last send
 	first, last uint64 // ticks of their ids
 	count       int
@@ -42,39 +44,41 @@ func (r *run) voided(from *conn, n uint64) {
 	r.samples = slices.DeleteFunc(r.samples, func(s sample) bool { return s.from == from && s.n >= n })
 }
 
-// readBack asks the server for the bodies of samples and compares them.
-func (r *run) readBack(res *Result, samples, size int) error {
+// readBack asks the server for the bodies of samples and compares them. It
+// returns how many were as they were sent.
+func (r *run) readBack(ctx context.Context, samples, size int) (compared uint64, err error) {
 	for i := range min(samples, len(r.samples)) {
-		if err := r.readSample(res, &r.samples[i], size); err != nil {
-			return err
+		n, err := r.readSample(ctx, &r.samples[i], size)
+		if err != nil {
+			return compared, err
 		}
+		compared += uint64(n)
 	}
-	return nil
+	return compared, nil
 }
 
-func (r *run) readSample(res *Result, s *sample, size int) error {
-	before, found := chat.NewID(s.last+1, uint16(s.from.index), s.from.node), 0
+func (r *run) readSample(ctx context.Context, s *sample, size int) (found int, err error) {
+	before, to := chat.NewID(s.last+1, uint16(s.from.index), s.from.node), userOf(s.to)
 	for found < s.count {
 		r.page = nil
-		ask := packet.History{Req: 1, Peer: s.to.user, Before: before, Limit: s.count - found}
+		ask := packet.History{Req: 1, Peer: to, Before: before, Limit: s.count - found}
 		s.from.write(ask.AppendTo(nil))
-		if ok, err := r.drain(pageWithin, func() bool { return r.page != nil }); err != nil || !ok {
-			return fmt.Errorf("bench: no history page came: %v", err)
+		if ok, err := r.drain(ctx, pageWithin, func() bool { return r.page != nil }); err != nil || !ok {
+			return 0, fmt.Errorf("bench: no history page came: %v", err)
 		}
 		if len(r.page.Rows) == 0 {
-			return fmt.Errorf("bench: %d of %d accepted messages of %s to %s are not in the store", s.count-found, s.count, s.from.user, s.to.user)
+			return 0, fmt.Errorf("bench: %d of %d accepted messages of %s to %s are not in the store", s.count-found, s.count, s.from.user, to)
 		}
 		for i := range r.page.Rows {
 			row := &r.page.Rows[i]
 			if row.From != s.from.user || row.ID.Ticks() < s.first || len(row.Content) != size || int64(binary.LittleEndian.Uint64(row.Content)) != s.dueNs {
-				return fmt.Errorf("bench: the store has another body for %v", row.ID)
+				return 0, fmt.Errorf("bench: the store has another body for %v", row.ID)
 			}
 			found++
 			before = row.ID
 		}
 	}
-	res.ReadBack += uint64(found)
-	return nil
+	return found, nil
 }
 
 func (r *run) historyPage(p packet.Raw) error {

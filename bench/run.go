@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -18,26 +20,28 @@ const (
 	settleFor    = 30 * time.Second
 )
 
-// run is one load on one server.
+// run is the part of a load that one process makes: some of the sessions, on
+// one loop. Others of the load's users it knows by their number.
 type run struct {
 	loop  *loop
 	conns []*conn
+	total int // sessions of the whole load
+	bare  bool
+	to    []netip.AddrPort
 	mask  [4]byte
 
-	welcomed, live    int
-	accepted, refused uint64 // sends
-	delivered         uint64 // messages
-	receipts          uint64
-	markEvery         uint32 // messages after which a receiver marks
-	measureFromNs     int64  // what was due before is warm-up
+	done, live    int // connections that are what they are to become; sessions caught up
+	measureFromNs int64
+	counts        counts
 
-	delivery *hdrhistogram.Histogram // us from due to the receiver
-	ack      *hdrhistogram.Histogram // us from due to the acknowledgement
-	lag      *hdrhistogram.Histogram // us from due to the write: the load's own fault
+	connecting *hdrhistogram.Histogram // us from due, or the dial, until welcomed (bare: until the handshake is done)
+	delivery   *hdrhistogram.Histogram // us from due to the receiver
+	ack        *hdrhistogram.Histogram // us from due to the acknowledgement
+	lag        *hdrhistogram.Histogram // us from due to the write: the load's own fault
 
-	frozen    *conn  // the reader that stops, if there is one
-	toFrozen  uint64 // messages sent to it
-	frozenGot uint64 // messages it got
+	frozen    *conn // the reader that stops, if there is one
+	first     bool  // messages to the load's first session are counted apart
+	holdMarks bool  // receivers do not mark for now
 
 	bursts  uint64
 	samples []sample
@@ -48,6 +52,33 @@ type run struct {
 	marks   []*conn // that have something to mark
 }
 
+// counts are what a load has done since it began.
+type counts struct {
+	Sent      uint64 `json:"sent"`
+	Measured  uint64 `json:"measured"` // of those, due in the time that counts
+	Accepted  uint64 `json:"accepted"`
+	Refused   uint64 `json:"refused"`
+	Delivered uint64 `json:"delivered"`
+	Receipts  uint64 `json:"receipts"`
+	ToFirst   uint64 `json:"to_first"`  // sent to the load's first session, while it is frozen
+	FirstGot  uint64 `json:"first_got"` // what that got of them
+	Up        int    `json:"up"`        // sessions that are caught up
+}
+
+func (c *counts) add(o counts) {
+	c.Sent, c.Measured, c.Accepted, c.Refused = c.Sent+o.Sent, c.Measured+o.Measured, c.Accepted+o.Accepted, c.Refused+o.Refused
+	c.Delivered, c.Receipts = c.Delivered+o.Delivered, c.Receipts+o.Receipts
+	c.ToFirst, c.FirstGot, c.Up = c.ToFirst+o.ToFirst, c.FirstGot+o.FirstGot, c.Up+o.Up
+}
+
+// since is what came to what was counted before.
+func (c counts) since(o counts) counts {
+	return counts{
+		Sent: c.Sent - o.Sent, Measured: c.Measured - o.Measured, Accepted: c.Accepted - o.Accepted, Refused: c.Refused - o.Refused,
+		Delivered: c.Delivered - o.Delivered, Receipts: c.Receipts - o.Receipts, ToFirst: c.ToFirst - o.ToFirst, FirstGot: c.FirstGot - o.FirstGot, Up: c.Up,
+	}
+}
+
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 120_000_000, 3) }
 
 func newRun() (*run, error) {
@@ -55,40 +86,102 @@ func newRun() (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &run{
-		loop: l, mask: [4]byte{0x37, 0xfa, 0x21, 0x3d}, markEvery: 1, measureFromNs: 1 << 62,
-		delivery: newHistogram(), ack: newHistogram(), lag: newHistogram(),
-	}, nil
+	r := &run{loop: l, mask: [4]byte{0x37, 0xfa, 0x21, 0x3d}}
+	r.clear()
+	return r, nil
+}
+
+// clear begins the latencies anew.
+func (r *run) clear() {
+	r.measureFromNs = 1 << 62
+	r.connecting, r.delivery, r.ack, r.lag = newHistogram(), newHistogram(), newHistogram(), newHistogram()
 }
 
 // userOf names the i-th user of a load.
-func userOf(i int) string { return fmt.Sprintf("u%06d", i) }
+func userOf(i int) string { return string(appendUser(nil, i)) }
 
-// connect opens n sessions and waits until all are caught up.
-func (r *run) connect(to netip.AddrPort, n int, token func(user string) (string, error)) error {
-	until := r.loop.clock() + int64(time.Duration(n)*time.Millisecond+settleFor)
-	for i := 0; r.live < n; {
-		for ; i < n && i-r.welcomed < dialsAtOnce; i++ {
-			c := &conn{run: r, user: userOf(i), index: int32(i)}
-			signed, err := token(c.user)
-			if err != nil {
-				return err
-			}
-			c.greet(signed)
-			from := netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i/dialsPerAddr)})
-			if err := r.loop.dial(to, from, c); err != nil {
-				return err
-			}
-			r.conns = append(r.conns, c)
+func appendUser(dst []byte, i int) []byte {
+	digits := 1_000_000
+	for digits <= i {
+		digits *= 10
+	}
+	for dst = append(dst, 'u'); digits > 1; {
+		digits /= 10
+		dst = append(dst, byte('0'+i/digits%10))
+	}
+	return dst
+}
+
+// prepare makes n sessions, the first of which is a number of the whole load;
+// as devices of one user, where that is not negative.
+func (r *run) prepare(first, n, devicesOf int, token func(user string) (string, error)) ([]*conn, error) {
+	begun := make([]*conn, 0, n)
+	signed, err := "", error(nil)
+	for i := range n {
+		c := &conn{run: r, loop: r.loop, user: userOf(first + i), device: "bench", index: int32(first + i), fd: -1}
+		if devicesOf >= 0 {
+			c.user, c.device = userOf(devicesOf), fmt.Sprintf("d%06d", first+i)
 		}
-		if err := r.loop.poll(r.loop.clock() + int64(10*time.Millisecond)); err != nil {
+		if devicesOf < 0 || i == 0 {
+			if signed, err = token(c.user); err != nil {
+				return nil, err
+			}
+		}
+		c.out = c.greeting(signed, packet.ResumeCursor)
+		begun = append(begun, c)
+	}
+	return begun, nil
+}
+
+// connect opens prepared sessions and waits until all are caught up: so many at
+// once, or with a rate each when it is due, with Poisson arrivals. It returns
+// how many were up in time; all that were not is no error where some may.
+func (r *run) connect(begun []*conn, atOnce int, rate float64, some bool) error {
+	r.conns = append(r.conns, begun...)
+	n, doneBefore := len(begun), r.done
+	rng := rand.New(rand.NewPCG(5, uint64(n)))
+	next := r.loop.clock()
+	until := next + int64(time.Duration(n)*time.Millisecond+settleFor)
+	if rate > 0 {
+		until += int64(float64(n) / rate * 1e9)
+	}
+	for i := 0; r.done-doneBefore < n; {
+		now := r.loop.clock()
+		for ; i < n && (rate > 0 && next <= now || rate == 0 && i-(r.done-doneBefore) < atOnce); i++ {
+			if begun[i].beganNs = now; rate > 0 {
+				begun[i].beganNs = next
+				next += int64(rng.ExpFloat64() / rate * 1e9)
+			}
+			if err := r.dial(begun[i]); err != nil {
+				return err
+			}
+		}
+		wait := now + int64(10*time.Millisecond)
+		if rate > 0 && i < n {
+			wait = min(wait, next)
+		}
+		if err := r.loop.poll(wait); err != nil {
 			return err
 		}
 		if r.loop.nowNs > until {
-			return fmt.Errorf("bench: %d of %d sessions were up in time", r.live, n)
+			if some {
+				return nil
+			}
+			return fmt.Errorf("bench: %d of %d sessions were up in time", r.done-doneBefore, n)
 		}
 	}
 	return nil
+}
+
+// dial begins the connection of a session, to its own of the server's addresses.
+func (r *run) dial(c *conn) error { return r.loop.dial(r.to[int(c.index)%len(r.to)], c) }
+
+// settled notes a connection that is what it is to become.
+func (r *run) settled(c *conn) {
+	r.done++
+	if r.bare {
+		r.connecting.RecordValue(max((r.loop.nowNs-c.beganNs)/1000, 1))
+	}
 }
 
 // packet takes one packet of the server.
@@ -103,7 +196,7 @@ func (r *run) packet(c *conn, p packet.Raw) error {
 		if err := m.Decode(p); err != nil {
 			return err
 		}
-		r.receipts++
+		r.counts.Receipts++
 		return c.link(m.Pos, m.Gap)
 	case packet.TypeWelcome:
 		var m packet.Welcome
@@ -111,7 +204,7 @@ func (r *run) packet(c *conn, p packet.Raw) error {
 			return err
 		}
 		c.node, c.mine, c.marked, c.ready_ = m.Node, m.Resume, m.Resume, true
-		r.welcomed++
+		r.connecting.RecordValue(max((r.loop.nowNs-c.beganNs)/1000, 1))
 	case packet.TypeCaughtUp:
 		var m packet.CaughtUp
 		if err := m.Decode(p); err != nil {
@@ -121,19 +214,28 @@ func (r *run) packet(c *conn, p packet.Raw) error {
 		if !c.live {
 			c.live = true
 			r.live++
+			r.settled(c)
 		}
 	case packet.TypeRefused:
 		var m packet.Refused
 		if err := m.Decode(p); err != nil {
 			return err
 		}
-		r.refused += c.n - (m.N - 1) // a bench does not send again: it counts
+		r.counts.Refused += c.n - (m.N - 1) // a bench does not send again: it counts
 		c.n = m.N - 1
 		c.cutStamps()
 		r.voided(c, m.N)
 	case packet.TypeHistoryPage:
 		return r.historyPage(p)
-	case packet.TypeBye, packet.TypeError:
+	case packet.TypeBye:
+		var m packet.Bye
+		if err := m.Decode(p); err != nil {
+			return err
+		}
+		e := chat.Errorf(m.Code, "bye: %s", m.Text)
+		e.RetryAfter = time.Duration(m.Retry) * time.Millisecond
+		return e
+	case packet.TypeError:
 		return fmt.Errorf("packet %v: %x", p.Type, p.Body)
 	}
 	return nil
@@ -158,9 +260,9 @@ func (r *run) message(c *conn, p packet.Raw) error {
 	if err := c.link(m.Pos, m.Gap); err != nil {
 		return err
 	}
-	r.delivered++
+	r.counts.Delivered++
 	if c == r.frozen {
-		r.frozenGot++
+		r.counts.FirstGot++
 	} else if due := int64(binary.LittleEndian.Uint64(m.Content)); due >= r.measureFromNs {
 		r.delivery.RecordValue(max((r.loop.nowNs-due)/1000, 1))
 	}
@@ -175,7 +277,7 @@ func (r *run) acceptedPacket(c *conn, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	r.accepted += m.Count
+	r.counts.Accepted += m.Count
 	c.acked += m.Count
 	for len(c.sent) > 0 && c.sent[0].n <= m.N {
 		if due := c.sent[0].dueNs; due >= r.measureFromNs {
@@ -192,17 +294,19 @@ func (c *conn) cutStamps() {
 	}
 }
 
-// burst sends count messages of a size from one user to another in one write,
-// due at a time of the loop, which every message carries.
-func (r *run) burst(from, to *conn, count, size int, dueNs int64) {
+// burst sends count messages of a size from a session to the user of another,
+// which it knows by its number, in one write, due at a time of the loop, which
+// every message carries.
+func (r *run) burst(from *conn, to, count, size int, dueNs int64) {
 	if cap(r.scratch) == 0 {
 		r.scratch = make([]byte, 0, 1<<20)
+	}
+	if len(r.send.Content) != size {
 		r.send.Content = make([]byte, size)
 	}
 	b := r.scratch[:0]
 	m := &r.send
-	m.To = append(m.To[:0], to.user...)
-	m.Content = m.Content[:size]
+	m.To = appendUser(m.To[:0], to)
 	binary.LittleEndian.PutUint64(m.Content, uint64(dueNs))
 	first := from.ticks + 1
 	for i := range count {
@@ -214,12 +318,14 @@ func (r *run) burst(from, to *conn, count, size int, dueNs int64) {
 		}
 	}
 	from.write(b)
-	if to == r.frozen {
-		r.toFrozen += uint64(count)
+	r.counts.Sent += uint64(count)
+	if r.first && to == 0 {
+		r.counts.ToFirst += uint64(count)
 	}
 	r.keep(sample{from, to, from.n, first, from.ticks, count, dueNs})
 	from.sent = append(from.sent, stamp{from.n, dueNs})
 	if dueNs >= r.measureFromNs {
+		r.counts.Measured += uint64(count)
 		r.lag.RecordValue(max((r.loop.clock()-dueNs)/1000, 1))
 	}
 	r.scratch = b[:0]
@@ -239,11 +345,14 @@ func (r *run) markAll() {
 }
 
 // drain polls until f is satisfied, or for a time at most. It reports which.
-func (r *run) drain(atMost time.Duration, f func() bool) (bool, error) {
+func (r *run) drain(ctx context.Context, atMost time.Duration, f func() bool) (bool, error) {
 	until := r.loop.clock() + int64(atMost)
 	for !f() {
 		if err := r.loop.poll(r.loop.clock() + int64(20*time.Millisecond)); err != nil {
 			return false, err
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
 		}
 		r.markAll()
 		if r.loop.nowNs > until {

@@ -1,38 +1,65 @@
 package bench
 
 import (
+	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
-	"github.com/rookery-chat/rookery/internal/auth"
 	"github.com/rookery-chat/rookery/internal/config"
 	"github.com/rookery-chat/rookery/internal/server"
 )
 
-// startLoad starts a server in this process and connects a load to it.
-func startLoad(t *testing.T, sessions int) *run {
+// startTestServer starts a server in this process, as a target.
+func startTestServer(t *testing.T, change func(*config.Config)) (*target, destination) {
 	t.Helper()
 	c := config.Default()
 	c.Listen, c.Admin, c.Data = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	c.Drain.Grace = time.Second
+	if change != nil {
+		change(c)
+	}
 	s, err := server.Start(t.Context(), c, server.Options{Version: "test", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop(t.Context()) })
+	t.Cleanup(func() { s.Stop(context.Background()) })
+	at := &target{
+		processes: map[string]int{"server": os.Getpid()}, keys: c.Data, admins: []string{"http://" + s.AdminAddr().String()},
+		addresses: []netip.AddrPort{netip.MustParseAddrPort(s.Addr().String())},
+	}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	d, err := at.destination()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at, d
+}
+
+// startLoad starts a server in this process and connects a load to it.
+func startLoad(t *testing.T, sessions int) *run {
+	t.Helper()
+	_, d := startTestServer(t, nil)
 	r, err := newRun()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.loop.close)
-	err = r.connect(netip.MustParseAddrPort(s.Addr().String()), sessions, func(user string) (string, error) {
-		return s.DevKey().Sign(auth.NewClaims("", user, "", time.Hour))
-	})
+	key, err := keyOf(d.key)
 	if err != nil {
+		t.Fatal(err)
+	}
+	r.to, r.total = d.to, sessions
+	begun, err := r.prepare(0, sessions, -1, signer(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.connect(begun, dialsAtOnce, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -47,9 +74,13 @@ func TestALoadCountsWhatItStarted(t *testing.T) {
 		from, to := r.anyTwo(rng)
 		r.burst(from, to, each, 100, r.loop.clock())
 	}
-	done, err := r.drain(time.Minute, func() bool { return r.accepted == bursts*each && r.delivered == bursts*each })
+	c := &r.counts
+	done, err := r.drain(t.Context(), time.Minute, func() bool { return c.Accepted == bursts*each && c.Delivered == bursts*each })
 	if err != nil || !done {
-		t.Fatalf("accepted %d, delivered %d, refused %d of %d: %v", r.accepted, r.delivered, r.refused, bursts*each, err)
+		t.Fatalf("accepted %d, delivered %d, refused %d of %d: %v", c.Accepted, c.Delivered, c.Refused, bursts*each, err)
+	}
+	if c.Sent != bursts*each || c.Measured != bursts*each {
+		t.Errorf("sent %d, measured %d of %d", c.Sent, c.Measured, bursts*each)
 	}
 	if n := r.delivery.TotalCount(); n != bursts*each {
 		t.Errorf("%d latencies of %d messages", n, bursts*each)
@@ -57,12 +88,14 @@ func TestALoadCountsWhatItStarted(t *testing.T) {
 	if n := r.ack.TotalCount(); n != bursts {
 		t.Errorf("%d acknowledgement latencies of %d bursts", n, bursts)
 	}
-	res := &Result{}
-	if err := r.readBack(res, 10, 100); err != nil || res.ReadBack != 2*each {
-		t.Errorf("read %d bodies back, want %d: %v", res.ReadBack, 2*each, err)
+	if n := r.connecting.TotalCount(); n != 20 {
+		t.Errorf("%d latencies of 20 connections", n)
+	}
+	if n, err := r.readBack(t.Context(), 10, 100); err != nil || n != 2*each {
+		t.Errorf("read %d bodies back, want %d: %v", n, 2*each, err)
 	}
 	r.samples[0].dueNs++
-	if err := r.readBack(res, 10, 100); err == nil {
+	if _, err := r.readBack(t.Context(), 10, 100); err == nil {
 		t.Error("a body that is not the one sent was taken for it")
 	}
 }

@@ -16,8 +16,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/rookery-chat/rookery/internal/auth"
 )
 
 const (
@@ -30,13 +28,14 @@ const (
 // target is a server under measurement: a child process of its own, so that its
 // processor time and memory are its own, or a cluster of several.
 type target struct {
-	cmd       *exec.Cmd      // of the child
-	processes map[string]int // of the cluster: their pids
-	sockets   netip.AddrPort
-	admins    []string // of the owners of partitions
+	cmd       *exec.Cmd        // of the child
+	processes map[string]int   // of the cluster: their pids
+	addresses []netip.AddrPort // session i goes to number i modulo their count
+	admins    []string         // of the owners of partitions
 	data      string
-	dev       auth.Key
-	stderr    string
+	keys      string // the folder with the key that signs tokens
+
+	stderr string
 }
 
 // startTarget runs `rookery serve` of this very program in a fresh data folder.
@@ -67,8 +66,8 @@ func startTarget(dir string, flags ...string) (*target, error) {
 		t.kill()
 		return nil, fmt.Errorf("bench: the server did not start: %w (%s)", err, tail(t.stderr))
 	}
-	t.dev, err = auth.LoadDevKey(t.data)
-	return t, err
+	t.keys = t.data
+	return t, nil
 }
 
 // readReady reads what serve prints until it says ready.
@@ -82,7 +81,9 @@ func (t *target) readReady(out io.Reader) error {
 			switch what {
 			case "sockets":
 				address := strings.TrimSuffix(strings.TrimPrefix(value, "ws://"), "/ws/<user>")
-				t.sockets, _ = netip.ParseAddrPort(address)
+				if a, err := netip.ParseAddrPort(address); err == nil {
+					t.addresses = []netip.AddrPort{a}
+				}
 			case "admin":
 				t.admins = []string{strings.TrimSuffix(value, "/")}
 			case "ready":
@@ -99,10 +100,6 @@ func (t *target) readReady(out io.Reader) error {
 	case <-time.After(startWithin):
 		return errors.New("it took too long")
 	}
-}
-
-func (t *target) token(user string) (string, error) {
-	return t.dev.Sign(auth.NewClaims("", user, "", tokenFor))
 }
 
 func (t *target) kill() {
@@ -132,27 +129,31 @@ func (t *target) pids() []int {
 	return slices.Collect(maps.Values(t.processes))
 }
 
-// cpu is the processor time the server has used.
-func (t *target) cpu() (sum time.Duration) {
+// cpuSplit is processor time by where it was spent.
+type cpuSplit struct{ user, kernel time.Duration }
+
+func (c cpuSplit) sum() time.Duration { return c.user + c.kernel }
+
+// split is the processor time the server has used.
+func (t *target) split() (sum cpuSplit) {
 	for _, pid := range t.pids() {
-		sum += processCPU(pid)
+		c := processSplit(pid)
+		sum.user, sum.kernel = sum.user+c.user, sum.kernel+c.kernel
 	}
 	return sum
 }
 
-func processCPU(pid int) time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
+// cpu is the same in one.
+func (t *target) cpu() time.Duration { return t.split().sum() }
+
+func processCPU(pid int) time.Duration { return processSplit(pid).sum() }
+
+func processSplit(pid int) cpuSplit {
+	f := statFields(pid)
+	if len(f) < 13 {
+		return cpuSplit{}
 	}
-	s := string(b)
-	fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * time.Second / ticksASec
+	return cpuSplit{ticks(f[11:12]), ticks(f[12:13])}
 }
 
 // stolenTime is the processor time that the hypervisor has given to others, of

@@ -26,6 +26,9 @@ const (
 // cmdBench measures a server that it starts itself, and prints one line of JSON
 // for each profile.
 func cmdBench(ctx context.Context, env *Env, args []string) int {
+	if len(args) > 0 && args[0] == "agent" {
+		return cmdBenchAgent(ctx, env, args[1:])
+	}
 	o := bench.Options{Version: Version(), Progress: env.Stderr}
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	fs.IntVar(&o.Connections, "connections", 0, "sessions; 0 is the profile's own number")
@@ -37,6 +40,9 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
 	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real is to measure, such as .cache/cluster")
 	fs.StringVar(&o.Dir, "dir", "", "folder for the server's data; empty is a temporary one")
+	fs.IntVar(&o.Processes, "load-processes", 0, "processes that make the load; 0 is as many as their descriptors ask for")
+	fs.StringArrayVar(&o.Agents, "agent", nil, "host:port of a `rookery bench agent` that makes the load instead; may be given several times")
+	agentToken := fs.String("agent-token-file", "", "file with the secret that the agents know")
 	fs.StringVar(&o.Peers, "peers", "", "echo: folder of the programs to compare with; empty is .cache/peers, which scripts/peers.sh build fills")
 	fs.BoolVar(&o.PeerVariants, "peer-variants", false, "echo: measure each of a peer's settings instead of its best")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
@@ -44,6 +50,10 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	usage := "rookery bench [PROFILE...] [flags]\n\nProfiles (all but those that need something, when none is named):\n" + benchProfiles()
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
+	}
+	if err := agentsOf(&o, *agentToken); err != nil {
+		env.Errorf("%v", err)
+		return ExitUsage
 	}
 	if *quick {
 		o.Connections, o.Duration, o.Warmup = quickConnections, quickDuration, quickWarmup

@@ -61,7 +61,7 @@ var allowed = map[string][]string{
 	"internal/admin":     {"chat"},
 	"internal/lint":      {},
 
-	"bench": {"chat", "frame", "packet"},
+	"bench": {"chat", "client", "frame", "packet"},
 }
 
 // everything may be imported by these: they join the parts.

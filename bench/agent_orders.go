@@ -1,0 +1,232 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/rookery-chat/rookery/internal/auth"
+)
+
+// do carries out an order.
+func (a *agent) do(ctx context.Context, o *order, rep *report) error {
+	r := a.run
+	if r.loop.failed != nil {
+		return r.loop.failed
+	}
+	switch o.Op {
+	case opClock:
+		rep.NowNs = r.loop.clock()
+	case opShift:
+		r.loop.shift(o.ShiftNs)
+	case opCounts:
+	case opPrepare:
+		return a.prepare(o.Connect)
+	case opConnect:
+		return a.connect(o.Connect, rep)
+	case opLoad:
+		return a.load(ctx, o.Load, rep)
+	case opLatencies:
+		return a.latencies(rep)
+	case opExchange:
+		return r.exchange(ctx, o.SizeBytes)
+	case opFreeze:
+		r.freeze()
+	case opThaw:
+		r.thaw()
+	case opCut:
+		r.cut()
+	case opReconnect:
+		return a.reconnect(ctx, o, rep)
+	case opReadBack:
+		n, err := r.readBack(ctx, o.Samples, o.SizeBytes)
+		rep.ReadBack = n
+		return err
+	default:
+		return fmt.Errorf("bench: agent: unknown order %q", o.Op)
+	}
+	return nil
+}
+
+func (a *agent) prepare(o *connectOrder) (err error) {
+	if o == nil || len(o.To) == 0 || o.Count < 0 || o.First < 0 || o.First+o.Count > o.Total {
+		return errors.New("bench: agent: which sessions to open is not said")
+	}
+	r := a.run
+	r.to, r.total, r.bare = o.To, o.Total, o.Bare
+	token := func(string) (string, error) { return "none", nil }
+	if !o.Bare {
+		key, err := keyOf(o.Key)
+		if err != nil {
+			return err
+		}
+		a.token = signer(key)
+		token = a.token
+	}
+	a.begun, err = r.prepare(o.First, o.Count, o.DevicesOf, token)
+	return err
+}
+
+func (a *agent) connect(o *connectOrder, rep *report) error {
+	if o == nil || o.Count != len(a.begun) || o.Rate == 0 && o.AtOnce < 1 {
+		return errors.New("bench: agent: these sessions were not prepared")
+	}
+	r := a.run
+	began, cpu := r.loop.clock(), selfCPU()
+	err := r.connect(a.begun, o.AtOnce, o.Rate, o.Some)
+	a.begun = nil
+	rep.Seconds, rep.CPUNs = float64(r.loop.clock()-began)/1e9, int64(selfCPU()-cpu)
+	return err
+}
+
+// keyOf reads the key that is in a file's bytes, by way of a file.
+func keyOf(file []byte) (auth.Key, error) {
+	dir, err := os.MkdirTemp("", "rookery-agent-")
+	if err != nil {
+		return auth.Key{}, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, auth.DevKeyFile), file, 0o600); err != nil {
+		return auth.Key{}, err
+	}
+	return auth.LoadDevKey(dir)
+}
+
+// signer makes tokens that a key signs.
+func signer(key auth.Key) func(user string) (string, error) {
+	return func(user string) (string, error) {
+		return key.Sign(auth.NewClaims("", user, "", tokenFor))
+	}
+}
+
+func (a *agent) latencies(rep *report) error {
+	rep.Latencies = map[string]string{}
+	for name, h := range a.run.latencies() {
+		s, err := encodeHistogram(h)
+		if err != nil {
+			return err
+		}
+		rep.Latencies[name] = s
+	}
+	return nil
+}
+
+// load sends from a start on that all agents share, through the warm-up and the
+// time that counts.
+func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
+	r := a.run
+	if o == nil || o.Rate < 0 || o.PerWrite < 1 || o.SizeBytes < 8 || o.MarkEveryNs <= 0 || r.total < 2 {
+		return errors.New("bench: agent: what to send is not said, or to whom")
+	}
+	p := &pace{run: r, rate: o.Rate / float64(o.PerWrite), perWrite: o.PerWrite, size: o.SizeBytes, rng: rand.New(rand.NewPCG(1, o.Seed)), marking: o.MarkEveryNs}
+	switch o.Pattern {
+	case patternAnyTwo:
+		p.pick = r.anyTwo
+	case patternToFirst:
+		r.watchFirst()
+		p.pick = r.tenthToFirst
+	case patternOneWay:
+		p.pick = r.firstToOne
+	default:
+		return fmt.Errorf("bench: agent: unknown pattern %q", o.Pattern)
+	}
+	r.clear()
+	r.holdMarks = o.Pattern == patternOneWay
+	warm := o.StartNs + o.WarmupNs
+	if p.nextNs = o.StartNs; !r.sends(o) {
+		p.nextNs = 1 << 62
+	}
+	r.measureFromNs = warm
+	if err := p.until(ctx, warm); err != nil {
+		return err
+	}
+	before, cpu, began := r.counts, selfCPU(), r.loop.clock()
+	if err := p.until(ctx, warm+o.DurationNs); err != nil {
+		return err
+	}
+	rep.Seconds, rep.CPUNs = float64(r.loop.clock()-began)/1e9, int64(selfCPU()-cpu)
+	rep.Window = r.counts.since(before)
+	r.holdMarks = false
+	return nil
+}
+
+// sends says whether this process has who sends in a load.
+func (r *run) sends(o *loadOrder) bool {
+	switch {
+	case o.Rate == 0 || len(r.conns) == 0:
+		return false
+	case o.Pattern == patternOneWay:
+		return r.conns[0].index == 0
+	case o.Pattern == patternToFirst:
+		return len(r.conns) > 1 || r.conns[0].index != 0
+	}
+	return true
+}
+
+// exchange sends a message from each session to the user after its own.
+func (r *run) exchange(ctx context.Context, size int) error {
+	if size < 8 {
+		return errors.New("bench: agent: a message has at least 8 bytes")
+	}
+	for i, c := range r.conns {
+		r.burst(c, (int(c.index)+1)%r.total, 1, size, r.loop.clock())
+		if i%burstsAtOnce == burstsAtOnce-1 {
+			if err := r.loop.poll(r.loop.clock()); err != nil {
+				return err
+			}
+			r.markAll()
+		}
+	}
+	return ctx.Err()
+}
+
+// watchFirst counts apart what goes to the load's first session, whose latency
+// does not count.
+func (r *run) watchFirst() {
+	r.first = true
+	if len(r.conns) > 0 && r.conns[0].index == 0 {
+		r.frozen = r.conns[0]
+	}
+}
+
+// freeze makes the load's first session read nothing, in the agent that has it.
+// What goes to it is counted from here on.
+func (r *run) freeze() {
+	r.counts.ToFirst, r.counts.FirstGot = 0, 0
+	if f := r.frozen; f != nil {
+		f.frozen = true
+		r.loop.want(f, false, false)
+	}
+}
+
+func (r *run) thaw() {
+	if f := r.frozen; f != nil {
+		f.frozen = false
+		r.loop.want(f, len(f.out) > 0, true)
+	}
+}
+
+// cut ends all sessions abruptly and forgets them.
+func (r *run) cut() {
+	for _, c := range r.conns {
+		r.loop.cut(c)
+		c.reader.Release()
+	}
+	r.conns, r.marks, r.samples, r.done, r.live = nil, nil, nil, 0, 0
+	r.counts = counts{}
+	r.clear()
+}
+
+// selfCPU is the processor time of this process.
+func selfCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

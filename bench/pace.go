@@ -1,0 +1,75 @@
+package bench
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	markEvery    = 5 * time.Millisecond // how often receivers mark
+	burstsAtOnce = 64                   // bursts sent before the sockets are looked at again
+)
+
+// pace sends one burst after another when it is due.
+type pace struct {
+	run      *run
+	rate     float64 // bursts a second
+	perWrite int
+	size     int
+	rng      *rand.Rand
+	nextNs   int64
+	pick     func(rng *rand.Rand) (from *conn, to int)
+	marking  int64 // ns between two marks of a receiver
+	markNs   int64
+}
+
+// until runs the load until a time of the loop. Bursts have Poisson arrivals.
+func (p *pace) until(ctx context.Context, endNs int64) error {
+	r := p.run
+	for {
+		now := r.loop.clock()
+		for n := 0; p.nextNs <= now && p.nextNs < endNs && n < burstsAtOnce; n++ {
+			from, to := p.pick(p.rng)
+			r.burst(from, to, p.perWrite, p.size, p.nextNs)
+			p.nextNs += int64(p.rng.ExpFloat64() / p.rate * 1e9)
+		}
+		if now >= endNs {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if now-p.markNs > p.marking && !r.holdMarks {
+			p.markNs = now
+			r.markAll()
+		}
+		if err := r.loop.poll(min(p.nextNs, endNs, now+p.marking)); err != nil {
+			return err
+		}
+	}
+}
+
+// anyTwo picks a random sender of this process and a random receiver of the
+// whole load.
+func (r *run) anyTwo(rng *rand.Rand) (from *conn, to int) {
+	return r.conns[rng.IntN(len(r.conns))], rng.IntN(r.total)
+}
+
+// tenthToFirst picks the load's first session for a tenth of the messages, which
+// sends none itself.
+func (r *run) tenthToFirst(rng *rand.Rand) (from *conn, to int) {
+	others := r.conns
+	if others[0].index == 0 {
+		others = others[1:]
+	}
+	from = others[rng.IntN(len(others))]
+	if rng.IntN(10) == 0 {
+		return from, 0
+	}
+	return from, 1 + rng.IntN(r.total-1)
+}
+
+// firstToOne picks the load's first session and the user after it, who has many
+// devices.
+func (r *run) firstToOne(*rand.Rand) (from *conn, to int) { return r.conns[0], 1 }

@@ -1,0 +1,269 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// quick are options of a short load.
+func quick(t *testing.T, connections int) *Options {
+	return &Options{Connections: connections, Rate: 400, PerWrite: 2, Size: 100, Warmup: 100 * time.Millisecond, Duration: 500 * time.Millisecond,
+		MarkEvery: markEvery, Dir: t.TempDir(), Progress: io.Discard}
+}
+
+// fleetOn connects a load of so many processes to a server.
+func fleetOn(t *testing.T, o *Options, res *Result, d destination, processes int) *fleet {
+	t.Helper()
+	o.Processes = processes
+	f, err := startFleet(t.Context(), o, res, o.Connections)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.close)
+	if _, err := f.connect(t.Context(), d, o.Connections); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestProcessesOfALoadGiveTheSum(t *testing.T) {
+	at, d := startTestServer(t, nil)
+	for _, processes := range []int{1, 2} {
+		o, res := quick(t, 21), &Result{}
+		f := fleetOn(t, o, res, d, processes)
+		if c, err := f.count(t.Context()); err != nil || c.Up != 21 || res.LoadProcesses != processes {
+			t.Fatalf("%d of 21 sessions are up in %d processes: %v", c.Up, res.LoadProcesses, err)
+		}
+		if err := load(t.Context(), o, res, at, f, patternAnyTwo); err != nil {
+			t.Fatal(err)
+		}
+		c, err := f.count(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Sent == 0 || c.Accepted != c.Sent || c.Delivered != c.Sent || res.Sent == 0 || res.Sent > c.Sent || len(res.Invalid) > 0 {
+			t.Errorf("%d processes: %+v, sent %d, invalid %v", processes, c, res.Sent, res.Invalid)
+		}
+		if stored, err := at.metric("rookery_partition_messages_total"); err != nil || stored < float64(c.Sent) {
+			t.Errorf("the server stored %v of %d messages: %v", stored, c.Sent, err)
+		}
+		// The merged histogram is the sum of what each process has.
+		reports, err := f.same(t.Context(), 0, order{Op: opLatencies})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var each int64
+		for _, rep := range reports {
+			h, err := decodeHistogram(rep.Latencies["delivery"])
+			if err != nil || h.TotalCount() == 0 {
+				t.Fatalf("a process has no latencies: %v", err)
+			}
+			each += h.TotalCount()
+		}
+		raw, err := decodeHistogram(res.Histograms["delivery"])
+		if err != nil || raw.TotalCount() != each || res.Delivery.Count != each || uint64(each) != c.Measured {
+			t.Errorf("%d latencies in the result, %d raw, %d in the processes, %d measured: %v", res.Delivery.Count, raw.TotalCount(), each, c.Measured, err)
+		}
+		f.close()
+	}
+}
+
+func TestMoreSessionsThanDescriptorsAskForProcesses(t *testing.T) {
+	one, err := loadProcesses(0, 1)
+	if err != nil || one != 1 {
+		t.Fatalf("%d processes for a session: %v", one, err)
+	}
+	if three, err := loadProcesses(3, 1); err != nil || three != 3 {
+		t.Errorf("%d processes where 3 were asked for: %v", three, err)
+	}
+	many := 1 << 21
+	if n, err := loadProcesses(0, many); err == nil && n < 2 {
+		t.Skip("this machine has descriptors for all")
+	} else if err == nil {
+		if _, err := loadProcesses(n-1, many); err == nil {
+			t.Error("too few processes were taken")
+		}
+	}
+}
+
+// liar stands between a coordinator and an agent in this process, and changes
+// what the agent reports. A report that change says false of never comes.
+func liar(t *testing.T, change func(*report) bool) *agentLink {
+	t.Helper()
+	honest := agentHere()
+	ours, its := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer honest.close()
+		orders := bufio.NewScanner(its)
+		orders.Buffer(nil, controlLineBytes)
+		out := json.NewEncoder(its)
+		if out.Encode(agentHello{controlVersion}) != nil {
+			return
+		}
+		for orders.Scan() {
+			o := &order{}
+			json.Unmarshal(orders.Bytes(), o)
+			rep, err := honest.ask(context.Background(), o, time.Minute)
+			if err != nil || change(rep) && out.Encode(rep) != nil {
+				return
+			}
+		}
+	}()
+	if err := honest.greet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a := newLink("the liar", ours)
+	a.ended = func() { <-done }
+	if err := a.greet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestALyingOrLateAgentMakesTheRunInvalid(t *testing.T) {
+	at, d := startTestServer(t, nil)
+	for name, c := range map[string]struct {
+		change func(*report) bool
+		want   string
+	}{
+		"honest":    {func(*report) bool { return true }, ""},
+		"delivered": {func(r *report) bool { r.Counts.Delivered += 5; return true }, "were delivered"},
+		"accepted":  {func(r *report) bool { r.Counts.Accepted++; r.Counts.Delivered++; return true }, "were accepted"},
+		"measured":  {func(r *report) bool { r.Counts.Measured = 0; return true }, "latencies of"},
+		"window":    {func(r *report) bool { r.Seconds *= 1.5; return true }, "the liar measured"},
+		"another":   {func(r *report) bool { r.Op = strings.ReplaceAll(r.Op, opLoad, opCounts); return true }, "not to be relied on"},
+		"histogram": {func(r *report) bool { delete(r.Latencies, "ack"); return true }, "not to be relied on"},
+		"silent":    {func(r *report) bool { return r.Op != opLoad }, "said nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, res := quick(t, 10), &Result{}
+			f := &fleet{agents: []*agentLink{liar(t, c.change), agentHere()}, grace: graceFor}
+			defer f.close()
+			if name == "silent" {
+				f.grace = 500 * time.Millisecond
+			}
+			if err := f.agents[1].greet(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.connect(t.Context(), d, o.Connections); err != nil {
+				t.Fatal(err)
+			}
+			if err := load(t.Context(), o, res, at, f, patternAnyTwo); err != nil {
+				t.Fatal(err)
+			}
+			if why := strings.Join(res.Invalid, "; "); (why == "") != (c.want == "") || !strings.Contains(why, c.want) {
+				t.Errorf("the run is invalid for %q, want %q", why, c.want)
+			}
+		})
+	}
+}
+
+func TestAnAgentOfAnotherVersionIsRefused(t *testing.T) {
+	ours, its := net.Pipe()
+	defer ours.Close()
+	go func() {
+		json.NewEncoder(its).Encode(agentHello{controlVersion + 1})
+		its.Close()
+	}()
+	if err := newLink("the new one", ours).greet(t.Context()); !errors.Is(err, errAgent) {
+		t.Errorf("it was taken: %v", err)
+	}
+}
+
+func TestAnAgentRefusesWhatItDoesNotUnderstand(t *testing.T) {
+	a := agentHere()
+	defer a.close()
+	if err := a.greet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	to := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}
+	for _, o := range []*order{
+		{Op: "dance"}, {Op: opLoad}, {Op: opPrepare}, {Op: opConnect}, {Op: opReconnect}, {Op: opExchange},
+		{Op: opPrepare, Connect: &connectOrder{To: to, First: 5, Count: 6, Total: 10}},
+		{Op: opPrepare, Connect: &connectOrder{To: to, Count: 1, Total: 1, Key: []byte("none")}},
+		{Op: opLoad, Load: &loadOrder{PerWrite: 1, SizeBytes: 7, MarkEveryNs: 1}},
+	} {
+		if _, err := a.ask(t.Context(), o, time.Minute); err == nil || errors.Is(err, errAgent) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if _, err := a.ask(t.Context(), &order{Op: opCounts}, time.Minute); err != nil {
+		t.Errorf("after all that: %v", err)
+	}
+}
+
+func TestALineThatIsTooLongEndsTheLink(t *testing.T) {
+	ours, its := net.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Agent(t.Context(), its); its.Close() }()
+	defer ours.Close()
+	bufio.NewReader(ours).ReadString('\n')
+	go ours.Write([]byte(strings.Repeat("x", controlLineBytes+1)))
+	if err := <-done; !errors.Is(err, bufio.ErrTooLong) {
+		t.Errorf("the agent ended with %v", err)
+	}
+}
+
+func TestABrokenHistogramIsNone(t *testing.T) {
+	good, err := encodeHistogram(newHistogram())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"", "x", "AAAA", "AAAAAAAAAAAAAAAA", good[:len(good)/2], strings.ToUpper(good)} {
+		if h, err := decodeHistogram(s); err == nil {
+			t.Errorf("%.20q is a histogram of %d", s, h.TotalCount())
+		}
+	}
+}
+
+func TestClocksOfAMachineAreOne(t *testing.T) {
+	o, res := quick(t, 2), &Result{}
+	o.Processes = 2
+	f, err := startFleet(t.Context(), o, res, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if res.ClockErrorUs != 0 {
+		t.Errorf("clocks of processes of a machine are off by %d us", res.ClockErrorUs)
+	}
+	// An agent whose clock shows something else is set right.
+	a := f.agents[0]
+	if _, err := a.ask(t.Context(), &order{Op: opShift, ShiftNs: int64(time.Hour)}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.setClock(t.Context(), a, res); err == nil {
+		t.Error("another clock on this machine was taken")
+	}
+	f.remote = true
+	if err := f.setClock(t.Context(), a, res); err != nil || res.ClockErrorUs == 0 {
+		t.Errorf("a clock was set to within %d us: %v", res.ClockErrorUs, err)
+	}
+	before := nowNs()
+	rep, err := a.ask(t.Context(), &order{Op: opClock}, time.Minute)
+	if err != nil || rep.NowNs < before-res.ClockErrorUs*1000 || rep.NowNs > nowNs()+res.ClockErrorUs*1000 {
+		t.Errorf("the agent's clock shows %d, ours %d before: %v", rep.NowNs, before, err)
+	}
+}
+
+func TestOnReadingWhatTheKernelHas(t *testing.T) {
+	inUse, pages := tcpMemory("sockets: used 12\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 42\nUDP: inuse 1 mem 5\n")
+	if inUse != 7 || pages != 42 {
+		t.Errorf("%d sockets, %d pages", inUse, pages)
+	}
+	after := memory{resident: 3000, heap: 200, slab: 5000, tcpPages: 4, sockets: 12}
+	m := after.since(memory{resident: 1000, heap: 100, slab: 1000, tcpPages: 2, sockets: 2}, 10, true)
+	if m.UserBytes != 200 || m.HeapBytes != 10 || m.SlabBytes != 400 || m.SocketPagesBytes != 2.0*pageBytes/10 || m.Sockets != 10 || !m.KernelBothEnds {
+		t.Errorf("%+v", m)
+	}
+}
