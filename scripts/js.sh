@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # The TypeScript SDK: types, tests, build. Needs node and npm; fetches its own packages.
+#
+# ROOKERY_BIN names the server (default bin/rookery, built when missing).
 set -euo pipefail
-cd "$(dirname "$0")/../sdk/js"
+cd "$(dirname "$0")/.."
+export ROOKERY_BIN=${ROOKERY_BIN:-$PWD/bin/rookery}
+[ -x "$ROOKERY_BIN" ] || make --no-print-directory build
+cd sdk/js
 command -v npm >/dev/null || { echo "js: npm is missing: install Node.js 20 or newer" >&2; exit 1; }
 # Not `npm ci`: it refuses a lock file that names the native parts of this platform alone.
 npm install --no-save --no-audit --no-fund --loglevel=error
