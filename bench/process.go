@@ -93,19 +93,24 @@ func (f *fleet) startLocal(o *Options, sessions int) error {
 }
 
 // loadProcesses is how many processes a load of so many sessions wants: what is
-// asked for, and at least as many as the limit of descriptors demands.
+// asked for, and at least as many as this machine's limit of descriptors demands.
 func loadProcesses(asked, sessions int) (int, error) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return 0, fmt.Errorf("bench: limit of descriptors: %w", err)
 	}
-	room := int(min(files.Cur, 1<<30)) - filesBesideSockets
+	return processesFor(asked, sessions, int(min(files.Cur, 1<<30)))
+}
+
+// processesFor is loadProcesses with a limit of descriptors for each process.
+func processesFor(asked, sessions, files int) (int, error) {
+	room := files - filesBesideSockets
 	if room < 1 {
-		return 0, fmt.Errorf("bench: %d descriptors are too few for a load: raise ulimit -n", files.Cur)
+		return 0, fmt.Errorf("bench: %d descriptors are too few for a load: raise ulimit -n", files)
 	}
 	need := max((sessions+room-1)/room, 1)
 	if asked != 0 && asked < need {
-		return 0, fmt.Errorf("bench: %d sessions need %d load processes with %d descriptors each, not %d", sessions, need, files.Cur, asked)
+		return 0, fmt.Errorf("bench: %d sessions need %d load processes with %d descriptors each, not %d", sessions, need, files, asked)
 	}
 	if need = max(need, asked); need > mostProcesses {
 		return 0, fmt.Errorf("bench: %d load processes are more than %d", need, mostProcesses)

@@ -77,20 +77,25 @@ func TestProcessesOfALoadGiveTheSum(t *testing.T) {
 }
 
 func TestMoreSessionsThanDescriptorsAskForProcesses(t *testing.T) {
-	one, err := loadProcesses(0, 1)
-	if err != nil || one != 1 {
-		t.Fatalf("%d processes for a session: %v", one, err)
-	}
-	if three, err := loadProcesses(3, 1); err != nil || three != 3 {
-		t.Errorf("%d processes where 3 were asked for: %v", three, err)
-	}
-	many := 1 << 21
-	if n, err := loadProcesses(0, many); err == nil && n < 2 {
-		t.Skip("this machine has descriptors for all")
-	} else if err == nil {
-		if _, err := loadProcesses(n-1, many); err == nil {
-			t.Error("too few processes were taken")
+	const files = 1000 + filesBesideSockets
+	for _, c := range []struct{ asked, sessions, files, want int }{ // want 0: an error
+		{0, 1, files, 1},
+		{3, 1, files, 3},
+		{0, 1000, files, 1},
+		{0, 1001, files, 2},
+		{2, 2001, files, 0},
+		{3, 2001, files, 3},
+		{0, 1000 * mostProcesses, files, mostProcesses},
+		{0, 1000*mostProcesses + 1, files, 0},
+		{mostProcesses + 1, 1, files, 0},
+		{0, 1, filesBesideSockets, 0},
+	} {
+		if got, err := processesFor(c.asked, c.sessions, c.files); got != c.want || (err == nil) != (c.want > 0) {
+			t.Errorf("%+v: %d processes, %v", c, got, err)
 		}
+	}
+	if n, err := loadProcesses(0, 1); n != 1 || err != nil {
+		t.Errorf("a session wants %d processes here: %v", n, err)
 	}
 }
 

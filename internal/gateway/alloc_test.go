@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -92,13 +93,24 @@ func newOneSession(t *testing.T) *oneSession {
 // newSession returns one that has said hello.
 func newSession(t *testing.T, store storage.Store, owners Owners, resume int64) *oneSession {
 	t.Helper()
+	table := presence.NewMemory()
+	g, at := serve(t, store, owners, table, func(o *Options) {
+		o.Rate, o.RateBurst, o.RateBytes, o.Inflight, o.Window, o.WindowBytes = 1<<30, 1<<30, 1<<40, 1<<20, 1<<30, 1<<30
+	})
+	s := hello(t, at, "d", resume)
+	s.gw, s.out = g, delivery.New(1, 1, table, LoopOf, g.Post)
+	return s
+}
+
+// serve runs a gateway on one loop until the test ends. Every token is alice's.
+func serve(t *testing.T, store storage.Store, owners Owners, table *presence.Memory, change func(*Options)) (*Gateway, net.Addr) {
+	t.Helper()
 	o := DefaultOptions()
 	o.Logger = slog.New(slog.DiscardHandler)
-	o.Rate, o.RateBurst, o.RateBytes, o.Inflight, o.Window, o.WindowBytes = 1<<30, 1<<30, 1<<40, 1<<20, 1<<30, 1<<30
 	o.Verify = func(string) (Identity, error) {
 		return Identity{User: "alice", Expires: time.Now().Add(time.Hour)}, nil
 	}
-	table := presence.NewMemory()
+	change(&o)
 	g, err := New(o, &instantLog{}, store, owners, table)
 	if err != nil {
 		t.Fatal(err)
@@ -111,9 +123,18 @@ func newSession(t *testing.T, store storage.Store, owners Owners, resume int64) 
 		e.Stop(t.Context())
 		g.Close()
 	})
-	s := hello(t, e.Addr(), "d", resume)
-	s.gw, s.out = g, delivery.New(1, 1, table, LoopOf, g.Post)
-	return s
+	return g, e.Addr()
+}
+
+// welcomed connects alice's device d to a gateway and returns its welcome.
+func welcomed(t *testing.T, store storage.Store, change func(*Options)) (s *resumed, w packet.Welcome) {
+	t.Helper()
+	_, at := serve(t, store, oneOwner{}, presence.NewMemory(), change)
+	s = &resumed{oneSession: hello(t, at, "d", 0)}
+	if err := errors.Join(s.net.SetDeadline(time.Now().Add(time.Minute)), w.Decode(s.next())); err != nil {
+		t.Fatal(err)
+	}
+	return s, w
 }
 
 // hello connects a device and says hello.

@@ -6,15 +6,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
-	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rookery-chat/rookery/chat"
-	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/internal/keydir"
-	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/pubkey"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/storage"
@@ -96,34 +92,6 @@ func keysPut(t *testing.T, oneTime int) *packet.KeysPut {
 	return m
 }
 
-func keySession(t *testing.T, store storage.Store, change func(*Options)) (*resumed, packet.Welcome) {
-	t.Helper()
-	o := DefaultOptions()
-	o.Logger = slog.New(slog.DiscardHandler)
-	o.Verify = func(string) (Identity, error) {
-		return Identity{User: "alice", Expires: time.Now().Add(time.Hour)}, nil
-	}
-	change(&o)
-	g, err := New(o, &instantLog{}, store, oneOwner{}, presence.NewMemory())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine.Start(engine.Options{Listen: "127.0.0.1:0", Loops: 1, Logger: o.Logger}, g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		e.Stop(t.Context())
-		g.Close()
-	})
-	s := &resumed{oneSession: hello(t, e.Addr(), "d", 0)}
-	var w packet.Welcome
-	if err := errors.Join(s.net.SetDeadline(time.Now().Add(time.Minute)), w.Decode(s.next())); err != nil {
-		t.Fatal(err)
-	}
-	return s, w
-}
-
 // until returns the next packet of a type.
 func until[T any, P interface {
 	*T
@@ -148,7 +116,7 @@ func until[T any, P interface {
 
 func TestKeys(t *testing.T) {
 	store := &keyStore{}
-	s, w := keySession(t, store, func(o *Options) {
+	s, w := welcomed(t, store, func(o *Options) {
 		o.Keys = keydir.Limits{OneTime: 9, Low: 2, Users: 3, Devices: 4}
 	})
 	for name, want := range map[string]uint64{packet.LimitOneTimeKeys: 9, packet.LimitKeyUsers: 3, packet.LimitKeyDevices: 4, packet.LimitKeyRate: 120} {
@@ -197,7 +165,7 @@ func TestKeys(t *testing.T) {
 
 func TestKeysRefused(t *testing.T) {
 	store := &keyStore{fail: true}
-	s, _ := keySession(t, store, func(o *Options) {
+	s, _ := welcomed(t, store, func(o *Options) {
 		o.Keys = keydir.Limits{OneTime: 2, Users: 1, Devices: 1}
 	})
 	unsigned, many := keysPut(t, 1), keysPut(t, 3)
@@ -229,7 +197,7 @@ func TestKeysRefused(t *testing.T) {
 // Packets about keys have a rate of their own, and the client is told when to
 // come back.
 func TestKeysRate(t *testing.T) {
-	s, _ := keySession(t, &keyStore{}, func(o *Options) { o.KeyRate = 3 })
+	s, _ := welcomed(t, &keyStore{}, func(o *Options) { o.KeyRate = 3 })
 	for req := range uint64(3) {
 		s.put(&packet.KeysGet{Req: req + 1, Users: []string{"bob"}})
 		until[packet.Keys](s, packet.TypeKeys)
@@ -242,7 +210,7 @@ func TestKeysRate(t *testing.T) {
 
 // Of many devices only as many are told as fit into a page.
 func TestKeysAnswerIsBounded(t *testing.T) {
-	s, _ := keySession(t, &crowdedStore{}, func(*Options) {})
+	s, _ := welcomed(t, &crowdedStore{}, func(*Options) {})
 	users := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 	s.put(&packet.KeysGet{Req: 1, Users: users})
 	if k := until[packet.Keys](s, packet.TypeKeys); len(k.Users) == 0 || len(k.Users) >= len(users) {

@@ -3,16 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rookery-chat/rookery/chat"
-	"github.com/rookery-chat/rookery/engine"
-	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -44,30 +40,9 @@ func (s *pushStore) kept() ([]chat.User, []storage.PushTarget) {
 }
 
 // pushSession connects alice's device d to a gateway that checks tokens so.
-func pushSession(t *testing.T, store storage.Store, check func(provider, token string) error) (s *resumed, w packet.Welcome) {
+func pushSession(t *testing.T, store storage.Store, check func(provider, token string) error) (*resumed, packet.Welcome) {
 	t.Helper()
-	o := DefaultOptions()
-	o.Logger, o.CheckPush = slog.New(slog.DiscardHandler), check
-	o.Verify = func(string) (Identity, error) {
-		return Identity{User: "alice", Expires: time.Now().Add(time.Hour)}, nil
-	}
-	g, err := New(o, &instantLog{}, store, oneOwner{}, presence.NewMemory())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine.Start(engine.Options{Listen: "127.0.0.1:0", Loops: 1, Logger: o.Logger}, g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		e.Stop(t.Context())
-		g.Close()
-	})
-	s = &resumed{oneSession: hello(t, e.Addr(), "d", 0)}
-	if err := errors.Join(s.net.SetDeadline(time.Now().Add(time.Minute)), w.Decode(s.next())); err != nil {
-		t.Fatal(err)
-	}
-	return s, w
+	return welcomed(t, store, func(o *Options) { o.CheckPush = check })
 }
 
 // answer returns the code of the answer to a request: CodeOK for done.
