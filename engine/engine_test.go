@@ -86,7 +86,9 @@ func start(t testing.TB, o Options, h Handler) *Engine {
 	if o.TickMs == 0 {
 		o.TickMs = 5
 	}
-	o.Logger = slog.New(slog.DiscardHandler)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	e, err := Start(o, h)
 	if err != nil {
 		t.Fatal(err)

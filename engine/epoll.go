@@ -30,8 +30,8 @@ const (
 	acceptsPerTurn = 64
 
 	// What an event is of that is no connection's, in place of a slot.
-	wakeEvent   = 0
-	listenEvent = 1
+	wakeEvent   = -1
+	listenEvent = -2
 )
 
 // sockets is what an engine has of this kind of loop.
@@ -48,7 +48,8 @@ type poller struct {
 	in       []byte      // what Data is lent
 	taken    int         // bytes taken in since the last turn
 	nextMs   int64       // the next tick, as sinceMs
-	paused   bool        // no descriptor was left to accept with: until the next tick
+	paused   bool        // nothing was left to accept with: until the next tick
+	starved  bool        // and that was said, until a connection was accepted again
 	sleeping atomic.Bool // waiting, or about to, with nobody on the way to wake it
 	ending   atomic.Bool
 }
@@ -84,10 +85,10 @@ func (p *poller) open(addr *net.TCPAddr) (err error) {
 	if p.listener, err = listenShared(addr); err != nil {
 		return err
 	}
-	if err = p.watch(unix.EPOLL_CTL_ADD, p.eventfd, unix.EPOLLIN, wakeEvent, 0); err != nil {
+	if err = p.watch(unix.EPOLL_CTL_ADD, p.eventfd, unix.EPOLLIN, wakeEvent); err != nil {
 		return err
 	}
-	return p.watch(unix.EPOLL_CTL_ADD, p.listener, unix.EPOLLIN, listenEvent, 0)
+	return p.watch(unix.EPOLL_CTL_ADD, p.listener, unix.EPOLLIN, listenEvent)
 }
 
 func (p *poller) close() {
@@ -118,10 +119,10 @@ func listenShared(addr *net.TCPAddr) (fd int, err error) {
 	return fd, errors.Join(err, refused)
 }
 
-// watch tells epoll what to wait for at a descriptor, and how to name it. A
-// generation of 0 says that it is no connection's.
-func (p *poller) watch(op, fd int, events, slot, generation uint32) error {
-	ev := unix.EpollEvent{Events: events, Fd: int32(slot), Pad: int32(generation)}
+// watch tells epoll what to wait for at a descriptor, and how to name it: by its
+// connection's slot, or as what it is else.
+func (p *poller) watch(op, fd int, events uint32, name int32) error {
+	ev := unix.EpollEvent{Events: events, Fd: name}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, fd, &ev))
 }
 
@@ -238,18 +239,18 @@ func (p *poller) wake() {
 }
 
 func (p *poller) serve(ev *unix.EpollEvent) {
-	if ev.Pad == 0 {
-		if ev.Fd == listenEvent {
-			p.accept()
-		} else {
-			var count [8]byte
-			unix.RawSyscall(unix.SYS_READ, uintptr(p.eventfd), uintptr(unsafe.Pointer(&count)), 8)
-		}
+	switch ev.Fd {
+	case listenEvent:
+		p.accept()
+		return
+	case wakeEvent:
+		var count [8]byte
+		unix.RawSyscall(unix.SYS_READ, uintptr(p.eventfd), uintptr(unsafe.Pointer(&count)), 8)
 		return
 	}
 	c := p.loop.conns.at(uint32(ev.Fd))
-	if c.generation != uint32(ev.Pad) || !c.live() {
-		return // it ended earlier in this turn
+	if !c.live() {
+		return // it ended earlier in this turn; another one in its slot would find nothing to do
 	}
 	if ev.Events&unix.EPOLLOUT != 0 {
 		c.drain()
@@ -266,12 +267,16 @@ func (p *poller) accept() {
 		fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(p.listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:
+			p.starved = false
 			p.admit(int(fd))
 		case unix.EAGAIN:
 			return
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-			l.engine.opts.Logger.Error("engine: a connection waits for want of descriptors or memory", "error", errno)
-			p.paused = p.watch(unix.EPOLL_CTL_MOD, p.listener, 0, listenEvent, 0) == nil
+			if !p.starved {
+				l.engine.opts.Logger.Error("engine: connections wait for want of descriptors or memory", "error", errno, "loop", l.index)
+			}
+			p.starved = true
+			p.paused = p.watch(unix.EPOLL_CTL_MOD, p.listener, 0, listenEvent) == nil
 			return
 		}
 	}
@@ -280,7 +285,7 @@ func (p *poller) accept() {
 // resume accepts again.
 func (p *poller) resume() {
 	if p.paused {
-		p.paused = p.watch(unix.EPOLL_CTL_MOD, p.listener, unix.EPOLLIN, listenEvent, 0) != nil
+		p.paused = p.watch(unix.EPOLL_CTL_MOD, p.listener, unix.EPOLLIN, listenEvent) != nil
 	}
 }
 
@@ -292,7 +297,7 @@ func (p *poller) admit(fd int) {
 		return
 	}
 	c := l.conns.take()
-	if c == nil || p.watch(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, c.slot, c.generation) != nil {
+	if c == nil || p.watch(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, int32(c.slot)) != nil {
 		if c != nil {
 			l.conns.put(c)
 		}
@@ -416,7 +421,7 @@ func (c *Conn) drain() {
 }
 
 func (c *Conn) await(events uint32) error {
-	return c.loop.poller.watch(unix.EPOLL_CTL_MOD, int(c.socket.fd), events, c.slot, c.generation)
+	return c.loop.poller.watch(unix.EPOLL_CTL_MOD, int(c.socket.fd), events, int32(c.slot))
 }
 
 func (c *Conn) unsentBytes() int {

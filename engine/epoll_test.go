@@ -4,6 +4,8 @@ package engine
 
 import (
 	"errors"
+	"log/slog"
+	"net"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -13,13 +15,22 @@ import (
 
 const allocationsPerTurn = 0.5 // of the test's own client
 
-// Without a descriptor to accept with, connections wait and the others go on.
+// lines counts what is written to it, a log's lines.
+type lines struct{ n atomic.Int64 }
+
+func (l *lines) Write(p []byte) (int, error) { l.n.Add(1); return len(p), nil }
+
+// Without a descriptor to accept with, connections wait and the others go on;
+// that is said once.
 func TestAcceptWaitsForDescriptors(t *testing.T) {
-	opened, ticks := make(chan link, 2), atomic.Int64{}
-	e := start(t, Options{MaxConns: 10}, hooks{open: into(opened), data: echo, turn: func(*Loop) { ticks.Add(1) }})
-	c, _ := openOne(t, e, opened)
+	opened, ticked, said := make(chan link, 2), make(chan struct{}, 1), &lines{}
+	e := start(t, Options{MaxConns: 10, Logger: slog.New(slog.NewTextHandler(said, nil))}, hooks{
+		open: into(opened), data: echo, deadline: func(*Conn) { ticked <- struct{}{} }})
+	c, conn := openOne(t, e, opened)
 	release := starve(t, e)
-	for before := ticks.Load(); ticks.Load() < before+20; {
+	for range 5 { // each tick tries again
+		onLoop(t, e.Loop(0), func(l *Loop) { conn.conn.SetDeadline(l.NowMs() + 1) })
+		take(t, ticked)
 		send(t, c, []byte("x"))
 		receive(t, c, 1)
 	}
@@ -28,6 +39,9 @@ func TestAcceptWaitsForDescriptors(t *testing.T) {
 	}
 	release()
 	take(t, opened)
+	if n := said.n.Load(); n != 1 {
+		t.Errorf("it was said %d times", n)
+	}
 }
 
 // A loop that can wait no more ends the engine, and its owner hears.
@@ -53,5 +67,64 @@ func TestDoneWhenWaitingFails(t *testing.T) {
 func TestConnIsSmall(t *testing.T) {
 	if n := unsafe.Sizeof(Conn{}); n > 88 {
 		t.Errorf("a connection takes %d bytes", n)
+	}
+}
+
+// A turn ends when it has taken much in, although more sockets are ready.
+func TestTurnsAreShort(t *testing.T) {
+	const conns = 6
+	turns, taken := map[uint64]int{}, 0
+	opened, all := make(chan link, conns), make(chan struct{})
+	e := start(t, Options{TickMs: 1000}, hooks{open: into(opened), data: func(c *Conn, in []byte) {
+		turns[c.Loop().stats.turns.Load()] += len(in)
+		if taken += len(in); taken == conns*bytesPerTurn {
+			close(all)
+		}
+	}})
+	var clients []*net.TCPConn
+	for range conns {
+		c, _ := openOne(t, e, opened)
+		clients = append(clients, c)
+	}
+	release := hold(t, e.Loop(0))
+	for _, c := range clients {
+		send(t, c, make([]byte, bytesPerTurn))
+	}
+	release()
+	take(t, all)
+	onLoop(t, e.Loop(0), func(*Loop) {
+		for turn, n := range turns {
+			if n > bytesPerTurn+readBufferBytes {
+				t.Errorf("turn %d took %d bytes in", turn, n)
+			}
+		}
+		if len(turns) < conns/2 {
+			t.Errorf("%d turns for %d sockets with %d bytes each", len(turns), conns, bytesPerTurn)
+		}
+	})
+}
+
+// A peer that is always behind, and always reads on, costs its unsent output
+// and no more.
+func TestUnsentIsGivenBack(t *testing.T) {
+	const unsent = 256 << 10
+	opened := make(chan link, 1)
+	e := start(t, Options{}, hooks{open: into(opened)})
+	client, conn := openOne(t, e, opened)
+	chunk, most := pattern(1<<16), 0
+	fill(t, e.Loop(0), conn.id, chunk)
+	for range 64 {
+		onLoop(t, e.Loop(0), func(*Loop) {
+			if q := conn.conn.socket.unsent; q != nil {
+				most = max(most, cap(*q.buffer))
+			}
+			for n := conn.conn.unsentBytes(); n < unsent; n += len(chunk) {
+				echo(conn.conn, chunk)
+			}
+		})
+		receive(t, client, unsent)
+	}
+	if most > 8*unsent {
+		t.Errorf("%d bytes are kept for %d", most, unsent)
 	}
 }

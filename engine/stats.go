@@ -10,7 +10,7 @@ type Stats struct {
 	Slow        uint64 // of these, closed with ErrSlow
 	Panics      uint64 // calls of the handler that panicked
 	Reads       uint64 // calls of Handler.Data, and reads thrown away while closing
-	Writes      uint64 // write system calls, but for those that gnet makes for unsent output
+	Writes      uint64 // write system calls, but for those of unsent output
 	BytesIn     uint64
 	BytesOut    uint64 // written or queued behind unsent output
 	Turns       uint64
