@@ -3,7 +3,6 @@ package engine
 import (
 	"log/slog"
 	"math"
-	"net"
 	"sync"
 	"time"
 
@@ -31,17 +30,6 @@ func connsWithin(want, files int, log *slog.Logger) int {
 		return allowed
 	}
 	return want
-}
-
-// freeAddress checks that an address can be listened on, and finds its port if
-// that is 0. The loops' listeners share their port with anybody's, so that only
-// trying first shows that it is taken.
-func freeAddress(listen string) (*net.TCPAddr, error) {
-	ln, err := net.Listen("tcp", listen)
-	if err != nil {
-		return nil, err
-	}
-	return ln.Addr().(*net.TCPAddr), ln.Close()
 }
 
 // bucket is a token bucket of one second's depth, shared by the loops.

@@ -48,7 +48,7 @@ type Engine struct {
 	// Set once.
 	opts    Options
 	handler Handler
-	addr    net.Addr
+	addr    *net.TCPAddr
 	loops   []*Loop
 	sockets sockets
 	accepts *bucket
@@ -70,24 +70,20 @@ func Start(o Options, h Handler) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	addr, err := freeAddress(o.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("engine: %w", err)
-	}
-	return startOn(addr, o.withDefaults(), h)
-}
-
-// startOn is Start on an address that was free a moment ago.
-func startOn(addr *net.TCPAddr, o Options, h Handler) (*Engine, error) {
+	o = o.withDefaults()
 	now := time.Now()
 	e := &Engine{
-		opts: o, handler: h, addr: addr, started: now, accepts: newBucket(o.AcceptPerSecond, now),
+		opts: o, handler: h, started: now, accepts: newBucket(o.AcceptPerSecond, now),
 		ready: make(chan struct{}), done: make(chan struct{}), idle: make(chan struct{}, 1),
 	}
 	for i := range o.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
 	}
-	go e.run(addr)
+	var err error
+	if e.addr, err = e.listen(o.Listen); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	go e.run()
 	select {
 	case <-e.ready:
 		return e, nil
@@ -97,9 +93,9 @@ func startOn(addr *net.TCPAddr, o Options, h Handler) (*Engine, error) {
 }
 
 // run is the engine's life.
-func (e *Engine) run(addr *net.TCPAddr) {
+func (e *Engine) run() {
 	defer close(e.done)
-	err := e.serve(addr)
+	err := e.serve()
 	select {
 	case <-e.ready:
 		if !e.refusing.Load() {

@@ -73,8 +73,8 @@ func (p *poller) init(l *Loop) {
 	p.epoll, p.eventfd, p.listener = -1, -1, -1
 }
 
-// open makes the loop's descriptors, with a listener of its own on addr.
-func (p *poller) open(addr *net.TCPAddr) (err error) {
+// open makes the loop's descriptors. Its listener may be there already.
+func (p *poller) open() (err error) {
 	p.events, p.in = make([]unix.EpollEvent, eventsPerTurn), make([]byte, readBufferBytes)
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -82,8 +82,10 @@ func (p *poller) open(addr *net.TCPAddr) (err error) {
 	if p.eventfd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if p.listener, err = listenShared(addr); err != nil {
-		return err
+	if p.listener < 0 {
+		if p.listener, err = listenBeside(p.loop.engine.addr); err != nil {
+			return err
+		}
 	}
 	if err = p.watch(unix.EPOLL_CTL_ADD, p.eventfd, unix.EPOLLIN, wakeEvent); err != nil {
 		return err
@@ -99,22 +101,51 @@ func (p *poller) close() {
 	}
 }
 
-// listenShared returns a listener whose port other loops can listen on, too.
-func listenShared(addr *net.TCPAddr) (fd int, err error) {
-	var refused error
+// listen opens the first loop's listener. Each loop has one of its own, and the
+// kernel spreads connections over those that share a port. This one begins alone:
+// so a port that somebody has is refused, and nobody who asks for a free port gets
+// ours.
+func (e *Engine) listen(address string) (*net.TCPAddr, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := detach(ln)
+	if err != nil {
+		return nil, err
+	}
+	if err := share(fd); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("setsockopt", err)
+	}
+	e.loops[0].poller.listener = fd
+	return ln.Addr().(*net.TCPAddr), nil
+}
+
+// listenBeside opens a listener at an address that ours has.
+func listenBeside(addr *net.TCPAddr) (fd int, err error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		err := c.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		var refused error
+		err := c.Control(func(fd uintptr) { refused = share(int(fd)) })
 		return errors.Join(err, refused)
 	}}
 	ln, err := config.Listen(context.Background(), "tcp", addr.String())
 	if err != nil {
 		return -1, err
 	}
+	return detach(ln)
+}
+
+func share(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
+
+// detach takes a listener from the Go runtime.
+func detach(ln net.Listener) (fd int, err error) {
 	defer ln.Close()
 	raw, err := ln.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		return -1, err
 	}
+	var refused error
 	err = raw.Control(func(own uintptr) { fd, refused = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
 	return fd, errors.Join(err, refused)
 }
@@ -127,9 +158,9 @@ func (p *poller) watch(op, fd int, events uint32, name int32) error {
 }
 
 // serve runs the loops until they end.
-func (e *Engine) serve(addr *net.TCPAddr) (err error) {
+func (e *Engine) serve() (err error) {
 	for _, l := range e.loops {
-		err = errors.Join(err, l.poller.open(addr))
+		err = errors.Join(err, l.poller.open())
 	}
 	if err == nil {
 		faults := make([]error, len(e.loops))

@@ -44,6 +44,54 @@ func TestAcceptWaitsForDescriptors(t *testing.T) {
 	}
 }
 
+// Two engines that ask for a free port never get the same one, and a port that
+// is shared among the loops of one is not shared with another's.
+func TestPortsAreNotShared(t *testing.T) {
+	first := start(t, Options{Loops: 2}, hooks{data: echo})
+	if fd, err := listenBeside(first.addr); err != nil {
+		t.Errorf("a loop's listener beside the others: %v", err)
+	} else {
+		unix.Close(fd)
+	}
+	if ln, err := net.Listen("tcp", first.addr.String()); err == nil {
+		ln.Close()
+		t.Error("somebody else has the port, too")
+	}
+	// Before there is a second loop's listener, and after.
+	for loops := range 2 {
+		e := &Engine{loops: []*Loop{newLoop(first, 0)}}
+		addr, err := e.listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(e.loops[0].poller.listener)
+		if loops == 1 {
+			fd, err := listenBeside(addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+		}
+		other := &Engine{loops: []*Loop{newLoop(first, 0)}}
+		if _, err := other.listen(addr.String()); err == nil {
+			unix.Close(other.loops[0].poller.listener)
+			t.Error("another engine has the port")
+		}
+	}
+}
+
+// An engine of which one loop cannot listen does not run at all.
+func TestServeFails(t *testing.T) {
+	e := &Engine{addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9}, handler: hooks{}}
+	e.loops = []*Loop{newLoop(e, 0)}
+	if err := e.serve(); err == nil {
+		t.Error("listens on an address that is not this machine's")
+	}
+	if e.Loop(0).Post(func(*Loop) {}) {
+		t.Error("the mailbox is still open")
+	}
+}
+
 // A loop that can wait no more ends the engine, and its owner hears.
 func TestDoneWhenWaitingFails(t *testing.T) {
 	opened, closed := make(chan link, 1), make(chan error, 1)

@@ -114,11 +114,22 @@ func (p *poller) attach(g gnet.EventLoop) {
 	p.gnet = g
 }
 
-// serve runs gnet until it ends. gnet cannot be given port 0, as each loop
-// opens a listener of its own.
-func (e *Engine) serve(addr *net.TCPAddr) error {
+// listen checks that an address can be listened on, and finds its port if that
+// is 0. gnet's listeners share their port with anybody's, so that only trying
+// first shows that it is taken; and gnet cannot be given port 0, as each loop
+// opens a listener of its own. Between the two somebody else may take the port.
+func (e *Engine) listen(address string) (*net.TCPAddr, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return ln.Addr().(*net.TCPAddr), ln.Close()
+}
+
+// serve runs gnet until it ends.
+func (e *Engine) serve() error {
 	e.sockets.events = &events{engine: e}
-	return gnet.Run(e.sockets.events, gnetAddress(addr), gnet.WithOptions(e.options()))
+	return gnet.Run(e.sockets.events, gnetAddress(e.addr), gnet.WithOptions(e.options()))
 }
 
 func gnetAddress(addr *net.TCPAddr) string {
