@@ -100,17 +100,6 @@ func (f *echoFigures) perCPUSecond() float64 {
 	return float64(f.messages) / max(f.server.Seconds(), 1.0/ticksASec)
 }
 
-// noise says who disturbed the round.
-func (f *echoFigures) noise(cpus int) string {
-	if limit := NoisyStolen * float64(cpus); f.stolen > limit {
-		return fmt.Sprintf("%.2f cores were stolen, more than %.2f", f.stolen, limit)
-	}
-	if limit := NoisyForeign * float64(cpus); f.foreign > limit {
-		return fmt.Sprintf("other processes used %.2f cores, more than %.2f", f.foreign, limit)
-	}
-	return ""
-}
-
 // wasLimit says whether the load was what held the round back.
 func (f *echoFigures) wasLimit() string {
 	load, server := f.load.Seconds()/f.seconds, f.server.Seconds()/f.seconds
@@ -286,14 +275,12 @@ func (b *echoBench) round(ctx context.Context, t *echoTarget, series []*echoSeri
 			if err != nil {
 				return fmt.Errorf("%w (%s)", err, tail(s.stderr))
 			}
-			noise := f.noise(b.cpus)
-			if noise != "" && again < b.plan.repeats {
+			noise := noisy(f.stolen, f.foreign, b.cpus)
+			if len(noise) > 0 && again < b.plan.repeats {
 				at.line.Repeated++
 				continue
 			}
-			if noise != "" {
-				at.line.Noisy = append(at.line.Noisy, noise)
-			}
+			at.line.Noisy = append(at.line.Noisy, noise...)
 			at.figures = append(at.figures, f)
 			at.latency.Merge(e.latency)
 			break

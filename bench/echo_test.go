@@ -166,21 +166,6 @@ func TestALoadThatIsTheLimitIsInvalid(t *testing.T) {
 	}
 }
 
-func TestADisturbedRoundIsNoticed(t *testing.T) {
-	for _, c := range []struct {
-		f    echoFigures
-		loud bool
-	}{
-		{echoFigures{stolen: 2*NoisyStolen + 0.01}, true},
-		{echoFigures{foreign: 2*NoisyForeign + 0.01}, true},
-		{echoFigures{stolen: 2 * NoisyStolen, foreign: 2 * NoisyForeign}, false},
-	} {
-		if why := c.f.noise(2); (why != "") != c.loud {
-			t.Errorf("%+v: %q", c.f, why)
-		}
-	}
-}
-
 func TestRatiosAreOfTheSameRound(t *testing.T) {
 	of := func(messages ...uint64) *echoSeries {
 		s := &echoSeries{latency: newHistogram()}

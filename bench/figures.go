@@ -51,14 +51,3 @@ type ReconnectFigures struct {
 	CPUUs       float64     `json:"server_cpu_us_per_session"`
 	Exchanged   uint64      `json:"exchanged"` // messages delivered afterwards, one from each session
 }
-
-// StageFigures are what one stage costs by itself, in this process.
-type StageFigures struct {
-	Stage       string  `json:"stage"`
-	What        string  `json:"what"`
-	Messages    int     `json:"messages"`
-	NsMessage   float64 `json:"ns_per_message"`     // wall clock
-	CPUNs       float64 `json:"cpu_ns_per_message"` // of all threads
-	Allocations float64 `json:"allocations_per_message"`
-	Bytes       float64 `json:"allocated_bytes_per_message"`
-}

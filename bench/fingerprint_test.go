@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"testing"
 )
 
@@ -47,28 +46,5 @@ func TestControlGroupsOfBothVersions(t *testing.T) {
 		if memory, cpus := cgroupLimits(root, c.membership, 24<<30); memory != c.memory || cpus != c.cpus {
 			t.Errorf("%s: %d bytes, %v processors", c.name, memory, cpus)
 		}
-	}
-}
-
-func TestWhatTellsMachinesAndProgramsApart(t *testing.T) {
-	a := fingerprint("v1")
-	b := a
-	if d := append(a.Other(&b), a.OtherProgram(&b)...); len(d) != 0 {
-		t.Errorf("the same differs: %v", d)
-	}
-	b.CPUs, b.Model = 96, "another"
-	if d := a.Other(&b); len(d) != 2 || !strings.Contains(d[0], "another") {
-		t.Errorf("%v", d)
-	}
-	b = a
-	if b.Commit = "abc"; len(a.OtherProgram(&b)) != 1 {
-		t.Error("another commit is the same program")
-	}
-	a.Commit, b.Commit, a.Binary, b.Binary = "abc", "abc", "1", "2"
-	if len(a.OtherProgram(&b)) != 0 {
-		t.Error("a clean tree built twice is another program")
-	}
-	if b.Dirty = true; len(a.OtherProgram(&b)) != 1 {
-		t.Error("a dirty tree is the same program")
 	}
 }

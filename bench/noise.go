@@ -15,16 +15,13 @@ const (
 	NoisyForeign = 0.05
 )
 
-// Bad says why a result is not to be counted, if there is a better one: it is
-// invalid, or its machine was too loud. stolen and foreign are bounds as shares
-// of all processors.
-func (r *Result) Bad(stolen, foreign float64) (why []string) {
-	why = append(why, r.Invalid...)
-	if limit := stolen * float64(r.Machine.CPUs); r.StolenCores > limit {
-		why = append(why, fmt.Sprintf("%.2f cores were stolen, more than %.2f", r.StolenCores, limit))
+// noisy says who took more of the machine than the bounds allow, in cores.
+func noisy(stolen, foreign float64, cpus int) (why []string) {
+	if limit := NoisyStolen * float64(cpus); stolen > limit {
+		why = append(why, fmt.Sprintf("%.2f cores were stolen, more than %.2f", stolen, limit))
 	}
-	if limit := foreign * float64(r.Machine.CPUs); r.ForeignCores > limit {
-		why = append(why, fmt.Sprintf("other processes used %.2f cores, more than %.2f", r.ForeignCores, limit))
+	if limit := NoisyForeign * float64(cpus); foreign > limit {
+		why = append(why, fmt.Sprintf("other processes used %.2f cores, more than %.2f", foreign, limit))
 	}
 	return why
 }
@@ -57,6 +54,7 @@ func (l listener) heard(r *Result, cluster bool) {
 		rest := (busyTime() - l.busy) - (ownTime() - l.ours)
 		r.ForeignCores = max(seen, rest, 0).Seconds() / seconds
 	}
+	r.Noisy = noisy(r.StolenCores, r.ForeignCores, r.Machine.CPUs)
 }
 
 // foreignTime sums the processor time of all processes but this one and its

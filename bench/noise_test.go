@@ -7,19 +7,18 @@ import (
 	"time"
 )
 
-func TestARunIsBadWhenOthersTookTheMachine(t *testing.T) {
-	for name, r := range map[string]*Result{
-		"stolen":  {StolenCores: 0.21, Machine: Machine{CPUs: 4}},
-		"foreign": {ForeignCores: 0.21, Machine: Machine{CPUs: 4}},
-		"invalid": {Invalid: []string{"the load fell behind"}},
-	} {
-		if why := r.Bad(NoisyStolen, NoisyForeign); len(why) != 1 {
-			t.Errorf("%s: %v", name, why)
+func TestWhoTookTheMachineIsSaid(t *testing.T) {
+	for _, c := range []struct {
+		stolen, foreign float64
+		want            int
+	}{{0.2, 0.2, 0}, {0.21, 0, 1}, {0, 0.21, 1}, {1, 1, 2}} {
+		if why := noisy(c.stolen, c.foreign, 4); len(why) != c.want {
+			t.Errorf("%+v: %v", c, why)
 		}
 	}
-	good := &Result{StolenCores: 0.2, ForeignCores: 0.2, Machine: Machine{CPUs: 4}}
-	if why := good.Bad(NoisyStolen, NoisyForeign); len(why) != 0 {
-		t.Errorf("at the bounds: %v", why)
+	r := &Result{StolenCores: 0.3, Machine: Machine{CPUs: 4}}
+	if listen().heard(r, true); len(r.Noisy) != 1 {
+		t.Errorf("a result does not say it: %v", r.Noisy)
 	}
 }
 

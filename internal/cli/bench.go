@@ -87,6 +87,9 @@ func benchOne(ctx context.Context, env *Env, o bench.Options) int {
 	result, err := bench.Run(ctx, o)
 	if result != nil {
 		result.WriteJSON(env.Stdout)
+		for _, warning := range append(result.Noisy, result.Warnings...) {
+			env.Errorf("bench: %s", warning)
+		}
 	}
 	switch {
 	case errors.Is(err, bench.ErrInvalid):
