@@ -3,6 +3,8 @@ package cql
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -11,14 +13,14 @@ import (
 )
 
 // TestServerGone: calls fail while the database is killed, work again when it
-// is back, and find what was stored.
+// is back, and find what was stored, to the last write that was acknowledged.
 func TestServerGone(t *testing.T) {
 	server := services.Start(t, "cassandra")
 	o := own(t, server.Address, server.Servers)
 	s := open(t, o)
 	m := text("alice", "bob", day0, 1)
 	must(t, s.Apply(t.Context(), &storage.Batch{Messages: []chat.Message{m}, Inbox: []chat.Entry{entryOf(m)}, Applied: 1}))
-	server.Kill()
+	acknowledged := writeUntil(t, s, 3000, server.Kill)
 	if err := s.Apply(t.Context(), &storage.Batch{Applied: 2}); err == nil {
 		t.Error("stored without a database")
 	}
@@ -33,6 +35,59 @@ func TestServerGone(t *testing.T) {
 	must(t, err)
 	if applied != 2 || len(ms) != 1 {
 		t.Errorf("applied is %d, there are %d messages", applied, len(ms))
+	}
+	for i, n := range acknowledged {
+		if kept := len(messagesOf(t, s, sender(i))); kept < n {
+			t.Errorf("of %s, %d messages are there; %d were acknowledged before it was killed", sender(i), kept, n)
+		}
+	}
+}
+
+func sender(i int) chat.User { return chat.User(fmt.Sprint("writer-", i)) }
+
+// writeUntil stores messages for eight users at once until n are acknowledged,
+// and goes on while kill ends the database. It returns how many each had
+// acknowledged: the first so many.
+func writeUntil(t *testing.T, s *Store, n int64, kill func()) []int {
+	t.Helper()
+	var total atomic.Int64
+	var writers sync.WaitGroup
+	enough := make(chan struct{})
+	acknowledged := make([]int, 8)
+	for i := range acknowledged {
+		writers.Go(func() {
+			for k := 1; ; k++ {
+				m := text(sender(i), "bob", day0+int64(k), chat.Position(k))
+				if s.Apply(t.Context(), &storage.Batch{Partition: 1 + i, Messages: []chat.Message{m}}) != nil {
+					return
+				}
+				acknowledged[i] = k
+				if total.Add(1) == n {
+					close(enough)
+				}
+			}
+		})
+	}
+	select {
+	case <-enough:
+	case <-t.Context().Done():
+	}
+	kill()
+	writers.Wait()
+	return acknowledged
+}
+
+// messagesOf is all of a user's chat with bob.
+func messagesOf(t *testing.T, s *Store, user chat.User) (all []chat.Message) {
+	t.Helper()
+	for before := (chat.ID{}); ; before = all[len(all)-1].ID {
+		n := len(all)
+		var err error
+		all, err = s.History(t.Context(), chat.DirectChat(user, "bob"), before, 100, 0, all)
+		must(t, err)
+		if len(all) == n {
+			return all
+		}
 	}
 }
 
