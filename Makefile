@@ -44,10 +44,12 @@ lint: ## gofmt, go vet and staticcheck
 fmt: ## format every Go file
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build ## measure this machine; some minutes, and it should be quiet
+bench: build ## measure everything, beside ten peers; some hours on a quiet machine, and it goes on where it was
+	scripts/peers.sh build
 	bin/rookery bench
 
-bench-quick: build ## the same in seconds, to see that they run
+bench-quick: build ## the same in about ten minutes
+	scripts/peers.sh build
 	bin/rookery bench --quick
 
 fuzz: ## every fuzz target, FUZZTIME (10m) each

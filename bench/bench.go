@@ -35,6 +35,8 @@ type Options struct {
 	ServerFlags  []string      // passed to `rookery serve` behind the profile's own
 	Peers        string        // folder of the programs that echo compares with; "" is .cache/peers, if it is there
 	PeerVariants bool          // echo: each of a peer's settings instead of its best
+	Target       string        // echo: this one of EchoTargets alone, its noisy rounds left for the caller to repeat; "" is all
+	EchoIdle     int           // echo: connections whose memory is taken; 0 is 10,000, negative none
 	Version      string        // of the program, for the fingerprint
 	Progress     io.Writer     // a line now and then
 }
@@ -106,7 +108,8 @@ type Result struct {
 	Connects      []ConnectFigures  `json:"connects,omitempty"`       // of connect
 	Fanout        []FanoutFigures   `json:"fanout,omitempty"`         // of fanout
 	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
-	Echo          []EchoResult      `json:"-"`                        // of echo: lines of their own, in place of this one
+	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
+	Echo          []EchoResult      `json:"echo,omitempty"`           // of echo: lines of their own, in place of this one
 	TimeLines     []TimeLine        `json:"time_lines,omitempty"`
 }
 
@@ -138,7 +141,6 @@ func (r *Result) KeepHistogram(name string, h *hdrhistogram.Histogram) error {
 // Profile is something that can be measured.
 type Profile struct {
 	Name, What string
-	Asked      bool // only when asked for by name: it needs something of the caller
 
 	run func(context.Context, *Options, *Result) error
 }
@@ -154,7 +156,7 @@ func Profiles() []Profile {
 		{Name: "fanout", What: "one message to 2 … 10,000 sockets: processor time a recipient", run: fanout},
 		{Name: "reconnect", What: "everybody at once: all sockets close, and come back as an SDK does", run: reconnect},
 		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},
-		{Name: "real", What: "like trickle, through the balancer of the cluster that --cluster names", Asked: true, run: throughCluster},
+		{Name: "real", What: "like trickle, through the balancer of the cluster that --cluster names", run: throughCluster},
 	}
 }
 
@@ -192,7 +194,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		defer os.RemoveAll(dir)
 		o.Dir = dir
 	}
-	r := &Result{Profile: o.Profile, When: time.Now().UTC(), Machine: fingerprint(o.Version), Valid: true}
+	r := &Result{Profile: o.Profile, When: time.Now().UTC(), Machine: Fingerprint(o.Version), Valid: true}
 	noise := listen()
 	if err := profiles[i].run(ctx, &o, r); err != nil {
 		return nil, err

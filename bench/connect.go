@@ -172,8 +172,7 @@ func startBare(dir string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, _, err := startEcho(&echoTarget{name: serverBare, command: []string{"nice", "-n", "10", self, "echo", "--listen=127.0.0.1:0", "--log-level=warn"}}, dir, -1)
-	return t, err
+	return startEcho(&echoTarget{name: serverBare, command: []string{"nice", "-n", "10", self, "echo", "--listen=127.0.0.1:0", "--log-level=warn"}}, dir, -1)
 }
 
 // descriptors is how many the server has open.

@@ -18,6 +18,7 @@ const (
 	echoWarmup  = time.Second     // before each, at most
 	echoIdle    = 10_000          // connections whose memory is taken
 	echoQuiet   = 5 * time.Second // before it is taken
+	echoFew     = 2_000           // connections that are quiet after a second
 	echoRepeats = 2               // of a round that others disturbed
 	// loadLimit and serverLimit are shares of a processor: a load that used more
 	// of its own than the one while the server used less of its than the other
@@ -35,7 +36,8 @@ type Spread struct {
 	Max    float64 `json:"max"`
 }
 
-func spread(values []float64) (s Spread) {
+// SpreadOf is that of a figure's rounds.
+func SpreadOf(values []float64) (s Spread) {
 	if len(values) == 0 {
 		return s
 	}
@@ -82,7 +84,7 @@ type EchoResult struct {
 	RatioToC     *Spread `json:"ratio_to_bare_c,omitempty"`              // of messages for processor time, round by round
 	RatioToGo    *Spread `json:"ratio_to_bare_go,omitempty"`
 
-	IdleConnections int     `json:"idle_connections"`
+	IdleConnections int     `json:"idle_connections"` // 0: memory was not taken
 	IdleEmptyBytes  int64   `json:"idle_empty_bytes"` // resident before any connection
 	IdleBytes       int64   `json:"idle_bytes"`       // resident with them, after one echo each
 	BytesPerIdle    float64 `json:"bytes_per_idle_connection"`
@@ -123,7 +125,14 @@ type echoPlan struct {
 func planEcho(o *Options) echoPlan {
 	setDefault(&o.Connections, 1_000)
 	setDefault(&o.Duration, 5*echoRound)
-	p := echoPlan{connections: o.Connections, size: o.Size, depths: echoDepths, warmup: min(o.Warmup, echoWarmup), idle: echoIdle, quiet: echoQuiet, repeats: echoRepeats}
+	setDefault(&o.EchoIdle, echoIdle)
+	p := echoPlan{connections: o.Connections, size: o.Size, depths: echoDepths, warmup: min(o.Warmup, echoWarmup), idle: o.EchoIdle, quiet: echoQuiet, repeats: echoRepeats}
+	if o.Target != "" {
+		p.repeats = 0
+	}
+	if p.idle <= echoFew {
+		p.quiet = time.Second
+	}
 	p.rounds = max(1, int(o.Duration/echoRound))
 	p.round = o.Duration / time.Duration(p.rounds)
 	var files unix.Rlimit
@@ -169,7 +178,6 @@ type echoSeries struct {
 func (b *echoBench) measure(ctx context.Context, targets []echoTarget, res *Result) error {
 	series := make([][]*echoSeries, len(targets))
 	for i := range targets {
-		fmt.Fprintf(b.progress, "%v: memory of %d idle connections\n", &targets[i], b.plan.idle)
 		base := EchoResult{
 			Profile: res.Profile, When: res.When, Machine: res.Machine, Target: targets[i].name, Variant: targets[i].variant, Command: targets[i].command,
 			Environment: targets[i].env, Connections: b.plan.connections, SizeBytes: b.plan.size, Pinned: b.cpu >= 0, Rounds: b.plan.rounds,
@@ -215,11 +223,11 @@ func bareOf(name string, targets []echoTarget, series [][]*echoSeries, d int) *e
 
 // up starts a target and connects n to it.
 func (b *echoBench) up(t *echoTarget, n, depth int) (*target, *echoLoad, error) {
-	s, speaks, err := startEcho(t, b.dir, b.cpu)
+	s, err := startEcho(t, b.dir, b.cpu)
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := newEchoLoad(speaks, b.plan.size)
+	e, err := newEchoLoad(s.speaks, b.plan.size)
 	if err == nil {
 		if err = e.connect(s.addresses[0], n, depth); err == nil {
 			return s, e, nil
@@ -233,17 +241,21 @@ func (b *echoBench) up(t *echoTarget, n, depth int) (*target, *echoLoad, error) 
 
 // idle takes the memory of connections that have echoed once and are left alone.
 func (b *echoBench) idle(ctx context.Context, t *echoTarget, line *EchoResult) error {
-	s, speaks, err := startEcho(t, b.dir, b.cpu)
+	if b.plan.idle <= 0 {
+		return nil
+	}
+	fmt.Fprintf(b.progress, "%v: memory of %d idle connections\n", t, b.plan.idle)
+	s, err := startEcho(t, b.dir, b.cpu)
 	if err != nil {
 		return err
 	}
 	defer s.kill()
-	e, err := newEchoLoad(speaks, b.plan.size)
+	e, err := newEchoLoad(s.speaks, b.plan.size)
 	if err != nil {
 		return err
 	}
 	defer e.loop.close()
-	line.Speaks, line.IdleConnections, line.IdleEmptyBytes = speaks, b.plan.idle, s.resident()
+	line.IdleConnections, line.IdleEmptyBytes = b.plan.idle, s.resident()
 	if err := e.connect(s.addresses[0], b.plan.idle, 1); err != nil {
 		return fmt.Errorf("%w (%s)", err, tail(s.stderr))
 	}
@@ -270,6 +282,7 @@ func (b *echoBench) round(ctx context.Context, t *echoTarget, series []*echoSeri
 	defer s.kill()
 	defer e.loop.close()
 	for _, at := range series {
+		at.line.Speaks = s.speaks
 		for again := 0; ; again++ {
 			f, err := b.once(ctx, s, e, at.line.Depth)
 			if err != nil {
@@ -315,7 +328,7 @@ func (s *echoSeries) summarize(c, goBare *echoSeries) {
 		for i := range s.figures {
 			values = append(values, figure(&s.figures[i]))
 		}
-		return spread(values)
+		return SpreadOf(values)
 	}
 	for i := range s.figures {
 		f := &s.figures[i]
@@ -349,7 +362,7 @@ func (s *echoSeries) summarize(c, goBare *echoSeries) {
 		for i := range c.figures {
 			capacity = append(capacity, float64(c.figures[i].messages)/max(c.figures[i].load.Seconds(), 1.0/ticksASec))
 		}
-		l.LoadCapacity = spread(capacity).Median
+		l.LoadCapacity = SpreadOf(capacity).Median
 	}
 }
 
@@ -364,7 +377,7 @@ func (s *echoSeries) ratio(to *echoSeries) *Spread {
 			values = append(values, s.figures[i].perCPUSecond()/per)
 		}
 	}
-	r := spread(values)
+	r := SpreadOf(values)
 	return &r
 }
 

@@ -67,7 +67,7 @@ func echoTargets(o *Options) ([]echoTarget, error) {
 		if at, err := os.Stat(path); err != nil || !at.Mode().IsRegular() || at.Mode()&0o111 == 0 {
 			continue
 		}
-		all, err := variants(path, e.Name(), o.PeerVariants)
+		all, err := variants(path, e.Name(), o.PeerVariants || o.Target != "")
 		if err != nil {
 			return nil, err
 		}
@@ -79,10 +79,35 @@ func echoTargets(o *Options) ([]echoTarget, error) {
 		}
 	}
 	targets := append(bare, mine)
-	if o.PeerVariants {
+	if o.PeerVariants || o.Target != "" {
 		targets = append(targets, echoTarget{ours, "procs2", mine.command, []string{"GOMAXPROCS=2"}})
 	}
-	return append(targets, peers...), nil
+	return named(append(targets, peers...), o.Target)
+}
+
+// named is the target of a name, or all for none.
+func named(targets []echoTarget, name string) ([]echoTarget, error) {
+	if name == "" {
+		return targets, nil
+	}
+	for _, t := range targets {
+		if t.String() == name {
+			return []echoTarget{t}, nil
+		}
+	}
+	return nil, fmt.Errorf("bench: no server %s to measure the echo of (scripts/peers.sh build)", name)
+}
+
+// EchoTargets are the names that Options.Target takes: the bare echoes, ours and
+// the peers, with the settings of each behind a slash; its best settings alone,
+// or all.
+func EchoTargets(peers string, all bool) ([]string, error) {
+	targets, err := echoTargets(&Options{Peers: peers, PeerVariants: all})
+	var names []string
+	for i := range targets {
+		names = append(names, targets[i].String())
+	}
+	return names, err
 }
 
 // variants asks a peer for its settings. Without all, it is the peer's best
@@ -104,11 +129,11 @@ func variants(path, name string, all bool) ([]echoTarget, error) {
 }
 
 // startEcho runs a target on one processor; -1 is any.
-func startEcho(t *echoTarget, dir string, cpu int) (_ *target, speaks string, _ error) {
+func startEcho(t *echoTarget, dir string, cpu int) (*target, error) {
 	s := &target{stderr: filepath.Join(dir, "echo.log")}
 	log, err := os.Create(s.stderr)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	defer log.Close()
 	s.cmd = exec.Command(t.command[0], t.command[1:]...)
@@ -117,21 +142,21 @@ func startEcho(t *echoTarget, dir string, cpu int) (_ *target, speaks string, _ 
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if err := startOn(s.cmd, cpu); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	if speaks, err = s.readListening(out); err != nil {
+	if err := s.readListening(out); err != nil {
 		s.kill()
-		return nil, "", fmt.Errorf("bench: %v did not start: %w (%s)", t, err, tail(s.stderr))
+		return nil, fmt.Errorf("bench: %v did not start: %w (%s)", t, err, tail(s.stderr))
 	}
-	return s, speaks, nil
+	return s, nil
 }
 
 // readListening reads what a target prints until it says where it listens, and
 // what it speaks if that is not an echo of WebSocket messages.
-func (t *target) readListening(out io.Reader) (speaks string, err error) {
+func (t *target) readListening(out io.Reader) error {
 	ready := make(chan error, 1)
 	go func() {
 		lines := bufio.NewScanner(out)
@@ -139,7 +164,7 @@ func (t *target) readListening(out io.Reader) (speaks string, err error) {
 			what, value, _ := strings.Cut(lines.Text(), " ")
 			switch what {
 			case "speaks":
-				speaks = value
+				t.speaks = value
 			case "listening", "ready:":
 				at, err := netip.ParseAddrPort(strings.TrimPrefix(value, "ws://"))
 				t.addresses = []netip.AddrPort{at}
@@ -152,9 +177,9 @@ func (t *target) readListening(out io.Reader) (speaks string, err error) {
 	}()
 	select {
 	case err := <-ready:
-		return speaks, err
+		return err
 	case <-time.After(startWithin):
-		return "", errors.New("it took too long")
+		return errors.New("it took too long")
 	}
 }
 

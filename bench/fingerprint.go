@@ -49,8 +49,8 @@ var kernelSettings = []string{
 	"vm/overcommit_memory",
 }
 
-// fingerprint reads it.
-func fingerprint(version string) Machine {
+// Fingerprint reads it.
+func Fingerprint(version string) Machine {
 	m := Machine{CPUs: runtime.NumCPU(), Arch: runtime.GOARCH, Go: runtime.Version(), Version: version, Settings: map[string]string{}}
 	for line := range strings.Lines(content("/proc/cpuinfo")) {
 		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestTheFingerprintSaysWhatItStandsOn(t *testing.T) {
-	m := fingerprint("v1")
+	m := Fingerprint("v1")
 	if m.CPUs == 0 || m.Kernel == "" || m.Go == "" || m.Memory == 0 || m.Binary == "" || m.Settings["GOMAXPROCS"] == "" {
 		t.Errorf("left out: %+v", m)
 	}

@@ -35,6 +35,7 @@ type target struct {
 	data      string
 	keys      string // the folder with the key that signs tokens
 
+	speaks string // an echo, when it is none of WebSocket messages
 	stderr string
 }
 

@@ -23,11 +23,18 @@ const (
 	quickWarmup      = time.Second
 )
 
+// benchCommands are what is said behind bench that is no profile.
+var benchCommands = map[string]func(context.Context, *Env, []string) int{
+	"agent": cmdBenchAgent, "diff": cmdBenchDiff,
+}
+
 // cmdBench measures a server that it starts itself, and prints one line of JSON
-// for each profile.
+// for each profile that is named. Without any it measures everything.
 func cmdBench(ctx context.Context, env *Env, args []string) int {
-	if len(args) > 0 && args[0] == "agent" {
-		return cmdBenchAgent(ctx, env, args[1:])
+	if len(args) > 0 {
+		if run, ok := benchCommands[args[0]]; ok {
+			return run(ctx, env, args[1:])
+		}
 	}
 	o := bench.Options{Version: Version(), Progress: env.Stderr}
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
@@ -46,8 +53,11 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.StringVar(&o.Peers, "peers", "", "echo: folder of the programs to compare with; empty is .cache/peers, which scripts/peers.sh build fills")
 	fs.BoolVar(&o.PeerVariants, "peer-variants", false, "echo: measure each of a peer's settings instead of its best")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
-	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that it runs")
-	usage := "rookery bench [PROFILE...] [flags]\n\nProfiles (all but those that need something, when none is named):\n" + benchProfiles()
+	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that a profile runs; of everything, what takes ten minutes")
+	var all suiteFlags
+	all.add(fs)
+	usage := "rookery bench [PROFILE...] [flags]\n\nWithout a profile everything is measured in rounds that take turns; started again, it goes on where it was.\n" +
+		"rookery bench diff, report and readme make something of such runs; bench agent makes load from another machine.\n\nProfiles:\n" + benchProfiles()
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
 	}
@@ -55,16 +65,12 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("%v", err)
 		return ExitUsage
 	}
-	if *quick {
-		o.Connections, o.Duration, o.Warmup = quickConnections, quickDuration, quickWarmup
-	}
 	profiles := fs.Args()
 	if len(profiles) == 0 {
-		for _, p := range bench.Profiles() {
-			if !p.Asked {
-				profiles = append(profiles, p.Name)
-			}
-		}
+		return benchAll(ctx, env, all, o, *quick)
+	}
+	if *quick {
+		o.Connections, o.Duration, o.Warmup = quickConnections, quickDuration, quickWarmup
 	}
 	for _, p := range profiles {
 		if !slices.Contains(benchNames(), p) {

@@ -61,7 +61,8 @@ var allowed = map[string][]string{
 	"internal/admin":     {"chat"},
 	"internal/lint":      {},
 
-	"bench": {"chat", "client", "frame", "packet"},
+	"bench":       {"chat", "client", "frame", "packet"},
+	"bench/suite": {"bench"},
 }
 
 // everything may be imported by these: they join the parts.

@@ -1,0 +1,121 @@
+package suite
+
+import (
+	"fmt"
+
+	"github.com/rookery-chat/rookery/bench"
+)
+
+// Ways of a figure.
+const (
+	higher = "higher is better"
+	lower  = "lower is better"
+	either = "neither is better"
+)
+
+// Figure is one number, as the rounds of a step found it.
+type Figure struct {
+	Step   string       `json:"step"`
+	Name   string       `json:"name"`
+	Unit   string       `json:"unit"`
+	Way    string       `json:"way"`
+	Values []float64    `json:"values"` // by round
+	Spread bench.Spread `json:"spread"`
+	Bad    int          `json:"bad_rounds,omitempty"` // of these, that stayed noisy or invalid
+}
+
+// point is a round's value of a figure.
+type point struct {
+	name, unit, way string
+	value           float64
+}
+
+// points are the figures of a round.
+func points(r *Round) (p []point) {
+	add := func(name, unit, way string, value float64) { p = append(p, point{name, unit, way, value}) }
+	switch r.Profile {
+	case "echo":
+		for i := range r.Echo {
+			p = append(p, echoPoints(&r.Echo[i], i == 0)...)
+		}
+	case "idle":
+		add("bytes a session", "B", lower, r.BytesPerConnection)
+		add("bytes a silent session", "B", lower, r.BytesPerSilentConnection)
+		if m := r.Memory; m != nil {
+			add("heap bytes a session", "B", lower, m.HeapBytes)
+			add("kernel bytes a session", "B", either, m.SlabBytes+m.SocketPagesBytes)
+		}
+	case "connect":
+		for _, c := range r.Connects {
+			of := c.Server + ", " + c.Way + ": "
+			add(of+"connects", "/s", higher, c.PerSecond)
+			add(of+"server CPU a connect", "us", lower, c.CPUUs)
+			add(of+"p99", "ms", lower, float64(c.Latency.P99)/1e3)
+			if c.RatioRate > 0 {
+				add(of+"rate, of a bare server's", "", higher, c.RatioRate)
+			}
+		}
+	case "fanout":
+		for _, f := range r.Fanout {
+			of := fmt.Sprintf("to %d: ", f.Recipients)
+			add(of+"CPU a recipient before the kernel", "us", lower, f.UserUs)
+			add(of+"CPU a recipient in the kernel", "us", lower, f.KernelUs)
+			add(of+"p99", "ms", lower, float64(f.Latency.P99)/1e3)
+		}
+	case "reconnect":
+		if b := r.Reconnect; b != nil {
+			add("all settled after", "s", lower, b.SettledSecs)
+			add("a session settled, p99", "ms", lower, float64(b.Session.P99)/1e3)
+			add("server CPU a session", "us", lower, b.CPUUs)
+			add("errors shown to apps, and sessions not back", "", lower, float64(b.AppErrors)+float64(b.Unsettled))
+		}
+	case "stages":
+		for _, s := range r.Stages {
+			add(s.Stage+": CPU a message", "ns", lower, s.CPUNs)
+			add(s.Stage+": allocations a message", "", lower, s.Allocs)
+			add(s.Stage+": times the reference's CPU", "", lower, s.Ratio)
+		}
+	default:
+		p = loadPoints(r)
+	}
+	return p
+}
+
+// echoPoints are those of a server at a depth; memory once.
+func echoPoints(e *bench.EchoResult, memory bool) (p []point) {
+	of := fmt.Sprintf("%d in flight: ", e.Depth)
+	p = []point{
+		{of + "messages a server CPU second", "/s", higher, e.PerCPUSecond.Median},
+		{of + "messages", "/s", higher, e.PerSecond.Median},
+		{of + "load CPU a message", "us", either, e.LoadCPUUs.Median},
+		{of + "load's share of its processor", "", either, e.LoadCores.Median},
+		{of + "p50", "ms", lower, float64(e.Latency.P50) / 1e3},
+		{of + "p99", "ms", lower, float64(e.Latency.P99) / 1e3},
+	}
+	if memory && e.IdleConnections > 0 {
+		p = append(p, point{"bytes an idle connection", "B", lower, e.BytesPerIdle})
+	}
+	return p
+}
+
+// loadPoints are those of an open-loop load: trickle, firehose, slow, real.
+func loadPoints(r *Round) (p []point) {
+	add := func(name, unit, way string, value float64) { p = append(p, point{name, unit, way, value}) }
+	ms := func(us int64) float64 { return float64(us) / 1e3 }
+	add("accepted", "/s", higher, r.AcceptedPS)
+	add("stored", "/s", higher, r.StoredPS)
+	add("delivered", "/s", higher, r.DeliveredPS)
+	add("delivery p50", "ms", lower, ms(r.Delivery.P50))
+	add("delivery p99", "ms", lower, ms(r.Delivery.P99))
+	add("acknowledged p50", "ms", lower, ms(r.Ack.P50))
+	add("acknowledged p99", "ms", lower, ms(r.Ack.P99))
+	add("server CPU a message", "us", lower, r.ServerCPUPerMessageUs)
+	add("server cores", "", either, r.ServerCores)
+	add("load cores", "", either, r.LoadCores)
+	add("load late p99", "ms", either, ms(r.LoadLag.P99))
+	add("drained after", "s", lower, r.DrainedSecs)
+	if r.NeighboursBefore != nil {
+		add("before the freeze: delivery p99", "ms", lower, ms(r.NeighboursBefore.P99))
+	}
+	return p
+}

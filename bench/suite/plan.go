@@ -1,0 +1,137 @@
+// Package suite measures everything in rounds that take turns, keeps each round
+// as a line of a folder, goes on where it was when it is started again, and
+// makes figures, a page, comparisons and the documents' tables of what it found.
+package suite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rookery-chat/rookery/bench"
+)
+
+// Step is what is measured once in each of its rounds.
+type Step struct {
+	Name    string        // a profile, and behind @ or / what tells it from others of the same
+	Rounds  int           // how often
+	Takes   time.Duration // about, until one has been measured
+	Options bench.Options
+	IdleOf  int // echo: rounds that take memory too
+}
+
+// Plan is what is measured. The rounds of all steps take turns.
+type Plan struct {
+	Name  string // full or quick
+	Steps []Step
+}
+
+// Choice is what the caller may choose of a plan.
+type Choice struct {
+	Quick   bool   // about ten minutes
+	Peers   string // folder of their programs; "" is .cache/peers
+	Cluster string // folder of a cluster that is up, for the profile real; "" leaves it out
+	Only    string // steps whose name begins so; "" is all
+}
+
+// NewPlan makes the plan of a choice.
+func NewPlan(c Choice) (*Plan, error) {
+	p := &Plan{Name: "full"}
+	if c.Quick {
+		p.Name = "quick"
+	}
+	if err := p.echoes(c); err != nil {
+		return nil, err
+	}
+	if c.Quick {
+		p.quick()
+	} else {
+		p.full()
+	}
+	if c.Cluster != "" {
+		p.add("real", 3, 60, bench.Options{Cluster: c.Cluster})
+	}
+	p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return !strings.HasPrefix(s.Name, c.Only) })
+	if len(p.Steps) == 0 {
+		return nil, fmt.Errorf("suite: no step begins with %q", c.Only)
+	}
+	return p, nil
+}
+
+// add adds a step whose profile is the name up to the first @ or /.
+func (p *Plan) add(name string, rounds, seconds int, o bench.Options) *Step {
+	o.Profile = name
+	if i := strings.IndexAny(name, "@/"); i > 0 {
+		o.Profile = name[:i]
+	}
+	p.Steps = append(p.Steps, Step{Name: name, Rounds: rounds, Takes: time.Duration(seconds) * time.Second, Options: o})
+	return &p.Steps[len(p.Steps)-1]
+}
+
+// variantRounds is how often a peer's other settings are measured: what shows
+// whether its best are its best.
+const variantRounds = 3
+
+// echoes adds a step for each server: its best settings, and in the full plan
+// the others.
+func (p *Plan) echoes(c Choice) error {
+	best, err := bench.EchoTargets(c.Peers, false)
+	if err != nil {
+		return err
+	}
+	all, err := bench.EchoTargets(c.Peers, true)
+	if err != nil {
+		return err
+	}
+	for _, name := range all {
+		o := bench.Options{Target: name, Peers: c.Peers, Duration: 3 * time.Second}
+		switch first := slices.Contains(best, name); {
+		case c.Quick && first:
+			o.Duration, o.Warmup, o.EchoIdle = time.Second, 300*time.Millisecond, 2_000
+			p.add("echo/"+name, 3, 6, o).IdleOf = 1
+		case !c.Quick && first:
+			p.add("echo/"+name, 5, 16, o).IdleOf = 3
+		case !c.Quick:
+			p.add("echo/"+name, variantRounds, 13, o)
+		}
+	}
+	return nil
+}
+
+func (p *Plan) full() {
+	for _, n := range []int{1_000, 5_000, 15_000} {
+		p.add(fmt.Sprintf("idle@%d", n), 3, 60, bench.Options{Connections: n})
+	}
+	for _, rate := range []float64{1_000, 2_500, 5_000, 10_000, 20_000} {
+		p.add(fmt.Sprintf("trickle@%.0f", rate), 5, 45, bench.Options{Rate: rate})
+	}
+	p.add("trickle@5000/1000", 5, 40, bench.Options{Rate: 5_000, Connections: 1_000})
+	for _, rate := range []float64{100_000, 300_000, 1_160_000} {
+		p.add(fmt.Sprintf("firehose@%.0f", rate), 3, 60, bench.Options{Rate: rate})
+	}
+	p.add("connect", 3, 60, bench.Options{})
+	p.add("fanout", 3, 90, bench.Options{})
+	p.add("reconnect", 3, 60, bench.Options{})
+	p.add("slow", 3, 80, bench.Options{})
+}
+
+func (p *Plan) quick() {
+	short := bench.Options{Connections: 2_000, Duration: 4 * time.Second, Warmup: time.Second}
+	at := func(rate float64) bench.Options {
+		o := short
+		o.Rate = rate
+		return o
+	}
+	p.add("idle@2000", 1, 60, short)
+	for _, rate := range []float64{1_000, 2_500, 5_000} {
+		p.add(fmt.Sprintf("trickle@%.0f", rate), 3, 8, at(rate))
+	}
+	p.add("firehose@100000", 3, 12, at(100_000))
+	p.add("connect", 1, 20, short)
+	p.add("fanout", 1, 30, short)
+	p.add("reconnect", 1, 15, short)
+	slow := short
+	slow.Connections++
+	p.add("slow", 1, 30, slow)
+}

@@ -1,0 +1,103 @@
+package suite
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// Origin says of what a summary is, in a line.
+func (s *Summary) Origin() string {
+	m := &s.Machine
+	commit := m.Version
+	if m.Commit != "" {
+		commit = m.Commit[:min(len(m.Commit), 12)]
+	}
+	if m.Dirty {
+		commit += " and changes that are not committed (binary " + m.Binary + ")"
+	}
+	return fmt.Sprintf("%s run of %s, %d rounds; commit %s, %s; %d processors, %s, %.0f GiB, Linux %s", s.Plan, s.Finished.Format("2 January 2006"),
+		s.Rounds, commit, m.Go, m.CPUs, m.Model, float64(m.Memory)/(1<<30), m.Kernel)
+}
+
+// text is a figure's median and range with its unit.
+func (f *Figure) text() string {
+	s := digits(f.Spread.Median)
+	if len(f.Values) > 1 {
+		s += fmt.Sprintf(" (%s to %s)", digits(f.Spread.Min), digits(f.Spread.Max))
+	}
+	return strings.TrimSpace(s + " " + f.Unit)
+}
+
+// digits writes a number with three digits that count, or whole above a
+// thousand, where it is cut: no figure is rounded up.
+func digits(v float64) string {
+	if v < 0 {
+		return "-" + digits(-v)
+	}
+	if v >= 1000 {
+		whole := strconv.FormatInt(int64(v), 10)
+		for i := len(whole) - 3; i > 0; i -= 3 {
+			whole = whole[:i] + "," + whole[i:]
+		}
+		return whole
+	}
+	places := 2
+	switch {
+	case v >= 100:
+		places = 0
+	case v >= 10:
+		places = 1
+	case v < 0.01 && v > 0:
+		places = 4
+	}
+	scale := math.Pow10(places)
+	return strconv.FormatFloat(math.Trunc(v*scale+1e-9)/scale, 'f', places, 64)
+}
+
+// WriteTargets prints each target with what the run found.
+func WriteTargets(w io.Writer, s *Summary) {
+	fmt.Fprintln(w, s.Origin())
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i := range s.Targets {
+		r := &s.Targets[i]
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\n", r.What, r.bound(), r.found(), r.verdict())
+	}
+	tab.Flush()
+	fmt.Fprintf(w, "%d rounds were noisy or invalid in the end, %d were measured again\n", len(s.Bad), s.Repeated)
+}
+
+func (r *Reached) bound() string {
+	word := "at most "
+	if r.Least {
+		word = "at least "
+	}
+	return strings.TrimSpace(word + digits(r.Bound) + " " + r.Unit)
+}
+
+func (r *Reached) found() string {
+	switch {
+	case !r.Measured:
+		return "–"
+	case r.Over != "":
+		return digits(r.Value)
+	}
+	return r.Figure.text()
+}
+
+func (r *Reached) verdict() string {
+	v := "not reached"
+	switch {
+	case !r.Measured:
+		return r.Note
+	case r.Reached:
+		v = "reached"
+	}
+	if r.Note != "" {
+		v += "; " + r.Note
+	}
+	return v
+}
