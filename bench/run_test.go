@@ -19,7 +19,7 @@ import (
 func startTestServer(t *testing.T, change func(*config.Config)) (*target, destination) {
 	t.Helper()
 	c := config.Default()
-	c.Listen, c.Admin, c.Data = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	c.Listen, c.Admin, c.Web.Listen, c.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	c.Drain.Grace = time.Second
 	if change != nil {
 		change(c)

@@ -53,7 +53,7 @@ func startTarget(dir string, flags ...string) (*target, error) {
 	defer log.Close()
 	// On a machine shared with the load the server yields to it: a load that
 	// waits for a processor measures itself.
-	t.cmd = exec.Command("nice", append([]string{"-n", "10", self, "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--data=" + t.data, "--log-level=warn"}, flags...)...)
+	t.cmd = exec.Command("nice", append([]string{"-n", "10", self, "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--web=127.0.0.1:0", "--data=" + t.data, "--log-level=warn"}, flags...)...)
 	t.cmd.Stderr = log
 	t.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := t.cmd.StdoutPipe()

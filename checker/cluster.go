@@ -247,7 +247,7 @@ func (cl *cluster) assign() error {
 		role, _, _ := strings.Cut(name, "-")
 		p.args = append([]string{
 			"serve", "--role=" + role, "--id=" + name, "--data=" + filepath.Join(cl.dir, name), "--log-level=info",
-			fmt.Sprintf("--listen=127.0.0.1:%d", p.ports[0]), fmt.Sprintf("--admin=127.0.0.1:%d", p.ports[1]),
+			fmt.Sprintf("--listen=127.0.0.1:%d", p.ports[0]), fmt.Sprintf("--admin=127.0.0.1:%d", p.ports[1]), "--web=127.0.0.1:0",
 			fmt.Sprintf("--rpc-listen=127.0.0.1:%d", p.ports[2]), "--rpc-plaintext", "--auth-dev-key=true",
 			"--listen-proxy=proxy", "--listen-trusted=127.0.0.1", "--presence=redis://" + cl.at("redis"),
 		}, cl.backends()...)

@@ -24,7 +24,7 @@ type server struct {
 const startWithin = 60 * time.Second
 
 func (s *server) start() error {
-	args := append([]string{"serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--data=" + s.data, "--log-level=warn"}, s.flags...)
+	args := append([]string{"serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--web=127.0.0.1:0", "--data=" + s.data, "--log-level=warn"}, s.flags...)
 	s.cmd = exec.Command(s.bin, args...)
 	s.cmd.Stderr = s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

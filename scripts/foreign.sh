@@ -55,7 +55,7 @@ trap clean EXIT
 trap 'exit 130' INT TERM
 
 # A low rate, so that a test is over it on any machine.
-env -u ROOKERY_BIN "$rookery" serve --listen=127.0.0.1:0 --admin=127.0.0.1:0 --data="$work/data" \
+env -u ROOKERY_BIN "$rookery" serve --listen=127.0.0.1:0 --admin=127.0.0.1:0 --web=127.0.0.1:0 --data="$work/data" \
 	--session-rate-messages=200 --session-rate-burst=500 >"$work/out" 2>"$log/server.log" &
 server=$!
 pids+=("$server")

@@ -80,7 +80,7 @@ func unmask(b []byte) {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	c := config.Default()
-	c.Listen, c.Admin, c.Data = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	c.Listen, c.Admin, c.Web.Listen, c.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	c.Pipeline.SegmentBytes, c.Store.MemtableBytes, c.Store.CacheBytes = 4<<20, 4<<20, 8<<20
 	c.Drain.Grace, c.Keys.Rate = time.Second, 100_000
 	s, err := server.Start(t.Context(), c, server.Options{Version: "test", Logger: slog.New(slog.DiscardHandler)})

@@ -12,7 +12,7 @@ import (
 )
 
 // Files are the paths of a CA's certificates and of one's own certificate with
-// its key, in PEM.
+// its key, in PEM. A side that asks nobody for a certificate needs no CA.
 type Files struct {
 	CA, Cert, Key string
 }
@@ -64,13 +64,15 @@ func look(f Files) (state [3]stamp) {
 
 // read reads all of the files and keeps what they hold, if all of it fits.
 func (s *Source) read() error {
-	ca, err := os.ReadFile(s.files.CA)
-	if err != nil {
-		return fmt.Errorf("certs: the CA: %w", err)
-	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		return fmt.Errorf("certs: the CA: %s has no certificate in PEM", s.files.CA)
+	if s.files.CA != "" {
+		ca, err := os.ReadFile(s.files.CA)
+		if err != nil {
+			return fmt.Errorf("certs: the CA: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(ca) {
+			return fmt.Errorf("certs: the CA: %s has no certificate in PEM", s.files.CA)
+		}
 	}
 	cert, err := tls.LoadX509KeyPair(s.files.Cert, s.files.Key)
 	if err != nil {
@@ -110,6 +112,19 @@ func (s *Source) Server() *tls.Config {
 		MinVersion: tls.VersionTLS13, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, Certificates: []tls.Certificate{cert},
 		SessionTicketsDisabled: true, // a resumed session would not be verified again
 		VerifyConnection:       s.verifyClient,
+	}
+}
+
+// Public returns the settings of a side that anybody connects to: TLS 1.2 or
+// 1.3, and the application protocols. The files are looked at for each
+// handshake.
+func (s *Source) Public(protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: protocols,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			_, cert := s.current()
+			return &cert, nil
+		},
 	}
 }
 

@@ -159,7 +159,7 @@ func TestEnvWithoutEnviron(t *testing.T) {
 
 func TestDoctorCommand(t *testing.T) {
 	data := t.TempDir()
-	args := []string{"doctor", "--data", data, "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"}
+	args := []string{"doctor", "--data", data, "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--web=127.0.0.1:0"}
 	code, out, errOut := runCommand(t, nil, args...)
 	if code != ExitOK || !strings.Contains(out, "data folder") || !strings.Contains(out, " 0 failures") {
 		t.Errorf("exit %d\n%s%s", code, out, errOut)
@@ -169,7 +169,7 @@ func TestDoctorCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	code, out, _ = runCommand(t, nil, "doctor", "--json", "--data", data, "--listen", l.Addr().String(), "--admin=127.0.0.1:0")
+	code, out, _ = runCommand(t, nil, "doctor", "--json", "--data", data, "--listen", l.Addr().String(), "--admin=127.0.0.1:0", "--web=127.0.0.1:0")
 	if code != ExitDoctor {
 		t.Errorf("a taken port: exit %d", code)
 	}
@@ -205,8 +205,8 @@ func TestServeWhereSomebodyListens(t *testing.T) {
 	}
 	defer taken.Close()
 	for listen, admin := range map[string]string{taken.Addr().String(): "127.0.0.1:0", "127.0.0.1:0": taken.Addr().String()} {
-		code, _, errOut := runCommand(t, nil, "serve", "--listen", listen, "--admin", admin, "--data", t.TempDir())
-		if code != ExitFailed || !strings.Contains(errOut, "address already in use") || !strings.Contains(errOut, "--listen and --admin") {
+		code, _, errOut := runCommand(t, nil, "serve", "--listen", listen, "--admin", admin, "--web=127.0.0.1:0", "--data", t.TempDir())
+		if code != ExitFailed || !strings.Contains(errOut, "address already in use") || !strings.Contains(errOut, "--listen, --web and --admin") {
 			t.Errorf("exit %d: %s", code, errOut)
 		}
 	}

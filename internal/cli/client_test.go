@@ -32,7 +32,7 @@ type testServer struct {
 func startTestServer(t *testing.T) *testServer {
 	t.Helper()
 	c := config.Default()
-	c.Listen, c.Admin, c.Data = "127.0.0.1:0", "127.0.0.1:0", filepath.Join(t.TempDir(), "data")
+	c.Listen, c.Admin, c.Web.Listen, c.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", filepath.Join(t.TempDir(), "data")
 	c.Pipeline.SegmentBytes, c.Store.MemtableBytes, c.Store.CacheBytes = 4<<20, 4<<20, 8<<20
 	c.Drain.Grace = 2 * time.Second
 	c.Session.HistoryRows = 1 // a page each, so that commands go through pages

@@ -47,7 +47,7 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 			return ExitData
 		}
 		if errors.Is(err, syscall.EADDRINUSE) {
-			env.Errorf("another process has the address ('ss -ltnp' says which): end it, or give others with --listen and --admin")
+			env.Errorf("another process has the address ('ss -ltnp' says which): end it, or give others with --listen, --web and --admin")
 		}
 		return ExitFailed
 	}
@@ -74,6 +74,9 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 func printReady(env *Env, c *config.Config, s *server.Server) {
 	if s.Addr() != nil {
 		fmt.Fprintf(env.Stdout, "sockets  ws://%s/ws/<user>\n", s.Addr())
+	}
+	if s.WebAddr() != nil {
+		fmt.Fprintf(env.Stdout, "web      %s/\n", webURL(c, s))
 	}
 	fmt.Fprintf(env.Stdout, "admin    http://%s/\n", s.AdminAddr())
 	if c.Clustered() {
@@ -104,4 +107,15 @@ func stopServer(env *Env, s *server.Server, signals <-chan os.Signal) int {
 	}
 	fmt.Fprintln(env.Stdout, "stopped")
 	return ExitOK
+}
+
+// webURL is what to open in a browser.
+func webURL(c *config.Config, s *server.Server) string {
+	switch {
+	case c.Web.URL != "":
+		return c.Web.URL
+	case c.Web.Cert != "":
+		return "https://" + s.WebAddr().String()
+	}
+	return "http://" + s.WebAddr().String()
 }

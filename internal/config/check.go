@@ -10,12 +10,16 @@ import (
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
 )
 
-// crossChecks are the rules between keys. One is skipped where a key of its
-// has a fault already.
-var crossChecks = []struct {
+// crossCheck is a rule between keys. It is skipped where one of them has a
+// fault already.
+type crossCheck struct {
 	keys  []string
 	fault func(*Config) string // "" when it holds
-}{
+}
+
+var crossChecks = slices.Concat(processChecks, webChecks)
+
+var processChecks = []crossCheck{
 	{[]string{"listen", "admin"}, func(c *Config) string {
 		if _, port, _ := net.SplitHostPort(c.Listen); port != "0" && c.Listen == c.Admin {
 			return "listen and admin are the same address; users never face admin"

@@ -38,6 +38,7 @@ type Config struct {
 	Push      Push
 	Retention Retention
 	Drain     Drain
+	Web       Web
 
 	origins map[string]string // key → what set it
 }

@@ -237,6 +237,10 @@ func TestCrossChecks(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"--web=127.0.0.1:8081"}, "web.listen is the same address"},
+		{[]string{"--web-cert=x.pem"}, "web.cert and web.key go together"},
+		{[]string{"--web-url=chat.example.org"}, "web.url"}, {[]string{"--web-url=https://chat.example.org/x"}, "web.url"},
+		{[]string{"--web-sockets=https://chat.example.org"}, "web.sockets"},
 		{[]string{"--listen=0.0.0.0:1", "--admin=0.0.0.0:1", "--auth-dev-key=true"}, "the same address"},
 		{[]string{"--data="}, "data is empty"},
 		{[]string{"--auth-algorithms="}, "auth.algorithms is empty"},

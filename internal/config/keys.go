@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -69,10 +70,13 @@ var groupDocs = map[string]string{
 	"rpc":       "How processes reach each other, where presence is not in memory.",
 	"push":      "How devices that are not connected are told that something waits.",
 	"retention": "How long things are kept.",
+	"web":       "The listener for browsers and services, beside the sockets.",
 	"drain":     "How the server goes away on SIGTERM.",
 }
 
-var keys = []Key{
+var keys = slices.Concat(processKeys, webKeys)
+
+var processKeys = []Key{
 	{Name: "role", Kind: Choice, Default: "all", Choices: []string{"all", "gateway", "processor"},
 		Doc:   "What this process does: a gateway holds the sockets, a processor owns partitions of the log and writes the store.",
 		field: func(c *Config) any { return &c.Role }},

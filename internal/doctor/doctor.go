@@ -56,7 +56,7 @@ func thisMachine() *machine {
 func Examine(c *config.Config) []Finding {
 	m := thisMachine()
 	running := held(c.Data)
-	findings := []Finding{m.checkDescriptors(c), checkPort("port listen", c.Listen, running), checkPort("port admin", c.Admin, running)}
+	findings := []Finding{m.checkDescriptors(c), checkPort("port listen", c.Listen, running), checkPort("port admin", c.Admin, running), checkPort("port web", c.Web.Listen, running)}
 	findings = append(findings, m.checkKernel(c)...)
 	findings = append(findings, checkData(c.Data)...)
 	findings = append(findings, m.checkClock()...)

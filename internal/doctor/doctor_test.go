@@ -225,7 +225,7 @@ func TestMemory(t *testing.T) {
 
 func TestExamineAndWorst(t *testing.T) {
 	c := config.Default()
-	c.Data, c.Listen, c.Admin = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	c.Data, c.Listen, c.Admin, c.Web.Listen = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	findings := Examine(c)
 	names := map[string]bool{}
 	for _, f := range findings {

@@ -61,6 +61,9 @@ var allowed = map[string][]string{
 	"internal/admin":     {"chat"},
 	"internal/lint":      {},
 
+	"web":          {},
+	"internal/web": {"chat", "internal/certs", "web"},
+
 	"bench":       {"chat", "client", "frame", "packet"},
 	"bench/suite": {"bench"},
 }
@@ -100,6 +103,7 @@ var exceptions = []exception{
 	{"internal/admin", "internal/delivery/rpc", "reads its counters"},
 	{"internal/admin", "internal/presence/redis", "reads its counters"},
 	{"internal/admin", "internal/push", "reads its counters"},
+	{"internal/admin", "internal/web", "reads its counters"},
 	{"internal/admin", "pipeline/kafka", "reads its counters"},
 	{"internal/admin", "storage/cql", "reads its counters"},
 	{"internal/admin", "pipeline/local", "reads its counters"},
@@ -149,6 +153,7 @@ var drivers = map[string][]string{
 	"github.com/pires/go-proxyproto":        {"internal/proxyaddr"},
 	"google.golang.org/grpc":                {"internal/delivery/rpc"},
 	"google.golang.org/protobuf":            {"internal/delivery/rpc"},
+	"golang.org/x/net":                      {"internal/web"},
 	"filippo.io/edwards25519":               {"internal/pubkey"},
 	"filippo.io/age":                        {"client/e2ee"},
 	"maunium.net/go/mautrix":                {"client/e2ee"},

@@ -71,7 +71,7 @@ func startGateway(t *testing.T, number int, keyFile string, settings ...string) 
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append([]string{
-		gatewayVariable + "=" + dir, "ROOKERY_DATA=" + dir, "ROOKERY_LISTEN=127.0.0.1:0", "ROOKERY_ADMIN=127.0.0.1:0",
+		gatewayVariable + "=" + dir, "ROOKERY_DATA=" + dir, "ROOKERY_LISTEN=127.0.0.1:0", "ROOKERY_ADMIN=127.0.0.1:0", "ROOKERY_WEB=127.0.0.1:0",
 		"ROOKERY_LISTEN_PROXY=proxy", "ROOKERY_LISTEN_TRUSTED=127.0.0.1", "ROOKERY_AUTH_DEV_KEY=true",
 		"ROOKERY_ENGINE_LOOPS=1", "ROOKERY_STORE_CACHE_BYTES=8MiB", "ROOKERY_STORE_MEMTABLE_BYTES=4MiB", "ROOKERY_PIPELINE_SEGMENT_BYTES=4MiB",
 		fmt.Sprint("ROOKERY_SESSION_WATCHES=", numberBase+number),

@@ -25,6 +25,7 @@ import (
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
 	"github.com/rookery-chat/rookery/internal/push"
+	"github.com/rookery-chat/rookery/internal/web"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -64,6 +65,7 @@ type Server struct {
 	delivery *delivery.Delivery
 	gateway  *gateway.Gateway
 	engine   *engine.Engine
+	web      *web.Server
 
 	// of a processor
 	shards *shard.Shards
@@ -118,6 +120,9 @@ func (s *Server) start(ctx, life context.Context, o Options) (err error) {
 			return err
 		}
 		s.run(func() { s.verifier.Watch(life, s.cfg.Auth.ReloadEvery) })
+		if err := s.openWeb(); err != nil {
+			return err
+		}
 	}
 	if err := s.join(ctx); err != nil {
 		return err
@@ -249,6 +254,7 @@ func (s *Server) listen(loops int) (err error) {
 	}, s.gateway)
 	if err == nil {
 		s.admin.Register(admin.Engine(s.engine.Stats))
+		s.serveWeb()
 	}
 	return err
 }
@@ -282,6 +288,9 @@ func (s *Server) gatewayOptions() gateway.Options {
 		return gateway.Identity(id), err
 	}
 	o.Origins = s.cfg.Auth.Origins
+	if s.web != nil {
+		o.Origins = slices.Concat(o.Origins, s.web.Origins())
+	}
 	o.HandshakeTimeout, o.HelloTimeout = c.HandshakeTimeout, c.HelloTimeout
 	o.Heartbeat, o.Idle, o.ExpiryNotice = c.Heartbeat, c.Idle, c.ExpiryNotice
 	o.MessageBytes, o.ContentBytes, o.MediaBytes, o.Deflate = c.MessageBytes, c.ContentBytes, c.MediaBytes, c.Deflate
@@ -349,6 +358,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		defer cancel()
 		sessions := time.Duration(s.gateway.Stats.Sessions.Load())
 		s.gateway.Drain(grace, min(sessions*byeEach, s.cfg.Drain.Grace/2))
+		s.web.Stop(grace) // what is under way gets the same time
 		s.waitGone(grace)
 	}
 	return s.end()
@@ -374,6 +384,9 @@ func (s *Server) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var errs []error
+	if s.web != nil {
+		errs = append(errs, s.web.Stop(ctx))
+	}
 	if s.cluster != nil {
 		s.cluster.stopLinks(ctx)
 	}

@@ -100,6 +100,7 @@ func TestWhileItComesUpTheAdminAddressAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := config.Default()
+	c.Web.Listen = "127.0.0.1:0"
 	c.Listen, c.Admin, c.Data, c.Auth.Keys = "127.0.0.1:0", freeAddress(t), filepath.Join(dir, "data"), keys
 	failed := make(chan error, 1)
 	go func() {

@@ -42,7 +42,7 @@ const patience = 20 * time.Second
 func startServer(t *testing.T, dir string, change func(*config.Config)) *Server {
 	t.Helper()
 	c := config.Default()
-	c.Listen, c.Admin, c.Data = "127.0.0.1:0", "127.0.0.1:0", dir
+	c.Listen, c.Admin, c.Web.Listen, c.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", dir
 	c.Pipeline.SegmentBytes, c.Store.MemtableBytes, c.Store.CacheBytes = 4<<20, 4<<20, 8<<20
 	c.Engine.Loops = 2
 	c.Drain.Grace = 2 * time.Second

@@ -1,9 +1,10 @@
 # Sourced by scripts/cluster.sh: gateways and processors as processes. Ports of a
-# gateway: sockets, admin, links of other processes; of a processor: admin.
+# gateway: sockets, admin, links of other processes, web; of a processor: admin.
 
 gateway_run() { # gateway_run NAME
 	exec "$binary" serve --config "$run/rookery.yaml" --role gateway --id "$1" --rpc-cert "$run/links/$1.pem" --rpc-key "$run/links/$1.key" \
-		--listen "127.0.0.1:$(port "$1" 1)" --admin "127.0.0.1:$(port "$1" 2)" --rpc-listen "127.0.0.1:$(port "$1" 3)"
+		--listen "127.0.0.1:$(port "$1" 1)" --admin "127.0.0.1:$(port "$1" 2)" --rpc-listen "127.0.0.1:$(port "$1" 3)" \
+		--web "127.0.0.1:$(port "$1" 4)"
 }
 
 processor_run() { # processor_run NAME
@@ -23,7 +24,7 @@ launch() {
 		! alive "$name" || continue
 		dir=$run/$name
 		mkdir -p "$dir"
-		case $name in gateway-*) count=3 ;; *) count=1 ;; esac
+		case $name in gateway-*) count=4 ;; *) count=1 ;; esac
 		assign_ports "$name" $count
 		if [ -f "$dir/log" ]; then
 			cat "$dir/log" >>"$dir/log.earlier" # of all lives, for who looks for what happened
