@@ -24,7 +24,7 @@ func victim(t *testing.T) (w *world, alice, bob *Client, m chat.Message) {
 
 // gets gives bob a message as a server would, and returns what the app sees.
 func gets(c *Client, m chat.Message) client.Event {
-	e, err := c.taken(context.Background(), m, false)
+	e, err := c.Take(context.Background(), m, false)
 	if err != nil {
 		panic(err)
 	}

@@ -53,8 +53,8 @@ func TestVault(t *testing.T) {
 		v.set("big", bytes.Repeat([]byte("x"), 20_000))
 		must(t, v.sync())
 	}
-	if v.size > vaultCompact+50_000 {
-		t.Errorf("the file has %d bytes", v.size)
+	if fileSize(t, path) > vaultCompact+50_000 {
+		t.Errorf("the file has %d bytes", fileSize(t, path))
 	}
 	must(t, v.close())
 	v = mustOpen(t, path, "pass")
@@ -72,15 +72,15 @@ func TestVaultTornAndDamaged(t *testing.T) {
 	for _, s := range []string{"one", "two"} {
 		v.set("a", []byte(s))
 		must(t, v.sync())
-		ends = append(ends, v.size)
+		ends = append(ends, fileSize(t, path))
 	}
 	must(t, v.close())
 	whole, _ := os.ReadFile(path)
 	for n := ends[0]; n < ends[1]; n += 17 {
 		must(t, os.WriteFile(path, whole[:n], 0o600))
 		v := mustOpen(t, path, "")
-		if string(v.get("a")) != "one" || v.size != ends[0] {
-			t.Fatalf("torn at %d: %q, %d bytes", n, v.get("a"), v.size)
+		if string(v.get("a")) != "one" || fileSize(t, path) != ends[0] {
+			t.Fatalf("torn at %d: %q, %d bytes", n, v.get("a"), fileSize(t, path))
 		}
 		must(t, v.close())
 	}
@@ -212,4 +212,11 @@ func flipped(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	b[at] ^= 1
 	return b
+}
+
+func fileSize(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	must(t, err)
+	return info.Size()
 }

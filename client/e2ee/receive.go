@@ -8,12 +8,11 @@ import (
 	"math"
 
 	"github.com/rookery-chat/rookery/chat"
-	"github.com/rookery-chat/rookery/client"
 )
 
 // readyEvent is an event for the app; held is the row of a message that waited.
 type readyEvent struct {
-	event client.Event
+	event Event
 	held  string
 }
 
@@ -25,48 +24,23 @@ type heldRow struct {
 	Copy    bool
 }
 
-// Receive returns the next event, as client.Receive does, decrypted. A message
-// whose key has not come is held, durably, and asked for; it comes when its key
-// does. The first message of a device that is not known is looked up, for which
-// Receive waits for a connection.
-func (c *Client) Receive(ctx context.Context) (client.Event, error) {
-	c.handledHeld()
-	for {
-		c.mu.Lock()
-		if len(c.ready) > 0 {
-			r := c.ready[0]
-			c.ready = c.ready[1:]
-			c.shown = r.held
-			c.mu.Unlock()
-			return r.event, nil
-		}
-		c.mu.Unlock()
-		e := c.again
-		if e == nil {
-			var err error
-			if e, err = c.Client.Receive(ctx); err != nil {
-				return nil, err
-			}
-		}
-		c.again = nil
-		out, err := c.take(ctx, e)
-		if err != nil {
-			c.again = e
-			return nil, err
-		}
-		if out != nil {
-			return out, nil
-		}
+// Next returns the event that waits, nil for none: what was held and has its key
+// now, and what is to be told of identities and keys. It comes before what the
+// link brings next.
+func (c *Machine) Next() Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.ready) == 0 {
+		return nil
 	}
+	r := c.ready[0]
+	c.ready = c.ready[1:]
+	c.shown = r.held
+	return r.event
 }
 
-// Handled says that the event which Receive returned last has been handled.
-func (c *Client) Handled() {
-	c.handledHeld()
-	c.Client.Handled()
-}
-
-func (c *Client) handledHeld() {
+// Handled says that what Next returned last has been handled.
+func (c *Machine) Handled() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.shown != "" {
@@ -75,25 +49,19 @@ func (c *Client) handledHeld() {
 	}
 }
 
-// take makes of an event what the app is to see, nil for nothing. An error says
-// that the event is to be taken again.
-func (c *Client) take(ctx context.Context, e client.Event) (client.Event, error) {
-	switch e := e.(type) {
-	case client.Message:
-		return c.taken(ctx, e.Message, false)
-	case client.Copy:
-		return c.taken(ctx, e.Message, true)
-	case client.Connected:
-		c.poke()
-		c.askAgain()
-	case client.KeysLow:
-		c.poke()
-		return nil, nil
-	}
-	return e, nil
+// Connected says that a session began.
+func (c *Machine) Connected() {
+	c.poke()
+	c.askAgain()
 }
 
-func (c *Client) taken(ctx context.Context, m chat.Message, isCopy bool) (client.Event, error) {
+// KeysLow says that the server has few one-time keys of this device left.
+func (c *Machine) KeysLow() { c.poke() }
+
+// Take makes of a message, or of one that another device of the user sent, what
+// the app is to see, nil for nothing. An error says that it is to be taken
+// again: its sender could not be looked up now.
+func (c *Machine) Take(ctx context.Context, m chat.Message, isCopy bool) (Event, error) {
 	switch m.Suite {
 	case chat.SuiteMegolm:
 		c.mu.Lock()
@@ -114,20 +82,13 @@ func (c *Client) taken(ctx context.Context, m chat.Message, isCopy bool) (client
 	return failed(m, isCopy, fmt.Errorf("e2ee: suite %d is not known to this version", m.Suite)), nil
 }
 
-func eventOf(m chat.Message, isCopy bool) client.Event {
-	if isCopy {
-		return client.Copy{Message: m}
-	}
-	return client.Message{Message: m}
-}
-
-func failed(m chat.Message, isCopy bool, err error) client.Event {
+func failed(m chat.Message, isCopy bool, err error) Event {
 	m.Content = nil
 	return Failed{Message: m, Copy: isCopy, Err: err}
 }
 
 // show decrypts a message. held says that its key is not here. c.mu is held.
-func (c *Client) show(m chat.Message, isCopy, live bool) (out client.Event, held bool) {
+func (c *Machine) show(m chat.Message, isCopy, live bool) (out Event, held bool) {
 	s, err := parseSealed(m.Content)
 	if err != nil {
 		return failed(m, isCopy, err), false
@@ -151,7 +112,7 @@ func (c *Client) show(m chat.Message, isCopy, live bool) (out client.Event, held
 
 // hold keeps a message until its key comes, and asks for the key. Of too many
 // the oldest fails. c.mu is held.
-func (c *Client) hold(m chat.Message, isCopy bool) {
+func (c *Machine) hold(m chat.Message, isCopy bool) {
 	h := heldRow{key: fmt.Sprintf("held/%016x", c.heldNext), Message: m, Copy: isCopy}
 	c.heldNext++
 	b, err := json.Marshal(h)
@@ -168,10 +129,10 @@ func (c *Client) hold(m chat.Message, isCopy bool) {
 }
 
 // give queues an event for a held message, however many wait. c.mu is held.
-func (c *Client) give(e client.Event, key string) { c.ready = append(c.ready, readyEvent{e, key}) }
+func (c *Machine) give(e Event, key string) { c.ready = append(c.ready, readyEvent{e, key}) }
 
 // loadHeld takes over what an earlier run held.
-func (c *Client) loadHeld() error {
+func (c *Machine) loadHeld() error {
 	for _, key := range c.vault.keys("held/") {
 		h := heldRow{}
 		if err := json.Unmarshal(c.vault.get(key), &h); err != nil {
@@ -190,7 +151,7 @@ func (c *Client) loadHeld() error {
 
 // release gives the held messages whose keys have come. c.mu is held, or c is
 // not shared yet.
-func (c *Client) release() {
+func (c *Machine) release() {
 	var left []heldRow
 	for _, h := range c.held {
 		if h.Message.Suite == chat.SuiteMegolm {
@@ -206,7 +167,7 @@ func (c *Client) release() {
 
 // askAgain asks for the keys of all that is held: after each connect, for what
 // was asked before may be lost; and takes shares again that were not trusted.
-func (c *Client) askAgain() {
+func (c *Machine) askAgain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.asked)
@@ -217,7 +178,7 @@ func (c *Client) askAgain() {
 
 // ask sends a request for the key of a held message to the device that sent it,
 // once in a connection. c.mu is held.
-func (c *Client) ask(h heldRow) {
+func (c *Machine) ask(h heldRow) {
 	s, err := parseSealed(h.Message.Content)
 	user, key := string(h.Message.From), inboundKey(string(h.Message.From), s.session)
 	if err != nil || c.asked[key] || user == c.user && s.device == c.device {
@@ -232,7 +193,7 @@ func (c *Client) ask(h heldRow) {
 
 // tellDevice sends one device something over Olm: where it is of another user,
 // in the chat with that user, else in the chat with oneself.
-func (c *Client) tellDevice(ctx context.Context, user, name string, x *told) {
+func (c *Machine) tellDevice(ctx context.Context, user, name string, x *told) {
 	if c.look(ctx, c.opt.Refresh, user) != nil {
 		return
 	}
@@ -255,12 +216,12 @@ func (c *Client) tellDevice(ctx context.Context, user, name string, x *told) {
 	}
 	one.own = user == c.user
 	e := share{device: c.device, session: x.session, parts: []part{one}}
-	c.Client.Send(ctx, user, e.append(nil), client.SendOptions{Suite: chat.SuiteKeyShare})
+	c.link.SendShare(ctx, user, e.append(nil))
 }
 
 // takeShare takes in what a key share has for this device. Faults are events,
 // not errors: the error says that the sender could not be looked up now.
-func (c *Client) takeShare(ctx context.Context, m chat.Message, isCopy bool) error {
+func (c *Machine) takeShare(ctx context.Context, m chat.Message, isCopy bool) error {
 	s, err := parseShare(m.Content)
 	if err != nil {
 		c.mu.Lock()
@@ -290,7 +251,7 @@ func (c *Client) takeShare(ctx context.Context, m chat.Message, isCopy bool) err
 
 // sender finds a device, asking the server where it is not known. nil: it is not
 // one of the user's, or the user's identity has changed.
-func (c *Client) sender(ctx context.Context, user, name string) (*device, error) {
+func (c *Machine) sender(ctx context.Context, user, name string) (*device, error) {
 	for _, maxAge := range []int64{math.MaxInt64, 0} {
 		if maxAge == 0 {
 			if err := c.look(ctx, 0, user); err != nil {
@@ -315,7 +276,7 @@ func (c *Client) sender(ctx context.Context, user, name string) (*device, error)
 
 // takePart decrypts what a share has for this device and does what it says. c.mu
 // is held.
-func (c *Client) takePart(m *chat.Message, s *share, d *device, p part) error {
+func (c *Machine) takePart(m *chat.Message, s *share, d *device, p part) error {
 	if d == nil {
 		return fmt.Errorf("%w: a share of %s, which is no trusted device of %s", ErrForged, s.device, m.From)
 	}
@@ -351,7 +312,7 @@ func (c *Client) takePart(m *chat.Message, s *share, d *device, p part) error {
 
 // answer gives a device the key it asks for, if this device sent by it, to a
 // chat of that device's user. c.mu is held.
-func (c *Client) answer(d *device, x *told) {
+func (c *Machine) answer(d *device, x *told) {
 	key := d.name() + " " + inboundKey(c.user, x.session)
 	if c.answered[key]++; c.answered[key] > answersToOne {
 		return
@@ -368,7 +329,7 @@ func (c *Client) answer(d *device, x *told) {
 }
 
 // refusedKey fails the held messages whose key will not come. c.mu is held.
-func (c *Client) refusedKey(d *device, x *told) {
+func (c *Machine) refusedKey(d *device, x *told) {
 	var left []heldRow
 	for _, h := range c.held {
 		if s, err := parseSealed(h.Message.Content); err == nil && string(h.Message.From) == d.User && s.device == d.Device && s.session == x.session {
@@ -381,36 +342,15 @@ func (c *Client) refusedKey(d *device, x *told) {
 }
 
 // Waiting returns how many messages wait for their keys.
-func (c *Client) Waiting() int {
+func (c *Machine) Waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.held)
 }
 
-// History is client.History, decrypted. Key shares are left out. A message that
-// cannot be read, as its key never came to this device or it was tampered with,
-// has no content (nil).
-func (c *Client) History(ctx context.Context, peer string, before chat.ID, limit int) (*client.HistoryPage, error) {
-	for {
-		page, err := c.Client.History(ctx, peer, before, limit)
-		if err != nil {
-			return nil, err
-		}
-		var kept []chat.Message
-		for _, m := range page.Messages {
-			before = m.ID
-			if m.Suite != chat.SuiteKeyShare {
-				kept = append(kept, c.readable(m))
-			}
-		}
-		page.Messages = kept
-		if len(kept) > 0 || !page.More {
-			return page, nil
-		}
-	}
-}
-
-func (c *Client) readable(m chat.Message) chat.Message {
+// Readable decrypts a message of history. One that cannot be read, as its key
+// never came to this device or it was tampered with, has no content (nil).
+func (c *Machine) Readable(m chat.Message) chat.Message {
 	if m.Suite == chat.SuitePlain && c.opt.AllowPlain {
 		return m
 	}
@@ -418,33 +358,10 @@ func (c *Client) readable(m chat.Message) chat.Message {
 		c.mu.Lock()
 		out, _ := c.show(m, false, false)
 		c.mu.Unlock()
-		if read, ok := out.(client.Message); ok {
-			return read.Message
+		if read, ok := messageOf(out); ok {
+			return read
 		}
 	}
 	m.Content = nil
 	return m
-}
-
-// Chats is client.Chats, with the newest message decrypted as History does.
-func (c *Client) Chats(ctx context.Context, before chat.ID, limit int) (*client.ChatsPage, error) {
-	page, err := c.Client.Chats(ctx, before, limit)
-	if err != nil {
-		return nil, err
-	}
-	for i := range page.Chats {
-		row := &page.Chats[i]
-		if row.Last.Suite != chat.SuiteKeyShare {
-			row.Last = c.readable(row.Last)
-			continue
-		}
-		newest, err := c.History(ctx, string(row.Peer), row.Last.ID, 1)
-		if err != nil {
-			return nil, err
-		}
-		if len(newest.Messages) > 0 {
-			row.Last = newest.Messages[0]
-		}
-	}
-	return page, nil
 }

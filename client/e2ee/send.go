@@ -2,13 +2,11 @@ package e2ee
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
-	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -20,41 +18,29 @@ const TypeBody = 1
 // least content a server takes.
 const partsOfShare = 64
 
-// Send encrypts content for every device of the receiver and the user's others,
-// and sends it as client.Send does. Before the first message of a session it
-// waits until the server has the session's keys, so a first message to somebody
-// needs a connection; later ones wait in the outbox without one. The error is
-// ErrNoKeys or ErrChanged where nobody is to be encrypted for.
-func (c *Client) Send(ctx context.Context, to string, content []byte, options ...client.SendOptions) (*client.Sent, error) {
-	return c.SendTyped(ctx, to, TypeBody, content, options...)
-}
-
-// SendTyped is Send for a type of content.
-func (c *Client) SendTyped(ctx context.Context, to string, typ uint8, body []byte, options ...client.SendOptions) (*client.Sent, error) {
-	var o client.SendOptions
-	if len(options) > 0 {
-		o = options[0]
-	}
+// Ready makes a chat ready for one message: it returns when everybody who is to
+// read it has the key. Before the first message of a session it waits until the
+// server has the session's keys, for which it needs a connection. The error is
+// ErrNoKeys or ErrChanged where nobody is to be encrypted for. Between this and
+// done nobody else sends to the chat; seal is to be called once at most, with the
+// message's id, and makes its content for chat.SuiteMegolm.
+func (c *Machine) Ready(ctx context.Context, to string, typ uint8, body []byte) (seal func(chat.ID) ([]byte, error), done func(), err error) {
 	if _, err := chat.NewUser("", to); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if o.Suite != 0 || o.Seal != nil {
-		return nil, errors.New("e2ee: suite and content are made here; what is not encrypted goes by Client.Client")
-	}
-	unlock, err := c.lockChat(ctx, to)
+	done, err = c.lockChat(ctx, to)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer unlock()
 	s, err := c.outboundTo(ctx, to)
+	if err == nil {
+		err = c.reserve(s, to)
+	}
 	if err != nil {
-		return nil, err
+		done()
+		return nil, nil, err
 	}
-	if err := c.reserve(s, to); err != nil {
-		return nil, err
-	}
-	o.Suite = chat.SuiteMegolm
-	o.Seal = func(id chat.ID) ([]byte, error) {
+	return func(id chat.ID) ([]byte, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		i := inner{kind: typ, id: id, from: c.user, device: c.device, to: to, body: body}
@@ -64,13 +50,12 @@ func (c *Client) SendTyped(ctx context.Context, to string, typ uint8, body []byt
 		}
 		e := sealed{session: s.id(), device: c.device, megolm: megolm}
 		return e.append(nil), nil
-	}
-	return c.Client.Send(ctx, to, nil, o)
+	}, done, nil
 }
 
 // lockChat makes who sends to a chat one at a time: the ratchet's order is that
 // of the messages.
-func (c *Client) lockChat(ctx context.Context, to string) (unlock func(), err error) {
+func (c *Machine) lockChat(ctx context.Context, to string) (unlock func(), err error) {
 	c.mu.Lock()
 	token, ok := c.chats[to]
 	if !ok {
@@ -87,7 +72,7 @@ func (c *Client) lockChat(ctx context.Context, to string) (unlock func(), err er
 }
 
 // reserve keeps the ratchet ahead of the next use, durably.
-func (c *Client) reserve(s *outbound, to string) error {
+func (c *Machine) reserve(s *outbound, to string) error {
 	c.mu.Lock()
 	enough := s.index() < s.Reserved
 	if !enough {
@@ -101,7 +86,7 @@ func (c *Client) reserve(s *outbound, to string) error {
 }
 
 // outboundTo returns a session that everybody who is to read has the key of.
-func (c *Client) outboundTo(ctx context.Context, to string) (*outbound, error) {
+func (c *Machine) outboundTo(ctx context.Context, to string) (*outbound, error) {
 	c.mu.Lock()
 	s, err := c.loaded(to)
 	c.mu.Unlock()
@@ -109,7 +94,7 @@ func (c *Client) outboundTo(ctx context.Context, to string) (*outbound, error) {
 		return nil, err
 	}
 	// Without a connection the chat's devices are those that were known.
-	if s == nil || !s.Shared || c.online() {
+	if s == nil || !s.Shared || c.link.Online() {
 		if err := c.Published(ctx); err != nil {
 			return nil, err
 		}
@@ -135,7 +120,7 @@ func (c *Client) outboundTo(ctx context.Context, to string) (*outbound, error) {
 }
 
 // loaded returns the chat's session, if there is one. c.mu is held.
-func (c *Client) loaded(to string) (s *outbound, err error) {
+func (c *Machine) loaded(to string) (s *outbound, err error) {
 	if s = c.out[to]; s == nil {
 		if s, err = loadOutbound(c.vault, to); s != nil {
 			c.out[to] = s
@@ -144,14 +129,8 @@ func (c *Client) loaded(to string) (s *outbound, err error) {
 	return s, err
 }
 
-func (c *Client) online() bool {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return c.Client.Connected(ctx) == nil
-}
-
 // readers are the devices that are to read what this one sends. c.mu is held.
-func (c *Client) readers(to string) ([]device, error) {
+func (c *Machine) readers(to string) ([]device, error) {
 	p, err := c.peer(to)
 	if err != nil {
 		return nil, err
@@ -178,7 +157,7 @@ func (c *Client) readers(to string) ([]device, error) {
 
 // share begins a session and sends its key, and returns when the server has it
 // durably.
-func (c *Client) share(ctx context.Context, to string, devices []device, names []string) (*outbound, error) {
+func (c *Machine) share(ctx context.Context, to string, devices []device, names []string) (*outbound, error) {
 	if err := c.claim(ctx, devices); err != nil {
 		return nil, err
 	}
@@ -219,17 +198,17 @@ func (c *Client) share(ctx context.Context, to string, devices []device, names [
 	if err != nil {
 		return nil, err
 	}
-	var sent []*client.Sent
+	var sent []func(context.Context) error
 	for some := range slices.Chunk(parts, partsOfShare) {
 		e := share{device: c.device, session: s.id(), parts: some}
-		one, err := c.Client.Send(ctx, to, e.append(nil), client.SendOptions{Suite: chat.SuiteKeyShare})
+		durable, err := c.link.SendShare(ctx, to, e.append(nil))
 		if err != nil {
 			return nil, err
 		}
-		sent = append(sent, one)
+		sent = append(sent, durable)
 	}
-	for _, one := range sent {
-		if err := one.Durable(ctx); err != nil {
+	for _, durable := range sent {
+		if err := durable(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -242,7 +221,7 @@ func (c *Client) share(ctx context.Context, to string, devices []device, names [
 
 // telling encrypts for a device with which there is a session, with the names
 // and keys of both ends. c.mu is held.
-func (c *Client) telling(d *device, x *told) (part, error) {
+func (c *Machine) telling(d *device, x *told) (part, error) {
 	x.from, x.fromDevice, x.fromKey = c.user, c.device, c.olm.signing()
 	x.to, x.toDevice, x.toKey = d.User, d.Device, d.Signing
 	return c.olm.encrypt(d, x.append(nil))
@@ -253,7 +232,7 @@ func (c *Client) telling(d *device, x *told) (part, error) {
 const claimAtOnce = 64
 
 // claim begins Olm sessions with the devices that there are none with.
-func (c *Client) claim(ctx context.Context, devices []device) error {
+func (c *Machine) claim(ctx context.Context, devices []device) error {
 	var refs []packet.DeviceRef
 	c.mu.Lock()
 	for i := range devices {
@@ -263,7 +242,7 @@ func (c *Client) claim(ctx context.Context, devices []device) error {
 	}
 	c.mu.Unlock()
 	for some := range slices.Chunk(refs, claimAtOnce) {
-		keys, err := c.Client.ClaimKeys(ctx, some...)
+		keys, err := c.link.ClaimKeys(ctx, some...)
 		if err != nil {
 			return err
 		}

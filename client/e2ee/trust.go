@@ -26,7 +26,7 @@ type peer struct {
 	Fetched  int64 // ms since 1970
 }
 
-func (c *Client) peer(user string) (*peer, error) {
+func (c *Machine) peer(user string) (*peer, error) {
 	p := &peer{}
 	b := c.vault.get("peer/" + user)
 	if b == nil {
@@ -38,7 +38,7 @@ func (c *Client) peer(user string) (*peer, error) {
 	return p, nil
 }
 
-func (c *Client) keepPeer(user string, p *peer) {
+func (c *Machine) keepPeer(user string, p *peer) {
 	b, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // it has nothing that cannot be written
@@ -56,7 +56,7 @@ func (p *peer) device(name string) (device, bool) {
 
 // look asks the server for users whose keys were last seen longer ago than
 // maxAge, and takes over what holds.
-func (c *Client) look(ctx context.Context, maxAge time.Duration, users ...string) error {
+func (c *Machine) look(ctx context.Context, maxAge time.Duration, users ...string) error {
 	var stale []string
 	c.mu.Lock()
 	for _, u := range users {
@@ -73,7 +73,7 @@ func (c *Client) look(ctx context.Context, maxAge time.Duration, users ...string
 	if len(stale) == 0 {
 		return nil
 	}
-	list, err := c.Client.Keys(ctx, stale...)
+	list, err := c.link.Keys(ctx, stale...)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (c *Client) look(ctx context.Context, maxAge time.Duration, users ...string
 }
 
 // learn takes over what the server says of a user. c.mu is held.
-func (c *Client) learn(u packet.UserKeys) error {
+func (c *Machine) learn(u packet.UserKeys) error {
 	p, err := c.peer(u.User)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (c *Client) learn(u packet.UserKeys) error {
 
 // Accept trusts the identity that the server names for a user from now on, after
 // an IdentityChanged. What was held for it is looked at again.
-func (c *Client) Accept(ctx context.Context, user string) error {
+func (c *Machine) Accept(ctx context.Context, user string) error {
 	c.mu.Lock()
 	p, err := c.peer(user)
 	if err == nil && p.Changed != nil {
@@ -158,7 +158,7 @@ func (c *Client) Accept(ctx context.Context, user string) error {
 }
 
 // Verify notes whether the user has compared the safety number with a peer.
-func (c *Client) Verify(user string, verified bool) error {
+func (c *Machine) Verify(user string, verified bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, err := c.peer(user)
@@ -183,7 +183,7 @@ type Safety struct {
 
 // Safety returns the safety number with a user, whose identity it looks up where
 // it is not known.
-func (c *Client) Safety(ctx context.Context, user string) (Safety, error) {
+func (c *Machine) Safety(ctx context.Context, user string) (Safety, error) {
 	if err := c.look(ctx, 1<<62, user); err != nil {
 		return Safety{}, err
 	}
@@ -234,11 +234,11 @@ func safetyOf(userA string, a []byte, userB string, b []byte) Safety {
 
 // RemoveDevice removes the keys of another device of this user. Its sessions end
 // with the next message of everybody who looks.
-func (c *Client) RemoveDevice(ctx context.Context, name string) error {
+func (c *Machine) RemoveDevice(ctx context.Context, name string) error {
 	if name == c.device {
 		return errors.New("e2ee: this device is the one to be removed: do it from another")
 	}
-	if err := c.Client.DropKeys(ctx, name); err != nil {
+	if err := c.link.DropKeys(ctx, name); err != nil {
 		return err
 	}
 	return c.look(ctx, 0, c.user)

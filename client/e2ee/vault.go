@@ -5,40 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-
-	"filippo.io/age"
-)
-
-// The key file begins with a head and goes on with commits, each written and
-// synced before what depends on it leaves this device:
-//
-//	4  magic "RkV1"
-//	1  1: sealed with a passphrase, 0: open
-//	4  length of what follows, big-endian
-//	   an age identity, inside an age file for a passphrase (scrypt) where sealed
-//
-//	4  magic "RkVc"
-//	4  length of what follows, big-endian
-//	   an age file for that identity: records
-//
-// A record is a kind, a key and a value: 's' sets, 'a' appends, 'd' deletes; key
-// and value stand behind their lengths, of 2 and 4 bytes. The identity's public
-// half is as secret as the rest, so that nobody else can write a commit either.
-const (
-	vaultMagic  = "RkV1"
-	commitMagic = "RkVc"
-	headBytes   = len(vaultMagic) + 1 + 4
-	commitHead  = len(commitMagic) + 4
-
-	vaultCompact = 256 << 10 // size from which the file is written anew, once it is four times what is in it
-	maxHead      = 64 << 10
 )
 
 // ErrPassphrase says that a passphrase does not open a file.
@@ -47,11 +17,27 @@ var ErrPassphrase = errors.New("e2ee: wrong passphrase, or none for a file that 
 // ErrDamaged says that a key file's bytes do not hold.
 var ErrDamaged = errors.New("e2ee: the key file is damaged")
 
-// vault is a map that lives in a sealed file, or in memory where it has no path.
+// vaultCompact is the size from which the rows are written anew, once what is
+// kept is four times what is in it.
+const vaultCompact = 256 << 10
+
+// Storage keeps commits, sealed: a file, or what a browser has.
+type Storage interface {
+	// Load returns the records of all commits, in order.
+	Load() ([][]byte, error)
+	// Extend adds a commit, Replace puts one in the place of all. What they
+	// return of is durable.
+	Extend(records []byte) error
+	Replace(records []byte) error
+	Close() error
+}
+
+// vault is a map that lives in a storage, or in memory where it has none.
+//
+// A record is a kind, a key and a value: 's' sets, 'a' appends, 'd' deletes; key
+// and value stand behind their lengths, of 2 and 4 bytes.
 type vault struct {
-	path   string
-	secret *age.X25519Identity
-	head   []byte
+	storage Storage
 
 	mu      sync.Mutex
 	rows    map[string][]byte
@@ -59,112 +45,36 @@ type vault struct {
 	pending []byte // records not written yet
 
 	syncMu sync.Mutex // one writer at a time; taken before mu
-	file   *os.File
-	size   int64
-	failed error // sticky
+	size   int64      // of the records that are kept
+	failed error      // sticky
 }
 
-// openVault opens or makes a file. work is the scrypt work factor of a new one,
-// 0 for age's default.
+// openVault opens or makes a key file. work is the scrypt work factor of a new
+// one, 0 for age's default.
 func openVault(path, passphrase string, work int) (*vault, error) {
-	v := &vault{path: path, rows: map[string][]byte{}}
 	if path == "" {
-		return v, nil
+		return &vault{rows: map[string][]byte{}}, nil
 	}
-	if err := v.open(passphrase, work); err != nil {
-		if v.file != nil {
-			v.file.Close()
-		}
+	f, err := openKeyFile(path, passphrase, work)
+	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
+	return loadVault(f)
+}
+
+func loadVault(s Storage) (*vault, error) {
+	v := &vault{storage: s, rows: map[string][]byte{}}
+	commits, err := s.Load()
+	for _, records := range commits {
+		if err == nil {
+			err = v.apply(records)
+			v.size += int64(len(records))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return v, nil
-}
-
-func (v *vault) open(passphrase string, work int) error {
-	err := os.MkdirAll(filepath.Dir(v.path), 0o700)
-	if err != nil {
-		return err
-	}
-	b, err := os.ReadFile(v.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return v.make(passphrase, work)
-	}
-	if err != nil {
-		return err
-	}
-	secret, used, err := openHead(b, vaultMagic, passphrase)
-	if err != nil {
-		return err
-	}
-	if v.secret, err = age.ParseX25519Identity(string(secret)); err != nil {
-		return fmt.Errorf("%w: %v", ErrDamaged, err)
-	}
-	v.head = b[:used]
-	end, err := v.load(b, used)
-	if err != nil {
-		return err
-	}
-	if v.file, err = os.OpenFile(v.path, os.O_RDWR, 0o600); err != nil {
-		return err
-	}
-	v.size = int64(end)
-	return errors.Join(v.file.Truncate(v.size), v.file.Sync())
-}
-
-func (v *vault) make(passphrase string, work int) (err error) {
-	if v.secret, err = age.GenerateX25519Identity(); err != nil {
-		return err
-	}
-	if v.head, err = sealHead(vaultMagic, []byte(v.secret.String()), passphrase, work); err != nil {
-		return err
-	}
-	return v.rewrite()
-}
-
-// load reads the commits and returns where the good ones end. What follows is a
-// torn tail, unless a good commit comes after it: then the file is damaged.
-func (v *vault) load(b []byte, at int) (end int, err error) {
-	for {
-		records, n := v.commitAt(b[at:])
-		if n == 0 {
-			break
-		}
-		if err := v.apply(records); err != nil {
-			return 0, err
-		}
-		at += n
-	}
-	for from := at + 1; from < len(b); from++ {
-		i := bytes.Index(b[from:], []byte(commitMagic))
-		if i < 0 {
-			break
-		}
-		from += i
-		if _, n := v.commitAt(b[from:]); n > 0 {
-			return 0, fmt.Errorf("%w: byte %d, with good data at byte %d", ErrDamaged, at, from)
-		}
-	}
-	return at, nil
-}
-
-// commitAt opens the commit that b begins with; n is 0 when it begins with none.
-func (v *vault) commitAt(b []byte) (records []byte, n int) {
-	if len(b) < commitHead || string(b[:len(commitMagic)]) != commitMagic {
-		return nil, 0
-	}
-	size := uint64(binary.BigEndian.Uint32(b[len(commitMagic):]))
-	if size > uint64(len(b)-commitHead) {
-		return nil, 0
-	}
-	r, err := age.Decrypt(bytes.NewReader(b[commitHead:commitHead+int(size)]), v.secret)
-	if err != nil {
-		return nil, 0
-	}
-	records, err = io.ReadAll(r)
-	if err != nil {
-		return nil, 0
-	}
-	return records, commitHead + int(size)
 }
 
 func (v *vault) apply(records []byte) error {
@@ -224,7 +134,7 @@ func (v *vault) put(kind byte, key string, value []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.change(kind, key, value)
-	if v.path != "" {
+	if v.storage != nil {
 		v.pending = appendRecord(v.pending, kind, key, value)
 	}
 }
@@ -250,7 +160,7 @@ func (v *vault) keys(prefix string) []string {
 
 // sync makes everything put so far durable.
 func (v *vault) sync() error {
-	if v.path == "" {
+	if v.storage == nil {
 		return nil
 	}
 	v.syncMu.Lock()
@@ -268,95 +178,31 @@ func (v *vault) sync() error {
 	}
 	var err error
 	if whole {
-		err = v.rewrite()
+		records = v.whole()
+		v.size = 0
+		err = v.storage.Replace(records)
 	} else {
-		err = v.extend(records)
+		err = v.storage.Extend(records)
 	}
+	v.size += int64(len(records))
 	if err != nil {
-		v.failed = fmt.Errorf("key file %s: %w; nothing more is encrypted, as it could not be kept", v.path, err)
+		v.failed = fmt.Errorf("%w; nothing more is encrypted, as it could not be kept", err)
 	}
 	return v.failed
 }
 
-func (v *vault) extend(records []byte) error {
-	b, err := v.commit(records)
-	if err != nil {
-		return err
-	}
-	if _, err := v.file.WriteAt(b, v.size); err != nil {
-		return err
-	}
-	v.size += int64(len(b))
-	return v.file.Sync()
-}
-
-func (v *vault) commit(records []byte) ([]byte, error) {
-	var sealed bytes.Buffer
-	w, err := age.Encrypt(&sealed, v.secret.Recipient())
-	if err == nil {
-		_, err = w.Write(records)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	b := binary.BigEndian.AppendUint32([]byte(commitMagic), uint32(sealed.Len()))
-	return append(b, sealed.Bytes()...), err
-}
-
-// rewrite puts a file with all rows in one commit in the place of the one there
-// is, at once.
-func (v *vault) rewrite() error {
+// whole is all rows as records.
+func (v *vault) whole() (records []byte) {
 	v.mu.Lock()
-	var records []byte
+	defer v.mu.Unlock()
 	for _, k := range slices.Sorted(maps.Keys(v.rows)) {
 		records = appendRecord(records, 's', k, v.rows[k])
 	}
-	v.mu.Unlock()
-	b, err := v.commit(records)
-	if err != nil {
-		return err
-	}
-	f, err := replaceFile(v.path, append(v.head[:len(v.head):len(v.head)], b...))
-	if err != nil {
-		return err
-	}
-	if v.file != nil {
-		v.file.Close()
-	}
-	v.file, v.size = f, int64(len(v.head)+len(b))
-	return nil
-}
-
-// replaceFile writes a file beside another and renames it over that.
-func replaceFile(path string, b []byte) (*os.File, error) {
-	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(path))
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return records
 }
 
 func (v *vault) close() error {
-	if v.path == "" {
+	if v.storage == nil {
 		return nil
 	}
 	err := v.sync()
@@ -365,68 +211,5 @@ func (v *vault) close() error {
 	if v.failed == nil {
 		v.failed = errors.New("e2ee: closed")
 	}
-	return errors.Join(err, v.file.Close())
-}
-
-// sealHead makes the head of a file that holds a secret.
-func sealHead(magic string, secret []byte, passphrase string, work int) ([]byte, error) {
-	sealed := secret
-	mode := byte(0)
-	if passphrase != "" {
-		r, err := age.NewScryptRecipient(passphrase)
-		if err != nil {
-			return nil, err
-		}
-		if work > 0 {
-			r.SetWorkFactor(work)
-		}
-		var b bytes.Buffer
-		w, err := age.Encrypt(&b, r)
-		if err == nil {
-			_, err = w.Write(secret)
-		}
-		if err == nil {
-			err = w.Close()
-		}
-		if err != nil {
-			return nil, err
-		}
-		sealed, mode = b.Bytes(), 1
-	}
-	head := append([]byte(magic), mode)
-	return append(binary.BigEndian.AppendUint32(head, uint32(len(sealed))), sealed...), nil
-}
-
-// openHead reads it, and returns how long it is.
-func openHead(b []byte, magic, passphrase string) (secret []byte, used int, err error) {
-	if len(b) < headBytes || string(b[:len(magic)]) != magic || b[len(magic)] > 1 {
-		return nil, 0, fmt.Errorf("%w: it does not begin like one", ErrDamaged)
-	}
-	size := uint64(binary.BigEndian.Uint32(b[len(magic)+1:]))
-	if size > maxHead || size > uint64(len(b)-headBytes) {
-		return nil, 0, fmt.Errorf("%w: its head is cut off", ErrDamaged)
-	}
-	used = headBytes + int(size)
-	if secret = b[headBytes:used]; b[len(magic)] == 0 {
-		return secret, used, nil
-	}
-	if passphrase == "" {
-		return nil, 0, ErrPassphrase
-	}
-	id, err := age.NewScryptIdentity(passphrase)
-	if err != nil {
-		return nil, 0, err
-	}
-	r, err := age.Decrypt(bytes.NewReader(secret), id)
-	var wrong *age.NoIdentityMatchError
-	if errors.As(err, &wrong) {
-		return nil, 0, ErrPassphrase
-	}
-	if err == nil {
-		secret, err = io.ReadAll(r)
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %v", ErrDamaged, err)
-	}
-	return secret, used, nil
+	return errors.Join(err, v.storage.Close())
 }
