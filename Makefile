@@ -25,7 +25,7 @@ run: build ## build, and serve on the embedded defaults until Ctrl-C
 test: ## everything a change has to pass; does all its own set-up, about 20 minutes
 	scripts/test.sh
 
-services: ## Kafka, Cassandra and Redis on this machine, for the tests; the first time it installs them
+services: ## Kafka, Cassandra, Redis and S3 on this machine, for the tests; the first time it installs them
 	scripts/services.sh install
 	scripts/services.sh start
 

@@ -51,6 +51,10 @@ const (
 	CodeBadKeys       Code = 110 // malformed, weak or unsigned public keys
 	CodeOtherIdentity Code = 111 // the user has another identity key
 
+	CodeNotFound Code = 120 // there is no such thing, or not any more
+	CodeQuota    Code = 121 // the user's media would be more than is allowed
+	CodeBadMedia Code = 122 // a size or type that is not taken, or parts that are missing
+
 	CodeUnauthorized   Code = 200 // no token, or one that does not hold
 	CodeExpired        Code = 201 // the token expired
 	CodeReplaced       Code = 202 // a newer session of this device took over
@@ -96,6 +100,9 @@ var codeFacts = map[Code]codeFact{
 	CodeBadPush:        {"bad_push", ActionStop},
 	CodeBadKeys:        {"bad_keys", ActionStop},
 	CodeOtherIdentity:  {"other_identity", ActionStop},
+	CodeNotFound:       {"not_found", ActionStop},
+	CodeQuota:          {"quota", ActionStop},
+	CodeBadMedia:       {"bad_media", ActionStop},
 	CodeUnauthorized:   {"unauthorized", ActionLogin},
 	CodeExpired:        {"expired", ActionLogin},
 	CodeReplaced:       {"replaced", ActionStop},

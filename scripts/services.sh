@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Real servers for the tests, on this machine, as processes of this user:
-# Kafka, Cassandra, Redis, HAProxy. Everything lies in .cache/services.
+# Kafka, Cassandra, Redis, S3, HAProxy. Everything lies in .cache/services.
 #
 # usage: services.sh install              # fetch what they need, once
-#        services.sh start [SERVER...]    # kafka, cassandra and redis, when none is named
+#        services.sh start [SERVER...]    # kafka, cassandra, redis and s3, when none is named
 #        services.sh status [SERVER...]   # exit 0 when these run and answer
 #        services.sh stop [SERVER...]     # all that run; their data stays for the next start
 #        services.sh kill [SERVER...]     # the same by SIGKILL: a crash
@@ -11,7 +11,7 @@
 #        services.sh clean [SERVER...]    # kill all, and remove their data
 #
 # SERVER is kafka (one broker), kafka3 (three: kafka-1, kafka-2, kafka-3, which
-# are servers too), cassandra, redis, or haproxy. Ports are whatever is free;
+# are servers too), cassandra, redis, s3, or haproxy. Ports are whatever is free;
 # .cache/services/env says them, as KEY=VALUE lines.
 #
 # SERVICES_RUN names another folder to run them in, absolute, with its env in
@@ -30,7 +30,7 @@ user=rookery password=not-a-secret # of Kafka's and Redis's login; tests alone m
 patience=180 # seconds that a server may take to answer
 
 fail() { echo "services: $*" >&2; exit 1; }
-for part in process install tls kafka cassandra redis haproxy; do . "$here/$part.sh"; done
+for part in process install tls kafka cassandra redis s3 haproxy; do . "$here/$part.sh"; done
 
 # names SERVER...: the servers one by one.
 names() {
@@ -38,8 +38,8 @@ names() {
 	for server in "$@"; do
 		case $server in
 		kafka3) echo kafka-1 kafka-2 kafka-3 ;;
-		kafka | kafka-[123] | cassandra | redis | haproxy) echo "$server" ;;
-		*) echo "services: no server $server; there are kafka, kafka3, cassandra, redis, haproxy" >&2; return 2 ;;
+		kafka | kafka-[123] | cassandra | redis | s3 | haproxy) echo "$server" ;;
+		*) echo "services: no server $server; there are kafka, kafka3, cassandra, redis, s3, haproxy" >&2; return 2 ;;
 		esac
 	done
 }
@@ -71,7 +71,7 @@ complain() { # complain "NAME WHAT": with the end of its log
 
 start() {
 	local name new=() jobs=() job failed=0 ports megabytes=100
-	[ $# -gt 0 ] || set -- kafka cassandra redis
+	[ $# -gt 0 ] || set -- kafka cassandra redis s3
 	for name in $(names "$@"); do
 		if alive "$name"; then
 			echo "services: $name runs already at 127.0.0.1:$(port "$name" 1), pid $(pid_of "$name")"
@@ -117,7 +117,7 @@ halt() {
 
 status() {
 	local name kind down=0
-	[ $# -gt 0 ] || set -- $(recorded | grep . || echo kafka cassandra redis)
+	[ $# -gt 0 ] || set -- $(recorded | grep . || echo kafka cassandra redis s3)
 	for name in $(names "$@"); do
 		kind=${name%-[0-9]}
 		if ! alive "$name"; then
@@ -141,7 +141,7 @@ write_env() {
 		rm -f "$env_file"
 		return
 	fi
-	{ kafka_env; cassandra_env; redis_env; haproxy_env; tls_env; } >"$env_file.part"
+	{ kafka_env; cassandra_env; redis_env; s3_env; haproxy_env; tls_env; } >"$env_file.part"
 	mv "$env_file.part" "$env_file"
 }
 

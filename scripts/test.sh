@@ -15,7 +15,7 @@ step_build() { make --no-print-directory build; }
 # What ran before stays; the rest ends with this script.
 step_services() {
 	local server ours=()
-	for server in kafka cassandra redis; do
+	for server in kafka cassandra redis s3; do
 		scripts/services.sh status "$server" >/dev/null || ours+=("$server")
 	done
 	[ ${#ours[@]} -gt 0 ] || return 0

@@ -1,5 +1,5 @@
 // Package services finds the real servers that tests run against: Kafka,
-// Cassandra and Redis, which `make services` started on this machine and
+// Cassandra, Redis and S3, which `make services` started on this machine and
 // described in .cache/services/env. A test whose server is missing fails.
 // [Start] gives a test servers of its own, which it may kill.
 //
@@ -36,6 +36,10 @@ type Servers struct {
 	RedisTLS      string `env:"REDIS_TLS"` // the same over TLS
 	RedisUser     string `env:"REDIS_USER"`
 	RedisPassword string `env:"REDIS_PASSWORD"`
+
+	S3          string `env:"S3"` // in the clear; buckets are the test's to make
+	S3AccessKey string `env:"S3_ACCESS_KEY"`
+	S3SecretKey string `env:"S3_SECRET_KEY"`
 
 	// Of servers that a test started itself; comma-separated.
 	Kafka3  string `env:"KAFKA3"`
@@ -79,6 +83,13 @@ func Cassandra(t testing.TB) string {
 func Redis(t testing.TB) string {
 	t.Helper()
 	return running(t, "Redis", Get(t).Redis)
+}
+
+// S3 returns the address of the running S3 service. It asks for a key: see
+// [Servers.S3AccessKey].
+func S3(t testing.TB) string {
+	t.Helper()
+	return running(t, "S3", Get(t).S3)
 }
 
 func running(t testing.TB, name, address string) string {

@@ -61,6 +61,7 @@ func TestScriptKeys(t *testing.T) {
 		"KafkaSASL": s.KafkaSASL, "KafkaUser": s.KafkaUser, "KafkaPassword": s.KafkaPassword,
 		"CassandraTLS": s.CassandraTLS, "CassandraUser": s.CassandraUser, "CassandraPassword": s.CassandraPassword,
 		"RedisTLS": s.RedisTLS, "RedisUser": s.RedisUser, "RedisPassword": s.RedisPassword,
+		"S3AccessKey": s.S3AccessKey, "S3SecretKey": s.S3SecretKey,
 	} {
 		if value == "" {
 			t.Errorf("no %s", name)
@@ -74,6 +75,7 @@ func TestScriptKeys(t *testing.T) {
 	Kafka(t)
 	Cassandra(t)
 	Redis(t)
+	S3(t)
 }
 
 // TestOwnServer takes a Redis through what a test may do to it.

@@ -26,7 +26,7 @@ type Server struct {
 
 // Start starts a server and returns when it answers. What is "kafka" (one
 // broker; 400 MB and some seconds), "cassandra" (1.4 GB and 10 seconds or
-// more) or "redis".
+// more), "redis" or "s3".
 func Start(t testing.TB, what string) *Server {
 	t.Helper()
 	root, run := prepare(t)
@@ -93,7 +93,7 @@ func bringUp(t testing.TB, root, run, what string, names ...string) []*Server {
 
 func addressesOf(s Servers, what string) string {
 	return map[string]string{
-		"kafka": s.Kafka, "kafka3": s.Kafka3, "cassandra": s.Cassandra, "redis": s.Redis, "haproxy": s.HAProxy,
+		"kafka": s.Kafka, "kafka3": s.Kafka3, "cassandra": s.Cassandra, "redis": s.Redis, "s3": s.S3, "haproxy": s.HAProxy,
 	}[what]
 }
 

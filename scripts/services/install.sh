@@ -52,6 +52,7 @@ install_all() {
 	install_packages
 	install_jars kafka
 	install_jars cassandra
+	install_s3
 	archive_classes kafka
 	archive_classes cassandra
 }
@@ -60,6 +61,7 @@ install_all() {
 need_installed() {
 	case $1 in
 	kafka | cassandra) [ -d "$cache/$1/libs" ] && command -v java >/dev/null ;;
+	s3) [ -x "$cache/s3/versitygw" ] ;;
 	redis) command -v redis-server >/dev/null ;;
 	haproxy) PATH=$PATH:/usr/sbin command -v haproxy >/dev/null ;;
 	esac || fail "$1 is not installed: run make services"
