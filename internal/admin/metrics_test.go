@@ -14,9 +14,11 @@ import (
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/delivery/rpc"
 	"github.com/rookery-chat/rookery/internal/gateway"
+	"github.com/rookery-chat/rookery/internal/media"
 	"github.com/rookery-chat/rookery/internal/presence/redis"
 	"github.com/rookery-chat/rookery/internal/probe"
 	"github.com/rookery-chat/rookery/internal/push"
+	"github.com/rookery-chat/rookery/internal/web"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/pipeline/local"
 	"github.com/rookery-chat/rookery/shard"
@@ -54,7 +56,7 @@ func all() []Metrics {
 		Store(func() pebble.Stats { return pebble.Stats{DiskBytes: 1 << 20} }),
 		Kafka(func() kafka.Stats { return kafka.Stats{PartitionLag: []int64{-1, 8}} }),
 		CQL(func() cql.Stats { return cql.Stats{NodesUp: 1} }),
-		Directory(&redis.Stats{}), Remote(&delivery.RemoteStats{}), Peers(&rpc.Stats{}), Links(&rpc.ServerStats{}), Push(&push.Stats{}),
+		Directory(&redis.Stats{}), Remote(&delivery.RemoteStats{}), Peers(&rpc.Stats{}), Links(&rpc.ServerStats{}), Push(&push.Stats{}), Web(&web.Stats{}), Media(&media.Stats{}),
 	}
 }
 

@@ -48,7 +48,8 @@ func (f *keyFlags) options(state, user string) (o e2ee.Options, err error) {
 // session is a client, with encryption or without. What differs is here.
 type session struct {
 	*client.Client
-	sealed *e2ee.Client // nil: without
+	sealed *e2ee.Client                                                       // nil: without
+	save   func(context.Context, e2ee.File, chat.ID) (path string, err error) // files that come; nil: they are only told of
 }
 
 func (s *session) Send(ctx context.Context, to string, content []byte, o ...client.SendOptions) (*client.Sent, error) {
@@ -73,6 +74,9 @@ func (s *session) Receive(ctx context.Context) (client.Event, error) {
 	case e2ee.BadKeys:
 		return client.Problem{Err: fmt.Errorf("keys of %s %s: %w", e.User, e.Device, e.Err)}, err
 	case e2ee.Typed:
+		if e.Type == e2ee.TypeFile {
+			return s.fileTold(ctx, e), err
+		}
 		return client.Problem{ID: e.Message.ID, Err: fmt.Errorf("a message of %s is for a later version", e.Message.From)}, err
 	}
 	return e, err

@@ -15,6 +15,7 @@ import (
 // sendFlags are send's own.
 type sendFlags struct {
 	*clientFlags
+	fileFlags
 	to, wait string
 	waitSet  bool // --wait was given: not reaching it is a failure
 	timeout  time.Duration
@@ -33,6 +34,8 @@ func cmdSend(ctx context.Context, env *Env, args []string) int {
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait")
 	fs.DurationVar(&f.ttl, "ttl", 0, "how long the message lives; 0 is for ever")
 	fs.StringVar(&f.media, "media", "", "a URL beside the text")
+	fs.StringVar(&f.file, "file", "", "a file to send, encrypted; the text goes beside it")
+	f.addWeb(fs)
 	const usage = `rookery send --as USER --to USER [flags] TEXT   ("-" reads the text from standard input)`
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
@@ -61,7 +64,7 @@ func (f *sendFlags) check(env *Env, args []string) error {
 		if f.content, err = io.ReadAll(env.Stdin); err != nil {
 			faults = append(faults, fmt.Errorf("standard input: %w", err))
 		}
-	} else if len(args) == 0 && f.media == "" {
+	} else if len(args) == 0 && f.media == "" && f.file == "" {
 		faults = append(faults, errors.New("there is no text to send"))
 	}
 	return errors.Join(faults...)
@@ -79,7 +82,7 @@ func (f *sendFlags) run(ctx context.Context, env *Env, c *session) int {
 		fmt.Fprintf(env.Stderr, "waiting from earlier commands, and sent first: %d\n", n)
 	}
 	began := time.Now()
-	s, err := c.Send(ctx, f.to, f.content, client.SendOptions{TTL: f.ttl, Media: f.media})
+	s, err := f.send(ctx, env, c)
 	if err != nil {
 		env.Errorf("%v", err)
 		return exitOf(err)
@@ -104,6 +107,13 @@ func (f *sendFlags) run(ctx context.Context, env *Env, c *session) int {
 		f.print(env, step.name, time.Since(began), s)
 	}
 	return ExitOK
+}
+
+func (f *sendFlags) send(ctx context.Context, env *Env, c *session) (*client.Sent, error) {
+	if f.file != "" {
+		return f.sendFile(ctx, env, c)
+	}
+	return c.Send(ctx, f.to, f.content, client.SendOptions{TTL: f.ttl, Media: f.media})
 }
 
 func (f *sendFlags) print(env *Env, step string, took time.Duration, s *client.Sent) {

@@ -13,6 +13,7 @@ import (
 // tailFlags are tail's own.
 type tailFlags struct {
 	*clientFlags
+	fileFlags
 	from  string
 	count int
 }
@@ -24,6 +25,8 @@ func cmdTail(ctx context.Context, env *Env, args []string) int {
 	f := tailFlags{clientFlags: common}
 	fs.StringVar(&f.from, "from", client.FromLast, "where to begin: start, now, last (after what this device had), or a position")
 	fs.IntVar(&f.count, "count", 0, "end after so many messages; 0: never")
+	fs.StringVar(&f.save, "save", "", "a folder to save files in that messages bring, with --encrypt")
+	f.addWeb(fs)
 	if code, ok := parseFlags(env, fs, "rookery tail --as USER [flags]", args); !ok {
 		return code
 	}
@@ -37,6 +40,13 @@ func cmdTail(ctx context.Context, env *Env, args []string) int {
 }
 
 func (f *tailFlags) run(ctx context.Context, env *Env, c *session) int {
+	if f.save != "" {
+		var err error
+		if c.save, err = f.saver(f.save, f.web); err != nil {
+			env.Errorf("%v", err)
+			return ExitUsage
+		}
+	}
 	for messages := 0; f.count == 0 || messages < f.count; {
 		e, err := c.Receive(ctx)
 		switch {

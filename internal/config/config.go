@@ -39,6 +39,7 @@ type Config struct {
 	Retention Retention
 	Drain     Drain
 	Web       Web
+	Media     Media
 
 	origins map[string]string // key → what set it
 }

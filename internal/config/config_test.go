@@ -237,6 +237,9 @@ func TestCrossChecks(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"--media=s3:/x", "--media-endpoint=http://x"}, "media.url"}, {[]string{"--media=ftp://x"}, "media.url"}, {[]string{"--media=s3://x"}, "media.endpoint"},
+		{[]string{"--media=s3://x", "--media-endpoint=x:1"}, "media.endpoint"}, {[]string{"--media-cdn=x"}, "media.cdn"},
+		{[]string{"--media-bytes=1GiB", "--media-quota=1MiB"}, "media.quota"},
 		{[]string{"--web=127.0.0.1:8081"}, "web.listen is the same address"},
 		{[]string{"--web-cert=x.pem"}, "web.cert and web.key go together"},
 		{[]string{"--web-url=chat.example.org"}, "web.url"}, {[]string{"--web-url=https://chat.example.org/x"}, "web.url"},

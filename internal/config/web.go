@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,21 @@ type Web struct {
 	Connections   int
 	HeaderTimeout time.Duration
 	Timeout       time.Duration
+}
+
+// Media is where pictures and files lie.
+type Media struct {
+	URL         string // "file:DIR", "s3://bucket/prefix", "off"
+	Endpoint    string // of S3
+	Region      string
+	Credentials string // a file
+	Secret      string // a file, "" for one in the data folder
+	CDN         string
+	Bytes       int64
+	Quota       int64
+	Types       []string
+	URLs        time.Duration
+	Rate        int // requests a minute and user
 }
 
 var webKeys = []Key{
@@ -44,6 +60,40 @@ var webKeys = []Key{
 	{Name: "web.timeout", Kind: Duration, Default: "30s", Min: 100 * ms, Max: hour,
 		Doc:   "Time for a request's body, and for taking its answer.",
 		field: func(c *Config) any { return &c.Web.Timeout }},
+
+	{Name: "media.url", Kind: Text, Default: "file", flag: "media",
+		Doc:   "Where pictures and files lie: file, the folder media in the data folder; file:DIR, another one; s3://bucket or s3://bucket/prefix; or off. Several gateways need a bucket.",
+		field: func(c *Config) any { return &c.Media.URL }},
+	{Name: "media.endpoint", Kind: Text, Default: "",
+		Doc:   "URL of the S3 service as clients reach it, such as https://s3.eu-central-1.amazonaws.com.",
+		field: func(c *Config) any { return &c.Media.Endpoint }},
+	{Name: "media.region", Kind: Text, Default: "us-east-1",
+		Doc:   "Region of the bucket.",
+		field: func(c *Config) any { return &c.Media.Region }},
+	{Name: "media.credentials", Kind: Text, Default: "",
+		Doc:   "File with two lines, the access key and its secret; empty is what AWS_ACCESS_KEY_ID and its like say, or the machine's role.",
+		field: func(c *Config) any { return &c.Media.Credentials }},
+	{Name: "media.secret", Kind: Text, Default: "",
+		Doc:   "File with at least 32 bytes that names and URLs of media are signed with, the same for all gateways; empty is media.key in the data folder, made where it is missing.",
+		field: func(c *Config) any { return &c.Media.Secret }},
+	{Name: "media.cdn", Kind: Text, Default: "",
+		Doc:   "URL that stands in download URLs for scheme and host of the store; it has to ask the store with the store's own Host, path and query.",
+		field: func(c *Config) any { return &c.Media.CDN }},
+	{Name: "media.bytes", Kind: Size, Default: "100MiB", Min: kib, Max: 64 * gib,
+		Doc:   "Largest blob; over it an upload is refused with too_large.",
+		field: func(c *Config) any { return &c.Media.Bytes }},
+	{Name: "media.quota", Kind: Size, Default: "5GiB", Min: kib, Max: tib,
+		Doc:   "Bytes of a user's blobs and uploads, each counted as 4 KiB at least; over them an upload is refused with quota.",
+		field: func(c *Config) any { return &c.Media.Quota }},
+	{Name: "media.types", Kind: List, Default: "application/octet-stream",
+		Doc:   "Content types that are taken. Encrypted files are application/octet-stream.",
+		field: func(c *Config) any { return &c.Media.Types }},
+	{Name: "media.urls", Kind: Duration, Default: "15m", Min: second, Max: 7 * day,
+		Doc:   "How long a URL for upload or download is good.",
+		field: func(c *Config) any { return &c.Media.URLs }},
+	{Name: "media.rate", Kind: Int, Default: "120", Min: 1, Max: 1_000_000, Unit: "requests",
+		Doc:   "Requests about media a minute and user, at each gateway, also at once after a pause; over it they are refused with rate_limited.",
+		field: func(c *Config) any { return &c.Media.Rate }},
 }
 
 // webChecks are the rules between the keys of the web listener.
@@ -57,6 +107,31 @@ var webChecks = []crossCheck{
 	{[]string{"web.cert", "web.key"}, func(c *Config) string {
 		if (c.Web.Cert == "") != (c.Web.Key == "") {
 			return "web.cert and web.key go together"
+		}
+		return ""
+	}},
+	{[]string{"media.url", "media.endpoint"}, func(c *Config) string {
+		scheme, rest, _ := strings.Cut(c.Media.URL, ":")
+		switch {
+		case c.Media.URL == "off", scheme == "file":
+			return ""
+		case scheme != "s3" || !strings.HasPrefix(rest, "//") || strings.Trim(rest, "/") == "":
+			return fmt.Sprintf("media.url: %q: write file, file:DIR, s3://bucket/prefix, or off", c.Media.URL)
+		case c.Media.Endpoint == "":
+			return "media.url names a bucket: media.endpoint has to say of which service"
+		}
+		return urlFault("media.endpoint", c.Media.Endpoint, "http", "https")
+	}},
+	{[]string{"presence.url", "media.url", "media.secret"}, func(c *Config) string {
+		if c.Clustered() && strings.HasPrefix(c.Media.URL, "s3:") && c.Media.Secret == "" {
+			return "media.url names a bucket, and there are several gateways: media.secret has to name a file that all have alike"
+		}
+		return ""
+	}},
+	{[]string{"media.cdn"}, func(c *Config) string { return urlFault("media.cdn", c.Media.CDN, "http", "https") }},
+	{[]string{"media.bytes", "media.quota"}, func(c *Config) string {
+		if c.Media.Quota < c.Media.Bytes {
+			return "media.quota has to be at least media.bytes, or the largest blob is never taken"
 		}
 		return ""
 	}},

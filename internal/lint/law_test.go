@@ -43,6 +43,11 @@ var allowed = map[string][]string{
 	"internal/push/apns":    {"internal/push"},
 	"internal/push/webhook": {"internal/push"},
 
+	"internal/media":           {"chat"},
+	"internal/media/folder":    {"internal/media"},
+	"internal/media/s3":        {"internal/media"},
+	"internal/media/mediatest": {"chat", "internal/media"},
+
 	"internal/keydir": {"chat", "internal/pubkey"},
 	"internal/pubkey": {},
 
@@ -62,7 +67,7 @@ var allowed = map[string][]string{
 	"internal/lint":      {},
 
 	"web":          {},
-	"internal/web": {"chat", "internal/certs", "web"},
+	"internal/web": {"chat", "internal/certs", "internal/media", "web"},
 
 	"bench":       {"chat", "client", "frame", "packet"},
 	"bench/suite": {"bench"},
@@ -104,6 +109,7 @@ var exceptions = []exception{
 	{"internal/admin", "internal/presence/redis", "reads its counters"},
 	{"internal/admin", "internal/push", "reads its counters"},
 	{"internal/admin", "internal/web", "reads its counters"},
+	{"internal/admin", "internal/media", "reads its counters"},
 	{"internal/admin", "pipeline/kafka", "reads its counters"},
 	{"internal/admin", "storage/cql", "reads its counters"},
 	{"internal/admin", "pipeline/local", "reads its counters"},
@@ -131,6 +137,10 @@ var testExceptions = []exception{
 	{"pipeline/kafka", "pipeline/pipelinetest", "the contract"},
 	{"storage/pebble", "storage/storagetest", "the contract"},
 	{"storage/cql", "storage/storagetest", "the contract"},
+	{"internal/media/folder", "internal/media/mediatest", "the contract"},
+	{"internal/media", "internal/media/folder", "who may what, over a real store"},
+	{"internal/web", "internal/media/folder", "the way of a blob through the listener"},
+	{"internal/media/s3", "internal/media/mediatest", "the contract"},
 	{"internal/presence/redis", "internal/presence/presencetest", "the contract"},
 }
 
@@ -146,6 +156,7 @@ var drivers = map[string][]string{
 	"github.com/vmihailenco/msgpack":        {"packet"},
 	"github.com/golang-jwt/jwt":             {"internal/auth"},
 	"github.com/goccy/go-yaml":              {"internal/config"},
+	"github.com/minio/minio-go":             {"internal/media/s3"},
 	"github.com/sideshow/apns2":             {"internal/push/apns"},
 	"google.golang.org/api":                 {"internal/push/fcm"},
 	"github.com/redis/rueidis":              {"internal/presence/redis"},

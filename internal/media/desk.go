@@ -24,6 +24,7 @@ type Limits struct {
 	Types    []string      // Content-Types that are taken
 	Messages time.Duration // how long messages are kept that have no time to live of their own
 	URLs     time.Duration // how long a URL is good
+	Service  string        // scheme and host of an object store of its own, "" for none
 	CDN      string        // replaces scheme and host of download URLs, "" for none
 }
 
@@ -42,6 +43,16 @@ func NewDesk(names *Names, store Store, limits Limits) *Desk {
 
 // Limits returns what users may do.
 func (d *Desk) Limits() Limits { return d.limits }
+
+// Hosts are where URLs of blobs lead beside this server.
+func (d *Desk) Hosts() (list []string) {
+	for _, at := range []string{d.limits.Service, d.limits.CDN} {
+		if at != "" {
+			list = append(list, at)
+		}
+	}
+	return list
+}
 
 // Slot is an upload: where its missing parts go.
 type Slot struct {

@@ -74,7 +74,8 @@ type Server struct {
 
 	providers push.Senders // of both
 
-	background sync.WaitGroup // admin, key files, sweep, links
+	background sync.WaitGroup  // admin, key files, sweep, links
+	life       context.Context // ends when they have to
 	cancel     context.CancelFunc
 	stopped    atomic.Bool
 }
@@ -86,7 +87,7 @@ var ErrData = errors.New("the data folder cannot be used")
 // start only. On an error nothing is left running.
 func Start(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	life, cancel := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, logger: o.Logger, cancel: cancel}
+	s := &Server{cfg: cfg, logger: o.Logger, life: life, cancel: cancel}
 	if err := s.start(ctx, life, o); err != nil {
 		s.abandon()
 		return nil, err
@@ -252,11 +253,11 @@ func (s *Server) listen(loops int) (err error) {
 		Listen: c.Listen, Loops: loops, MaxConns: c.Engine.MaxConnections, AcceptPerSecond: c.Engine.AcceptPerSecond,
 		MaxOutBytes: c.Engine.OutBytesPerConnection, MaxOutTotalBytes: c.Engine.OutBytesTotal, Logger: s.logger,
 	}, s.gateway)
-	if err == nil {
-		s.admin.Register(admin.Engine(s.engine.Stats))
-		s.serveWeb()
+	if err != nil {
+		return err
 	}
-	return err
+	s.admin.Register(admin.Engine(s.engine.Stats))
+	return s.serveWeb()
 }
 
 // awaitApplied waits until the owners have stored what the log held at the

@@ -10,12 +10,21 @@ import (
 	"github.com/rookery-chat/rookery/internal/web"
 )
 
+// bodyBytes is what a request to the API may have beside the largest content,
+// which is base64 in it.
+const bodyBytes = 16 << 10
+
 // openWeb takes the web listener's address. It answers once there are sockets.
 func (s *Server) openWeb() (err error) {
 	c := &s.cfg.Web
 	o := web.Options{
 		Listen: c.Listen, Cert: c.Cert, Key: c.Key, URL: c.URL, Sockets: c.Sockets, Connections: c.Connections,
-		HeaderTimeout: c.HeaderTimeout, Timeout: c.Timeout, Logger: s.logger,
+		HeaderTimeout: c.HeaderTimeout, Timeout: c.Timeout, Origins: s.cfg.Auth.Origins, Rate: s.cfg.Media.Rate,
+		BodyBytes: 2*int64(s.cfg.Session.ContentBytes) + bodyBytes, Logger: s.logger,
+		Verify: func(token string) (web.Identity, error) {
+			id, err := s.verifier.Verify(token)
+			return web.Identity(id), err
+		},
 	}
 	if s.dev != nil {
 		o.Token = func(u chat.User, life time.Duration) (string, error) {
@@ -26,13 +35,21 @@ func (s *Server) openWeb() (err error) {
 	return err
 }
 
-func (s *Server) serveWeb() {
+func (s *Server) serveWeb() error {
+	desk, blobs, err := s.openMedia()
+	if err != nil {
+		return err
+	}
 	s.admin.Register(admin.Web(&s.web.Stats))
+	if desk != nil {
+		s.run(func() { s.sweepMedia(s.life, desk) })
+	}
 	s.run(func() {
-		if err := s.web.Serve(s.engine.Addr()); err != nil {
+		if err := s.web.Serve(web.Site{Sockets: s.engine.Addr(), Media: desk, Blobs: blobs}); err != nil {
 			s.logger.Error("the web listener ended", "err", err)
 		}
 	})
+	return nil
 }
 
 // WebAddr is where browsers and services connect, nil without a gateway.

@@ -22,6 +22,11 @@ var socketsAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}
 // start starts a listener on loopback.
 func start(t *testing.T, change func(*Options)) *Server {
 	t.Helper()
+	return startSite(t, change, func(*Server) Site { return Site{Sockets: socketsAddr} })
+}
+
+func startSite(t *testing.T, change func(*Options), site func(*Server) Site) *Server {
+	t.Helper()
 	o := Options{
 		Listen: "127.0.0.1:0", Connections: 16, HeaderTimeout: 30 * time.Second, Timeout: 30 * time.Second,
 		Logger: slog.New(slog.DiscardHandler),
@@ -34,8 +39,8 @@ func start(t *testing.T, change func(*Options)) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(socketsAddr) }()
+	done, with := make(chan error, 1), site(s)
+	go func() { done <- s.Serve(with) }()
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
 		if err := s.Stop(context.Background()); err != nil {

@@ -74,9 +74,12 @@ func newFile(name string, text []byte) *file {
 // page answers with a file. A browser asks each time whether it is still the
 // same, so that a new binary is a new page at once.
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	if !allowed(w, r, http.MethodGet, http.MethodHead) {
+		return
+	}
 	f := s.files[r.URL.Path]
 	if f == nil {
-		fail(w, http.StatusNotFound, chat.Errorf(chat.CodeForbidden, "there is no %.100q here", r.URL.Path))
+		fail(w, chat.Errorf(chat.CodeNotFound, "there is no %.100q here", r.URL.Path))
 		return
 	}
 	body, tag, h := f.plain, f.tag, w.Header()
@@ -95,8 +98,16 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 type siteConfig struct {
 	Sockets string `json:"sockets"` // base of the sockets' URL; /ws/<user> follows
 	Pick    bool   `json:"pick"`    // whether /dev/token gives a token for any name
+	Media   int64  `json:"media"`   // bytes of the largest blob, 0 where there is no media
 }
 
 func (s *Server) config(w http.ResponseWriter, r *http.Request) {
-	reply(w, http.StatusOK, siteConfig{Sockets: s.socketsURL(r), Pick: s.mayPick(r) == nil})
+	if !allowed(w, r, http.MethodGet) {
+		return
+	}
+	c := siteConfig{Sockets: s.socketsURL(r), Pick: s.mayPick(r) == nil}
+	if s.site.Media != nil {
+		c.Media = s.site.Media.Limits().Bytes
+	}
+	reply(w, http.StatusOK, c)
 }

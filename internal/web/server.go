@@ -18,6 +18,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/certs"
+	"github.com/rookery-chat/rookery/internal/media"
 )
 
 // Limits that are not configurable.
@@ -37,10 +38,32 @@ type Options struct {
 	HeaderTimeout time.Duration // for a request's headers
 	Timeout       time.Duration // for a request's body, and again for the answer
 
+	// Verify says whose a token is.
+	Verify func(token string) (Identity, error)
+	// Origins are those of other pages that may use the API and media; "*" is any.
+	Origins []string
+	Rate    int // requests about media a minute and user
+	// BodyBytes bounds the body of a request to the API.
+	BodyBytes int64
+
 	// Token makes a token of the development key, nil where it is not taken.
 	Token func(chat.User, time.Duration) (string, error)
 
 	Logger *slog.Logger
+}
+
+// Identity is whose a token is.
+type Identity struct {
+	User    chat.User
+	Device  chat.Device // "" when the token is not bound to one
+	Expires time.Time
+}
+
+// Site is what Serve has to know that starts after the address was taken.
+type Site struct {
+	Sockets net.Addr     // where the sockets listen
+	Media   *media.Desk  // nil where there is no media
+	Blobs   http.Handler // answers signed URLs below /media/, nil where a service of its own does
 }
 
 // Server is the web listener. Its methods may be called from any goroutine.
@@ -52,6 +75,8 @@ type Server struct {
 	loopback bool     // it listens where this machine alone can reach it
 	port     string
 	sockets  string // the sockets' port
+	site     Site
+	rates    *rates
 	files    map[string]*file
 
 	Stats Stats
@@ -59,7 +84,7 @@ type Server struct {
 
 // Listen returns a Server that listens, and answers once Serve runs.
 func Listen(o Options) (*Server, error) {
-	s := &Server{opt: o}
+	s := &Server{opt: o, rates: newRates(o.Rate)}
 	var err error
 	if o.URL != "" {
 		if s.base, err = url.Parse(o.URL); err != nil {
@@ -100,10 +125,18 @@ func Listen(o Options) (*Server, error) {
 // Addr is where it listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve answers until Stop; then it returns nil. sockets is where the sockets
-// listen. It is called once.
-func (s *Server) Serve(sockets net.Addr) error {
-	_, s.sockets, _ = net.SplitHostPort(sockets.String())
+// URL is by which users reach it, without a slash at its end.
+func (s *Server) URL() string {
+	if s.opt.URL != "" {
+		return s.opt.URL
+	}
+	return s.scheme() + "://" + s.Addr().String()
+}
+
+// Serve answers until Stop; then it returns nil. It is called once.
+func (s *Server) Serve(site Site) error {
+	s.site = site
+	_, s.sockets, _ = net.SplitHostPort(site.Sockets.String())
 	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("web: %w", err)
 	}

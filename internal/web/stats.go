@@ -12,11 +12,13 @@ type area int
 const (
 	areaPage  area = iota
 	areaToken      // tokens of the development key
+	areaMedia      // blobs of the embedded folder
+	areaAPI
 	areas
 )
 
 // AreaNames are the areas, by their numbers.
-var AreaNames = [areas]string{"page", "token"}
+var AreaNames = [areas]string{"page", "token", "media", "api"}
 
 // Stats count since the start.
 type Stats struct {

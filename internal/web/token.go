@@ -24,12 +24,15 @@ type tokenAnswer struct {
 
 // token lets a page of this server on this machine be whoever it names.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+	if !allowed(w, r, http.MethodPost) {
+		return
+	}
 	if err := s.mayPick(r); err != nil {
-		fail(w, http.StatusForbidden, err)
+		failWith(w, http.StatusForbidden, err)
 		return
 	}
 	if err := s.fromPage(r); err != nil {
-		fail(w, http.StatusForbidden, err)
+		failWith(w, http.StatusForbidden, err)
 		return
 	}
 	var ask struct {
@@ -38,18 +41,18 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, tokenBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&ask); err != nil {
-		fail(w, http.StatusBadRequest, chat.Errorf(chat.CodeBadPacket, `send {"user": "<name>"}: %v`, err))
+		fail(w, chat.Errorf(chat.CodeBadPacket, `send {"user": "<name>"}: %v`, err))
 		return
 	}
 	user, err := chat.NewUser("", ask.User)
 	if err != nil {
-		fail(w, http.StatusBadRequest, err)
+		fail(w, err)
 		return
 	}
 	token, err := s.opt.Token(user, tokenLife)
 	if err != nil {
 		s.opt.Logger.Error("no token of the development key", "err", err)
-		fail(w, http.StatusInternalServerError, chat.Errorf(chat.CodeInternal, "the log says why"))
+		fail(w, chat.Errorf(chat.CodeInternal, "the log says why"))
 		return
 	}
 	reply(w, http.StatusOK, tokenAnswer{User: ask.User, Token: token, Expires: time.Now().Add(tokenLife).UnixMilli()})

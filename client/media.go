@@ -1,0 +1,314 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+// What follows is the way of pictures and files: over HTTP, beside the session,
+// from and to the store that the server names. It encrypts nothing: package
+// e2ee does, on which apps build. docs/media.md tells it whole.
+
+// MediaPrefix begins a message's Media where it names a blob; the name follows.
+const MediaPrefix = "media:"
+
+// mediaTries is how often in a row a part is tried that the network cut off.
+const mediaTries = 5
+
+// answerBytes bounds an answer of the API.
+const answerBytes = 1 << 20
+
+// Media uploads and downloads blobs. Its methods may be called from any
+// goroutine.
+type Media struct {
+	// Web is the URL of the server's web listener, such as http://127.0.0.1:8082.
+	Web string
+	// Token returns a JWT for the user, as Options.Token.
+	Token func(context.Context) (string, error)
+	// HTTP carries the requests. nil: http.DefaultClient.
+	HTTP *http.Client
+}
+
+// Upload is one upload.
+type Upload struct {
+	Size     int64
+	Type     string                  // "" is application/octet-stream
+	TTL      time.Duration           // of the message that will name the blob, 0 is for ever
+	Name     string                  // of an upload to go on with, "" for a new one
+	Begun    func(name string)       // is told the name as soon as there is one, to go on after a restart
+	Progress func(done, total int64) // is told of each part, from the calling goroutine
+}
+
+// mediaSlot is the API's answer to an upload.
+type mediaSlot struct {
+	Name      string `json:"name"`
+	Size      int64  `json:"size"`
+	Type      string `json:"type"`
+	PartBytes int64  `json:"part_bytes"`
+	Complete  bool   `json:"complete"`
+	Missing   []struct {
+		Part int    `json:"part"`
+		Size int64  `json:"size"`
+		URL  string `json:"url"`
+	} `json:"missing"`
+}
+
+// Upload puts a blob's bytes and returns its name, for a message's Media. It
+// goes on after interruptions of the network, and with Upload.Name after those
+// of the process: parts that arrived are not sent again.
+func (m *Media) Upload(ctx context.Context, src io.ReaderAt, u Upload) (name string, err error) {
+	if u.Type == "" {
+		u.Type = "application/octet-stream"
+	}
+	var slot mediaSlot
+	if u.Name == "" {
+		ask := map[string]any{"size": u.Size, "type": u.Type, "ttl": int64((u.TTL + time.Second - 1) / time.Second)}
+		err = m.api(ctx, http.MethodPost, "/v1/media", ask, &slot)
+	} else {
+		err = m.slot(ctx, u.Name, &slot)
+	}
+	if err != nil {
+		return u.Name, err
+	}
+	if slot.Size != u.Size || slot.PartBytes < 1 {
+		return slot.Name, chat.Errorf(chat.CodeBadMedia, "the upload %s is of %d bytes, not of %d", slot.Name, slot.Size, u.Size)
+	}
+	if u.Begun != nil {
+		u.Begun(slot.Name)
+	}
+	for failures := 0; !slot.Complete && len(slot.Missing) > 0; {
+		before := len(slot.Missing)
+		if err = m.putParts(ctx, src, &slot, u.Progress); err != nil {
+			if failures++; failures >= mediaTries || ctx.Err() != nil || before == 0 {
+				return slot.Name, err
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Duration(failures) * DefaultBackoffMin):
+			}
+		} else {
+			failures = 0
+		}
+		// Which are missing, and where they go, the server knows best.
+		if err := m.slot(ctx, slot.Name, &slot); err != nil {
+			return slot.Name, err
+		}
+	}
+	if slot.Complete {
+		return slot.Name, nil
+	}
+	return slot.Name, m.api(ctx, http.MethodPost, "/v1/media/"+url.PathEscape(slot.Name)+"/end", nil, nil)
+}
+
+func (m *Media) slot(ctx context.Context, name string, to *mediaSlot) error {
+	*to = mediaSlot{}
+	return m.api(ctx, http.MethodGet, "/v1/media/"+url.PathEscape(name)+"/slot", nil, to)
+}
+
+// putParts puts the parts that a slot lists.
+func (m *Media) putParts(ctx context.Context, src io.ReaderAt, slot *mediaSlot, progress func(done, total int64)) error {
+	for _, p := range slot.Missing {
+		at := int64(p.Part-1) * slot.PartBytes
+		if p.Part < 1 || p.Size < 1 || p.Size > slot.PartBytes || at+p.Size > slot.Size {
+			return chat.Errorf(chat.CodeInternal, "the server asks for a part that is none: %d, of %d bytes", p.Part, p.Size)
+		}
+		r, err := http.NewRequestWithContext(ctx, http.MethodPut, p.URL, io.NewSectionReader(src, at, p.Size))
+		if err != nil {
+			return err
+		}
+		r.ContentLength = p.Size
+		r.Header.Set("Content-Type", slot.Type)
+		res, err := m.client().Do(r)
+		if err != nil {
+			return fmt.Errorf("client: upload: %w", err)
+		}
+		text, _ := io.ReadAll(io.LimitReader(res.Body, refusalBytes))
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("client: upload: part %d was answered with %s: %s", p.Part, res.Status, bytes.TrimSpace(text))
+		}
+		if progress != nil {
+			progress(at+p.Size, slot.Size)
+		}
+	}
+	return nil
+}
+
+// Download is one download.
+type Download struct {
+	From     int64                   // bytes that are there already
+	Progress func(done, total int64) // is told now and then, from the calling goroutine
+}
+
+// Download writes a blob's bytes from d.From on, and returns how many there are
+// now, also where it fails: who has them goes on from there. It goes on by
+// itself after interruptions of the network.
+func (m *Media) Download(ctx context.Context, name string, dst io.Writer, d Download) (have int64, err error) {
+	have = d.From
+	for failures := 0; ; failures++ {
+		before := have
+		var again bool
+		have, again, err = m.downloadOnce(ctx, name, dst, have, d.Progress)
+		if err == nil || !again || ctx.Err() != nil {
+			return have, err
+		}
+		if have > before {
+			failures = 0
+		}
+		if failures >= mediaTries {
+			return have, err
+		}
+		select {
+		case <-ctx.Done():
+			return have, err
+		case <-time.After(time.Duration(failures+1) * DefaultBackoffMin):
+		}
+	}
+}
+
+// downloadOnce goes on from a byte. again says that another try may do better.
+func (m *Media) downloadOnce(ctx context.Context, name string, dst io.Writer, have int64, progress func(done, total int64)) (now int64, again bool, err error) {
+	var link struct {
+		URL string `json:"url"`
+	}
+	if err := m.api(ctx, http.MethodGet, "/v1/media/"+url.PathEscape(name), nil, &link); err != nil {
+		return have, chat.CodeOf(err).Action() == chat.ActionRetry, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, link.URL, nil)
+	if err != nil {
+		return have, false, err
+	}
+	if have > 0 {
+		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
+	}
+	res, err := m.client().Do(r)
+	if err != nil {
+		return have, true, fmt.Errorf("client: download: %w", err)
+	}
+	defer res.Body.Close()
+	total, err := expectRange(res, have)
+	if err != nil || have == total {
+		return have, false, err
+	}
+	w := &counting{dst: dst, have: have, total: total, progress: progress}
+	_, err = io.Copy(w, res.Body)
+	if w.err != nil {
+		return w.have, false, w.err // the disk, not the network
+	}
+	if err == nil && w.have != total {
+		err = io.ErrUnexpectedEOF
+	}
+	return w.have, true, err
+}
+
+// expectRange holds an answer against what was asked for, and returns the
+// blob's size.
+func expectRange(res *http.Response, from int64) (total int64, err error) {
+	switch {
+	case res.StatusCode == http.StatusOK && from == 0 && res.ContentLength >= 0:
+		return res.ContentLength, nil
+	case res.StatusCode == http.StatusPartialContent:
+		var first, last int64
+		if _, err := fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &total); err == nil && first == from {
+			return total, nil
+		}
+	case res.StatusCode == http.StatusRequestedRangeNotSatisfiable && strings.HasSuffix(res.Header.Get("Content-Range"), fmt.Sprintf("/%d", from)):
+		return from, nil // all was there already
+	case res.StatusCode == http.StatusNotFound:
+		return 0, chat.Errorf(chat.CodeNotFound, "there is no such blob, or not any more")
+	}
+	return 0, chat.Errorf(chat.CodeUnavailable, "the media store answered the download with %s", res.Status)
+}
+
+// counting writes and tells how far it is.
+type counting struct {
+	dst         io.Writer
+	have, total int64
+	progress    func(done, total int64)
+	err         error // of dst
+}
+
+func (w *counting) Write(b []byte) (int, error) {
+	n, err := w.dst.Write(b)
+	w.have += int64(n)
+	w.err = err
+	if w.progress != nil {
+		w.progress(w.have, w.total)
+	}
+	return n, err
+}
+
+// Drop removes a blob of the user's own, such as of a message that is deleted
+// for everyone.
+func (m *Media) Drop(ctx context.Context, name string) error {
+	return m.api(ctx, http.MethodDelete, "/v1/media/"+url.PathEscape(name), nil, nil)
+}
+
+func (m *Media) client() *http.Client {
+	if m.HTTP != nil {
+		return m.HTTP
+	}
+	return http.DefaultClient
+}
+
+// api asks the server's API. The error has the server's code.
+func (m *Media) api(ctx context.Context, method, path string, ask, answer any) error {
+	token, err := m.Token(ctx)
+	if err != nil {
+		return err
+	}
+	var body io.Reader
+	if ask != nil {
+		text, err := json.Marshal(ask)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(m.Web, "/")+path, body)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	res, err := m.client().Do(r)
+	if err != nil {
+		return chat.Errorf(chat.CodeUnavailable, "cannot reach the web listener at %s: %v", m.Web, err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, answerBytes))
+	if err != nil {
+		return chat.Errorf(chat.CodeUnavailable, "the web listener's answer was cut off: %v", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return apiError(res.Status, text)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(text, answer)
+}
+
+// apiError reads the body of an answer that is an error.
+func apiError(status string, text []byte) error {
+	var f struct {
+		Number  uint16 `json:"number"`
+		Text    string `json:"text"`
+		RetryMs int64  `json:"retry_ms"`
+	}
+	if err := json.Unmarshal(text, &f); err != nil || f.Number == 0 {
+		return errors.Join(chat.Errorf(chat.CodeUnavailable, "the web listener answered with %s", status), err)
+	}
+	e := chat.Errorf(chat.Code(f.Number), "%s", f.Text)
+	e.RetryAfter = time.Duration(f.RetryMs) * time.Millisecond
+	return e
+}

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/e2ee"
+)
+
+// fileFlags are about files that messages bring.
+type fileFlags struct {
+	web  string
+	file string // to send
+	save string // the folder for what comes
+}
+
+func (f *fileFlags) addWeb(fs *pflag.FlagSet) {
+	fs.StringVar(&f.web, "web", "http://127.0.0.1:8082", "the server's web listener, for files")
+}
+
+// media is the way to the store of files.
+func (f *clientFlags) media(web string) (*client.Media, error) {
+	token, err := f.tokens()
+	return &client.Media{Web: web, Token: token}, err
+}
+
+// sendFile sends a file, with the text beside it.
+func (f *sendFlags) sendFile(ctx context.Context, env *Env, c *session) (*client.Sent, error) {
+	if c.sealed == nil {
+		return nil, errors.New("files go encrypted only: --encrypt")
+	}
+	m, err := f.clientFlags.media(f.web)
+	if err != nil {
+		return nil, err
+	}
+	return c.sealed.SendFile(ctx, m, f.to, e2ee.FileUpload{
+		Path: f.file, Type: mime.TypeByExtension(filepath.Ext(f.file)), Text: string(f.content), Pad: true,
+		Progress: func(done, total int64) { fmt.Fprintf(env.Stderr, "uploaded   %d of %d bytes\n", done, total) },
+	}, client.SendOptions{TTL: f.ttl})
+}
+
+// fileTold turns a file's message into one that tells of the file, and saves it
+// where a folder was named.
+func (s *session) fileTold(ctx context.Context, typed e2ee.Typed) client.Event {
+	m := typed.Message
+	f, err := e2ee.FileOf(&m)
+	text := fmt.Sprintf("[file %s, %d bytes]", f.Name, f.Size)
+	if err == nil && s.save != nil {
+		var path string
+		if path, err = s.save(ctx, f, m.ID); err == nil {
+			text = "[file saved as " + path + "]"
+		}
+	}
+	if err != nil {
+		return client.Problem{ID: m.ID, Err: fmt.Errorf("a file of %s: %w", m.From, err)}
+	}
+	if f.Text != "" {
+		text = f.Text + " " + text
+	}
+	m.Content, m.Media = []byte(text), ""
+	if typed.Copy {
+		return client.Copy{Message: m}
+	}
+	return client.Message{Message: m}
+}
+
+// saver saves files in a folder. One whose name is taken gets the message's id
+// before its name.
+func (f *clientFlags) saver(dir, web string) (func(context.Context, e2ee.File, chat.ID) (string, error), error) {
+	m, err := f.media(web)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, file e2ee.File, id chat.ID) (string, error) {
+		path := filepath.Join(dir, file.Name)
+		if _, err := os.Lstat(path); err == nil {
+			path = filepath.Join(dir, id.String()+"-"+file.Name)
+		}
+		return path, e2ee.SaveFile(ctx, m, file, path, nil)
+	}, nil
+}
