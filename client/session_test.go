@@ -68,7 +68,7 @@ func TestHandshakeRefusals(t *testing.T) {
 		{frame.Decision{Status: 403, Reason: "wrong_user: you are bob"}, chat.CodeWrongUser, "you are bob"},
 		{frame.Decision{Status: 503, Reason: "draining"}, chat.CodeDraining, ""},
 		{frame.Decision{Status: 503, Reason: "come later"}, chat.CodeBusy, "come later"},
-		{frame.Decision{Status: 404, Reason: "not_found: connect to /ws/<user>"}, chat.CodeProtocol, "connect to"},
+		{frame.Decision{Status: 404, Reason: "not_found: connect to /ws/<user>"}, chat.CodeNotFound, "connect to"},
 	} {
 		server, err := clienttest.Listen()
 		must(t, err)
