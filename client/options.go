@@ -53,6 +53,10 @@ type Options struct {
 	// messages: none is marked as delivered, and Receive returns none.
 	SendOnly bool
 
+	// Manual makes HandledTo alone say what has been handled; Receive and Handled
+	// say nothing.
+	Manual bool
+
 	// BeforeMark is called before a cursor is made durable: what the app keeps of
 	// the messages it has handled has to be durable when it returns. Its error
 	// ends the client. nil: nothing.

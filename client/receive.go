@@ -12,6 +12,7 @@ type inbox struct {
 	resume   *int64        // what Options.From asks of the first session
 	limit    int           // events that may wait
 	sendOnly bool          // nothing waits
+	manual   bool          // nothing is handled by being passed on
 	known    bool          // mine is a position of the server's word or ours
 	mine     chat.Position // everything up to here has been received
 	handled  chat.Position // everything up to here has been handled by the app
@@ -32,7 +33,7 @@ type waiting struct {
 
 func (in *inbox) init(s state, o Options) {
 	in.resume, _ = o.resume()
-	in.limit, in.sendOnly = o.EventQueue, o.SendOnly
+	in.limit, in.sendOnly, in.manual = o.EventQueue, o.SendOnly, o.Manual
 	if in.resume == nil && s.hasCursor {
 		in.known = true
 		in.mine, in.handled, in.kept = s.cursor, s.cursor, s.cursor
@@ -106,7 +107,7 @@ func (in *inbox) next() (w waiting, ok bool) {
 
 // done says that the app has handled a link.
 func (in *inbox) done(w waiting) {
-	if w.pos > 0 {
+	if w.pos > 0 && !in.manual {
 		in.handled = max(in.handled, w.pos)
 	}
 }
@@ -154,10 +155,28 @@ func (c *Client) Handled() {
 		return
 	}
 	c.in.given = nil
+	if c.in.manual {
+		return
+	}
 	c.in.done(*w)
 	if w.durable {
 		c.wakeFlush()
 	}
+}
+
+// HandledTo says, with Options.Manual, that everything up to a position that
+// Receive returned has been handled.
+func (c *Client) HandledTo(position chat.Position) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.in.manual || position > c.in.mine {
+		return chat.Errorf(chat.CodeBadPosition, "%v is above what was received, or the client is not manual", position)
+	}
+	if position > c.in.handled {
+		c.in.handled = position
+		c.wakeFlush()
+	}
+	return nil
 }
 
 // flush makes the cursor durable whenever it has moved on, as often as the disk

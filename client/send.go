@@ -20,6 +20,11 @@ type SendOptions struct {
 	TTL   time.Duration // time to live in whole seconds, rounded up; 0 is for ever
 	Media string        // a URL beside the content
 
+	// ID is the message's id, one of NewID: who keeps it may send the message
+	// again, with the same bytes, after an end of this process, and it arrives
+	// once. The zero ID makes one here.
+	ID chat.ID
+
 	// Seal makes the content, when the message's id is known and before it is
 	// kept: an encryption that binds the id. The content given to Send is left
 	// out. It is called at most once, with the client locked: it calls no method
@@ -61,7 +66,7 @@ func newItem(to string, content []byte, o SendOptions) (*item, error) {
 		return nil, chat.Errorf(chat.CodeBadTTL, "a time to live of %v is not between 0 and %d s", o.TTL, uint32(math.MaxUint32))
 	}
 	it := &item{message: packet.Send{
-		To: []byte(to), Suite: o.Suite, Content: bytes.Clone(content), TTL: uint32(seconds), Media: []byte(o.Media),
+		ID: o.ID, To: []byte(to), Suite: o.Suite, Content: bytes.Clone(content), TTL: uint32(seconds), Media: []byte(o.Media),
 	}}
 	if it.message.Content == nil {
 		it.message.Content = []byte{}
@@ -95,7 +100,11 @@ func (c *Client) enqueue(ctx context.Context, it *item, seal func(chat.ID) ([]by
 			return err
 		}
 	}
-	it.message.ID = c.clock.Next(c.now())
+	if it.message.ID.Zero() {
+		it.message.ID = c.clock.Next(c.now())
+	} else {
+		it.message.Flags |= packet.SendRetry // the server looks whether it has it
+	}
 	if seal != nil {
 		var err error
 		if it.message.Content, err = seal(it.message.ID); err != nil {
@@ -111,6 +120,27 @@ func (c *Client) enqueue(ctx context.Context, it *item, seal func(chat.ID) ([]by
 	it.seq = c.journal.put(it.message.ID, it.message.AppendTo(nil))
 	c.out.push(it)
 	return nil
+}
+
+// NewID makes an id for SendOptions.ID. On a device that never was connected it
+// waits for the first session, from which its ids come.
+func (c *Client) NewID(ctx context.Context) (chat.ID, error) {
+	for {
+		c.mu.Lock()
+		if c.clock != nil {
+			defer c.mu.Unlock()
+			return c.clock.Next(c.now()), c.end
+		}
+		changed := c.changed.wait()
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-c.ended:
+			return chat.ID{}, c.endError()
+		case <-ctx.Done():
+			return chat.ID{}, c.because(ctx, "this device has not been connected yet")
+		}
+	}
 }
 
 // refuses returns why the message cannot be sent by this client at all.

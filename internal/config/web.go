@@ -18,6 +18,7 @@ type Web struct {
 	Connections   int
 	HeaderTimeout time.Duration
 	Timeout       time.Duration
+	Bots          int
 }
 
 // Media is where pictures and files lie.
@@ -60,6 +61,9 @@ var webKeys = []Key{
 	{Name: "web.timeout", Kind: Duration, Default: "30s", Min: 100 * ms, Max: hour,
 		Doc:   "Time for a request's body, and for taking its answer.",
 		field: func(c *Config) any { return &c.Web.Timeout }},
+	{Name: "web.bots", Kind: Int, Default: "256", Min: 1, Max: 100_000, Unit: "sessions",
+		Doc:   "Sessions of the API for services open at once; over it requests are answered with busy. One ends when nothing was asked of it for two minutes.",
+		field: func(c *Config) any { return &c.Web.Bots }},
 
 	{Name: "media.url", Kind: Text, Default: "file", flag: "media",
 		Doc:   "Where pictures and files lie: file, the folder media in the data folder; file:DIR, another one; s3://bucket or s3://bucket/prefix; or off. Several gateways need a bucket.",

@@ -67,7 +67,7 @@ var allowed = map[string][]string{
 	"internal/lint":      {},
 
 	"web":          {},
-	"internal/web": {"chat", "internal/certs", "internal/media", "web"},
+	"internal/web": {"chat", "client", "internal/certs", "internal/media", "web"},
 
 	"bench":       {"chat", "client", "frame", "packet"},
 	"bench/suite": {"bench"},
@@ -184,6 +184,7 @@ var testDrivers = []exception{
 	{"internal/push/apns", "github.com/golang-jwt/jwt", "a server in the test checks the provider's tokens"},
 	{"shard", "github.com/cockroachdb/pebble", "its vfs alone: the power fails for log and store together"},
 	{"packet", "github.com/goccy/go-yaml", "reads the document whose examples it checks"},
+	{"internal/web", "github.com/goccy/go-yaml", "reads the document whose calls it checks"},
 }
 
 // maxLines is how long a file may be that is neither a test nor generated.

@@ -1,12 +1,15 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/admin"
 	"github.com/rookery-chat/rookery/internal/auth"
+	"github.com/rookery-chat/rookery/internal/proxyaddr"
 	"github.com/rookery-chat/rookery/internal/web"
 )
 
@@ -19,7 +22,7 @@ func (s *Server) openWeb() (err error) {
 	c := &s.cfg.Web
 	o := web.Options{
 		Listen: c.Listen, Cert: c.Cert, Key: c.Key, URL: c.URL, Sockets: c.Sockets, Connections: c.Connections,
-		HeaderTimeout: c.HeaderTimeout, Timeout: c.Timeout, Origins: s.cfg.Auth.Origins, Rate: s.cfg.Media.Rate,
+		HeaderTimeout: c.HeaderTimeout, Timeout: c.Timeout, Origins: s.cfg.Auth.Origins, Rate: s.cfg.Media.Rate, Bots: c.Bots,
 		BodyBytes: 2*int64(s.cfg.Session.ContentBytes) + bodyBytes, Logger: s.logger,
 		Verify: func(token string) (web.Identity, error) {
 			id, err := s.verifier.Verify(token)
@@ -45,7 +48,7 @@ func (s *Server) serveWeb() error {
 		s.run(func() { s.sweepMedia(s.life, desk) })
 	}
 	s.run(func() {
-		if err := s.web.Serve(web.Site{Sockets: s.engine.Addr(), Media: desk, Blobs: blobs}); err != nil {
+		if err := s.web.Serve(web.Site{Sockets: s.engine.Addr(), Dial: s.dialSelf, Media: desk, Blobs: blobs}); err != nil {
 			s.logger.Error("the web listener ended", "err", err)
 		}
 	})
@@ -58,4 +61,22 @@ func (s *Server) WebAddr() net.Addr {
 		return nil
 	}
 	return s.web.Addr()
+}
+
+// dialSelf reaches the sockets as a client that no balancer is in front of;
+// where this machine counts as one, it has to say whose the connection is.
+func (s *Server) dialSelf(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil || s.cfg.ListenProxy != "proxy" {
+		return conn, err
+	}
+	trusted, _ := proxyaddr.ParseTrusted(s.cfg.ListenTrusted) // the configuration was checked
+	if own, ok := conn.LocalAddr().(*net.TCPAddr); ok && trusted.Contains(own.AddrPort().Addr().Unmap()) {
+		_, err = fmt.Fprintf(conn, "PROXY TCP4 %s %s %d %d\r\n", own.IP, own.IP, own.Port, own.Port)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }

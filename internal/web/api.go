@@ -12,7 +12,7 @@ import (
 )
 
 // call answers one request to the API for who sent it; the answer becomes JSON.
-type call func(w http.ResponseWriter, r *http.Request, id Identity) (answer any, err error)
+type call func(w http.ResponseWriter, r *http.Request, id caller) (answer any, err error)
 
 // calls are the API, as docs/openapi.yaml describes it.
 func (s *Server) calls() map[string]call {
@@ -22,6 +22,11 @@ func (s *Server) calls() map[string]call {
 		"POST /v1/media/{name}/end": s.mediaEnd,
 		"GET /v1/media/{name}":      s.mediaURL,
 		"DELETE /v1/media/{name}":   s.mediaDrop,
+		"POST /v1/ids":              s.botIDs,
+		"PUT /v1/messages/{id}":     s.botSend,
+		"GET /v1/events":            s.botEvents,
+		"POST /v1/read":             s.botRead,
+		"GET /v1/history":           s.botHistory,
 	}
 }
 
@@ -38,14 +43,14 @@ func (s *Server) api(answer call) http.HandlerFunc {
 			fail(w, chat.Errorf(chat.CodeUnauthorized, "send Authorization: Bearer and a token"))
 			return
 		}
-		id, err := s.opt.Verify(token)
+		identity, err := s.opt.Verify(token)
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 			fail(w, err)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, s.opt.BodyBytes)
-		got, err := answer(w, r, id)
+		got, err := answer(w, r, caller{identity, token})
 		if err != nil {
 			fail(w, err)
 			return

@@ -57,14 +57,14 @@ type mediaLink struct {
 type nothing struct{}
 
 // desk is media for a user who has not asked too often.
-func (s *Server) desk(id Identity) (*media.Desk, error) {
+func (s *Server) desk(id caller) (*media.Desk, error) {
 	if s.site.Media == nil {
 		return nil, chat.Errorf(chat.CodeNotFound, "there is no media on this server")
 	}
 	return s.site.Media, s.rates.spend(id.User)
 }
 
-func (s *Server) mediaBegin(_ http.ResponseWriter, r *http.Request, id Identity) (any, error) {
+func (s *Server) mediaBegin(_ http.ResponseWriter, r *http.Request, id caller) (any, error) {
 	d, err := s.desk(id)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (s *Server) mediaBegin(_ http.ResponseWriter, r *http.Request, id Identity)
 	return slotOf(slot), err
 }
 
-func (s *Server) mediaSlot(_ http.ResponseWriter, r *http.Request, id Identity) (any, error) {
+func (s *Server) mediaSlot(_ http.ResponseWriter, r *http.Request, id caller) (any, error) {
 	d, err := s.desk(id)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func slotOf(slot *media.Slot) *mediaSlot {
 	return m
 }
 
-func (s *Server) mediaEnd(_ http.ResponseWriter, r *http.Request, id Identity) (any, error) {
+func (s *Server) mediaEnd(_ http.ResponseWriter, r *http.Request, id caller) (any, error) {
 	d, err := s.desk(id)
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func (s *Server) mediaEnd(_ http.ResponseWriter, r *http.Request, id Identity) (
 	return nothing{}, d.End(r.Context(), id.User, r.PathValue("name"))
 }
 
-func (s *Server) mediaURL(_ http.ResponseWriter, r *http.Request, id Identity) (any, error) {
+func (s *Server) mediaURL(_ http.ResponseWriter, r *http.Request, id caller) (any, error) {
 	d, err := s.desk(id)
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (s *Server) mediaURL(_ http.ResponseWriter, r *http.Request, id Identity) (
 	return mediaLink{URL: link, Expires: end.UnixMilli()}, err
 }
 
-func (s *Server) mediaDrop(_ http.ResponseWriter, r *http.Request, id Identity) (any, error) {
+func (s *Server) mediaDrop(_ http.ResponseWriter, r *http.Request, id caller) (any, error) {
 	d, err := s.desk(id)
 	if err != nil {
 		return nil, err

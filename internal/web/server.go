@@ -42,6 +42,7 @@ type Options struct {
 	Verify func(token string) (Identity, error)
 	// Origins are those of other pages that may use the API and media; "*" is any.
 	Origins []string
+	Bots    int // sessions of the API, open at once
 	Rate    int // requests about media a minute and user
 	// BodyBytes bounds the body of a request to the API.
 	BodyBytes int64
@@ -59,11 +60,20 @@ type Identity struct {
 	Expires time.Time
 }
 
+// caller is who sent a request, and the token that says so.
+type caller struct {
+	Identity
+	token string
+}
+
 // Site is what Serve has to know that starts after the address was taken.
 type Site struct {
-	Sockets net.Addr     // where the sockets listen
-	Media   *media.Desk  // nil where there is no media
-	Blobs   http.Handler // answers signed URLs below /media/, nil where a service of its own does
+	Sockets net.Addr // where the sockets listen
+	// Dial opens a connection to the sockets from this process, nil for a plain
+	// one.
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	Media *media.Desk  // nil where there is no media
+	Blobs http.Handler // answers signed URLs below /media/, nil where a service of its own does
 }
 
 // Server is the web listener. Its methods may be called from any goroutine.
@@ -77,6 +87,7 @@ type Server struct {
 	sockets  string // the sockets' port
 	site     Site
 	rates    *rates
+	bots     *bots
 	files    map[string]*file
 
 	Stats Stats
@@ -136,6 +147,8 @@ func (s *Server) URL() string {
 // Serve answers until Stop; then it returns nil. It is called once.
 func (s *Server) Serve(site Site) error {
 	s.site = site
+	s.bots = newBots(s.opt.Bots, s.opt.Logger, site)
+	s.http.RegisterOnShutdown(s.bots.drain)
 	_, s.sockets, _ = net.SplitHostPort(site.Sockets.String())
 	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("web: %w", err)
@@ -149,6 +162,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.http.Close()
+	}
+	if s.bots != nil {
+		s.bots.close(ctx)
 	}
 	s.listener.Close() // Serve may never have run
 	return err
