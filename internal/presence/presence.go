@@ -13,27 +13,22 @@ import (
 // Ref names a connection of this process: an engine.ID, opaque here.
 type Ref uint64
 
-// slot is one session. The device is kept as the 48 bits of its node.
-type slot struct {
-	ref  Ref
-	node uint64
-}
-
-// shard is a part of the table. Its maps are keyed by a seeded 64-bit hash of
-// the user, so users cannot aim at one shard; whoever is handed a Ref compares
-// the user itself before it trusts the match.
+// shard is a part of the table. Users are known by a seeded 64-bit hash, so they
+// cannot aim at one shard; whoever is handed a Ref compares the user itself
+// before it trusts the match.
 type shard struct {
 	mu       sync.RWMutex
-	one      map[uint64]slot   // users with one session
-	more     map[uint64][]slot // users with several
+	sessions table
 	watchers map[uint64]map[Ref]struct{}
-	_        [24]byte // a cache line of its own
 }
 
-const shards = 256
+const (
+	shardBits = 8
+	shards    = 1 << shardBits
+)
 
 // Memory is the table. Its methods are safe for concurrent use; none blocks for
-// longer than a map operation.
+// longer than a table's growth.
 type Memory struct {
 	seed   maphash.Seed
 	shards [shards]shard
@@ -43,90 +38,69 @@ type Memory struct {
 func NewMemory() *Memory {
 	m := &Memory{seed: maphash.MakeSeed()}
 	for i := range m.shards {
-		s := &m.shards[i]
-		s.one = map[uint64]slot{}
-		s.more = map[uint64][]slot{}
-		s.watchers = map[uint64]map[Ref]struct{}{}
+		m.shards[i].watchers = map[uint64]map[Ref]struct{}{}
 	}
 	return m
 }
 
-func (m *Memory) find(hash uint64) *shard { return &m.shards[hash%shards] }
+// find returns the shard of a hash, and the key of it there.
+func (m *Memory) find(hash uint64) (*shard, key) {
+	return &m.shards[hash%shards], key(hash >> (64 - keyBits))
+}
 
 // Register enters a session of (user, node). old is the session of the same
 // device that it takes over, if there was one; first says that the user had no
 // session before.
 func (m *Memory) Register(user chat.User, node chat.Node, ref Ref) (old Ref, replaced, first bool) {
-	hash, device := maphash.String(m.seed, string(user)), nodeBits(node)
-	s := m.find(hash)
+	s, user48 := m.find(maphash.String(m.seed, string(user)))
+	fresh := newEntry(user48, nodeBits(node), ref)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if list, ok := s.more[hash]; ok {
-		for i := range list {
-			if list[i].node == device {
-				old, list[i].ref = list[i].ref, ref
-				return old, true, false
-			}
+	first = true
+	s.sessions.each(user48, func(_ int, e *entry) bool {
+		first = false
+		if replaced = e.device == fresh.device; replaced {
+			old, e.ref = e.Ref(), fresh.ref
 		}
-		s.more[hash] = append(list, slot{ref, device})
-		return 0, false, false
+		return !replaced
+	})
+	if !replaced {
+		s.sessions.insert(fresh)
 	}
-	was, ok := s.one[hash]
-	switch {
-	case !ok:
-		s.one[hash] = slot{ref, device}
-		return 0, false, true
-	case was.node == device:
-		s.one[hash] = slot{ref, device}
-		return was.ref, true, false
-	}
-	delete(s.one, hash)
-	s.more[hash] = []slot{was, {ref, device}}
-	return 0, false, false
+	return old, replaced, first
 }
 
 // Unregister removes a session, unless it was taken over. last says that the
 // user has none left.
 func (m *Memory) Unregister(user chat.User, ref Ref) (last bool) {
-	hash := maphash.String(m.seed, string(user))
-	s := m.find(hash)
+	s, k := m.find(maphash.String(m.seed, string(user)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if was, ok := s.one[hash]; ok {
-		if was.ref != ref {
-			return false
+	at, others := -1, 0
+	s.sessions.each(k, func(i int, e *entry) bool {
+		if e.Ref() == ref {
+			at = i
+		} else {
+			others++
 		}
-		delete(s.one, hash)
 		return true
-	}
-	list := s.more[hash]
-	for i := range list {
-		if list[i].ref != ref {
-			continue
-		}
-		list = append(list[:i], list[i+1:]...)
-		s.more[hash] = list
-		if len(list) == 1 {
-			delete(s.more, hash)
-			s.one[hash] = list[0]
-		}
+	})
+	if at < 0 {
 		return false
 	}
-	return false
+	s.sessions.remove(at)
+	return others == 0
 }
 
 // Lookup appends the sessions of a user to dst.
 func (m *Memory) Lookup(user []byte, dst []Ref) []Ref {
-	hash := maphash.Bytes(m.seed, user)
-	s := m.find(hash)
+	s, k := m.find(maphash.Bytes(m.seed, user))
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if was, ok := s.one[hash]; ok {
-		return append(dst, was.ref)
-	}
-	for _, l := range s.more[hash] {
-		dst = append(dst, l.ref)
-	}
+	s.sessions.each(k, func(_ int, e *entry) bool {
+		dst = append(dst, e.Ref())
+		return true
+	})
 	return dst
 }
 
@@ -134,7 +108,7 @@ func (m *Memory) Lookup(user []byte, dst []Ref) []Ref {
 // here, and whether ref is a new watcher.
 func (m *Memory) Watch(user chat.User, ref Ref) (online, fresh bool) {
 	hash := maphash.String(m.seed, string(user))
-	s := m.find(hash)
+	s, k := m.find(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	set := s.watchers[hash]
@@ -144,14 +118,17 @@ func (m *Memory) Watch(user chat.User, ref Ref) (online, fresh bool) {
 	}
 	_, known := set[ref]
 	set[ref] = struct{}{}
-	_, one := s.one[hash]
-	return one || len(s.more[hash]) > 0, !known
+	s.sessions.each(k, func(int, *entry) bool {
+		online = true
+		return false
+	})
+	return online, !known
 }
 
 // Unwatch ends it, and reports whether ref was a watcher.
 func (m *Memory) Unwatch(user chat.User, ref Ref) bool {
 	hash := maphash.String(m.seed, string(user))
-	s := m.find(hash)
+	s, _ := m.find(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, known := s.watchers[hash][ref]
@@ -165,7 +142,7 @@ func (m *Memory) Unwatch(user chat.User, ref Ref) bool {
 // Watchers appends to dst who watches a user.
 func (m *Memory) Watchers(user chat.User, dst []Ref) []Ref {
 	hash := maphash.String(m.seed, string(user))
-	s := m.find(hash)
+	s, _ := m.find(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for ref := range s.watchers[hash] {
