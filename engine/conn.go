@@ -15,12 +15,10 @@ var (
 // and nowhere else, and not after Handler.Closed has returned, for then the
 // same Conn may serve another peer. What is kept elsewhere is its ID.
 type Conn struct {
-	Data any // the handler's
-
 	socket     socket
 	loop       *Loop   // set once
 	out        *[]byte // output of this turn, from the loop's buffers; nil: none
-	deadlineMs int64   // by Loop.sinceMs; 0: none
+	deadline   uint32  // the wheel's tick; 0: none
 	slot       uint32  // set once
 	generation uint32
 	prev, next uint32 // in the wheel: slot plus 1
@@ -39,6 +37,11 @@ const (
 
 // ID returns the connection's name, which may be kept and sent anywhere.
 func (c *Conn) ID() ID { return newID(c.loop.index, c.slot, c.generation) }
+
+// Slot returns the connection's place among those of its loop, from 0: an index
+// for what the handler keeps of it, such as a Slab. Another connection has it
+// once this one is closed.
+func (c *Conn) Slot() uint32 { return c.slot }
 
 // Loop returns the loop that owns the connection.
 func (c *Conn) Loop() *Loop { return c.loop }

@@ -35,7 +35,7 @@ func TestWheelFiresWhatIsDue(t *testing.T) {
 				delete(want, c)
 			case 1:
 				w.remove(c)
-				c.deadlineMs = 0
+				c.deadline = 0
 				delete(want, c)
 			default:
 				at := now + r.Int64N(3*wheelSlots*tickMs)
@@ -111,10 +111,11 @@ func TestWheelChangedWhileItFires(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	type call struct{ set, at int64 }
 	opened, passed := make(chan link, 3), make(chan call, 10)
+	var dueMs int64 // of the loop
 	e := start(t, Options{}, hooks{
 		open: into(opened),
 		deadline: func(c *Conn) {
-			passed <- call{c.Data.(int64), c.Loop().NowMs()}
+			passed <- call{dueMs, c.Loop().NowMs()}
 			c.Close()
 		},
 		closed: func(_ *Conn, err error) {
@@ -127,8 +128,8 @@ func TestDeadline(t *testing.T) {
 	_, cleared := openOne(t, e, opened)
 	onLoop(t, e.Loop(0), func(l *Loop) {
 		conn.conn.SetDeadline(l.NowMs() + 1)
-		conn.conn.Data = l.NowMs() + 60
-		conn.conn.SetDeadline(conn.conn.Data.(int64))
+		dueMs = l.NowMs() + 60
+		conn.conn.SetDeadline(dueMs)
 		cleared.conn.SetDeadline(l.NowMs() + 1)
 		cleared.conn.SetDeadline(0)
 	})

@@ -279,7 +279,7 @@ func (p *poller) serve(ev *unix.EpollEvent) {
 		unix.RawSyscall(unix.SYS_READ, uintptr(p.eventfd), uintptr(unsafe.Pointer(&count)), 8)
 		return
 	}
-	c := p.loop.conns.at(uint32(ev.Fd))
+	c := p.loop.conns.At(uint32(ev.Fd))
 	if !c.live() {
 		return // it ended earlier in this turn; another one in its slot would find nothing to do
 	}

@@ -113,7 +113,7 @@ func TestDoneWhenWaitingFails(t *testing.T) {
 
 // What a connection costs beside its handler's.
 func TestConnIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(Conn{}); n > 88 {
+	if n := unsafe.Sizeof(Conn{}); n > 56 {
 		t.Errorf("a connection takes %d bytes", n)
 	}
 }

@@ -18,7 +18,7 @@ type Loop struct {
 	engine *Engine
 
 	// Owned by the loop.
-	conns     slab
+	conns     conns
 	wheel     wheel
 	buffers   buffers
 	dirty     []*Conn       // to be flushed at the end of the turn

@@ -4,7 +4,7 @@ const (
 	loopBits  = 8
 	slotBits  = 24
 	slotMask  = 1<<slotBits - 1
-	chunkBits = 6
+	chunkBits = 9
 	chunkLen  = 1 << chunkBits
 )
 
@@ -23,60 +23,80 @@ func (id ID) Loop() int { return int(id >> slotBits & (1<<loopBits - 1)) }
 func (id ID) slot() uint32       { return uint32(id) & slotMask }
 func (id ID) generation() uint32 { return uint32(id >> 32) }
 
-// slab holds the connections of one loop, in chunks that never move.
-type slab struct {
-	loop   *Loop
-	chunks []*[chunkLen]Conn
-	free   []uint32 // slots, the one freed last on top
+// Slab holds something for each slot of a loop, in chunks that never move: a
+// pointer into it stays good, and names whoever has the slot now. A million of
+// small things take less memory so than as objects of their own. Its zero value
+// is empty. It is not safe for concurrent use.
+type Slab[T any] struct {
+	chunks []*[chunkLen]T
 }
 
-func (s *slab) at(slot uint32) *Conn { return &s.chunks[slot>>chunkBits][slot&(chunkLen-1)] }
+// At returns what there is for a slot that Reach has been called for, or a later one.
+func (s *Slab[T]) At(slot uint32) *T { return &s.chunks[slot>>chunkBits][slot&(chunkLen-1)] }
 
-// take returns an unused connection, nil if the slab is full.
-func (s *slab) take() *Conn {
+// Reach makes room up to a slot, with zero values, and returns what is there.
+func (s *Slab[T]) Reach(slot uint32) *T {
+	for int(slot>>chunkBits) >= len(s.chunks) {
+		s.chunks = append(s.chunks, new([chunkLen]T))
+	}
+	return s.At(slot)
+}
+
+// slots is how many there is room for.
+func (s *Slab[T]) slots() uint32 { return uint32(len(s.chunks)) << chunkBits }
+
+// conns are the connections of one loop.
+type conns struct {
+	Slab[Conn]
+
+	loop *Loop
+	free []uint32 // slots, the one freed last on top
+}
+
+// take returns an unused connection, nil if there is no slot left.
+func (s *conns) take() *Conn {
 	if len(s.free) == 0 && !s.grow() {
 		return nil
 	}
 	n := len(s.free) - 1
-	c := s.at(s.free[n])
+	c := s.At(s.free[n])
 	s.free = s.free[:n]
 	return c
 }
 
-func (s *slab) grow() bool {
-	first := uint32(len(s.chunks)) << chunkBits
+func (s *conns) grow() bool {
+	first := s.slots()
 	if first > slotMask {
 		return false
 	}
-	chunk := new([chunkLen]Conn)
-	s.chunks = append(s.chunks, chunk)
-	for i := chunkLen - 1; i >= 0; i-- {
-		chunk[i] = Conn{loop: s.loop, slot: first + uint32(i), generation: 1, wheelSlot: noSlot}
-		s.free = append(s.free, first+uint32(i))
+	s.Reach(first)
+	for slot := first + chunkLen; slot > first; slot-- {
+		*s.At(slot - 1) = Conn{loop: s.loop, slot: slot - 1, generation: 1, wheelSlot: noSlot}
+		s.free = append(s.free, slot-1)
 	}
 	return true
 }
 
 // put makes c unused; its ID will name nobody.
-func (s *slab) put(c *Conn) {
+func (s *conns) put(c *Conn) {
 	generation := max(c.generation+1, 1)
 	*c = Conn{loop: c.loop, slot: c.slot, generation: generation, wheelSlot: noSlot}
 	s.free = append(s.free, c.slot)
 }
 
 // find returns the connection that has this ID, nil if it is gone.
-func (s *slab) find(id ID) *Conn {
+func (s *conns) find(id ID) *Conn {
 	slot := id.slot()
-	if int(slot>>chunkBits) >= len(s.chunks) {
+	if slot >= s.slots() {
 		return nil
 	}
-	if c := s.at(slot); c.generation == id.generation() && c.live() {
+	if c := s.At(slot); c.generation == id.generation() && c.live() {
 		return c
 	}
 	return nil
 }
 
-func (s *slab) each(f func(*Conn)) {
+func (s *conns) each(f func(*Conn)) {
 	for _, chunk := range s.chunks {
 		for i := range chunk {
 			if c := &chunk[i]; c.live() {

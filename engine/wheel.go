@@ -1,5 +1,7 @@
 package engine
 
+import "math"
+
 const (
 	wheelSlots = 1024 // ticks: 102 s at the default tick
 	noSlot     = ^uint16(0)
@@ -14,16 +16,16 @@ type wheel struct {
 	tickMs int64
 	tick   int64              // the last tick that was handled
 	heads  [wheelSlots]uint32 // slots of the slab plus 1; 0: empty
-	conns  *slab
+	conns  *conns
 }
 
-// at sets c's deadline; 0 clears it.
+// at sets c's deadline: the first tick at or after that time. 0 clears it.
 func (w *wheel) at(c *Conn, deadlineMs int64) {
-	c.deadlineMs = deadlineMs
+	c.deadline = uint32(min((deadlineMs+w.tickMs-1)/w.tickMs, math.MaxUint32))
 	if deadlineMs == 0 {
 		return // its entry lapses when its tick comes
 	}
-	due := w.dueTick(deadlineMs)
+	due := w.within(c.deadline)
 	if c.wheelSlot != noSlot {
 		if w.armedTick(c) <= due {
 			return
@@ -33,10 +35,9 @@ func (w *wheel) at(c *Conn, deadlineMs int64) {
 	w.insert(c, due)
 }
 
-// dueTick is the first tick at or after a deadline, within the wheel's reach.
-func (w *wheel) dueTick(deadlineMs int64) int64 {
-	due := (deadlineMs + w.tickMs - 1) / w.tickMs
-	return min(max(due, w.tick+1), w.tick+wheelSlots-1)
+// within is a tick to come, within the wheel's reach.
+func (w *wheel) within(tick uint32) int64 {
+	return min(max(int64(tick), w.tick+1), w.tick+wheelSlots-1)
 }
 
 func (w *wheel) armedTick(c *Conn) int64 {
@@ -49,7 +50,7 @@ func (w *wheel) insert(c *Conn, tick int64) {
 	head := &w.heads[c.wheelSlot]
 	c.prev, c.next = 0, *head
 	if c.next != 0 {
-		w.conns.at(c.next - 1).prev = c.slot + 1
+		w.conns.At(c.next - 1).prev = c.slot + 1
 	}
 	*head = c.slot + 1
 }
@@ -59,12 +60,12 @@ func (w *wheel) remove(c *Conn) {
 		return
 	}
 	if c.prev != 0 {
-		w.conns.at(c.prev - 1).next = c.next
+		w.conns.At(c.prev - 1).next = c.next
 	} else {
 		w.heads[c.wheelSlot] = c.next
 	}
 	if c.next != 0 {
-		w.conns.at(c.next - 1).prev = c.prev
+		w.conns.At(c.next - 1).prev = c.prev
 	}
 	c.prev, c.next, c.wheelSlot = 0, 0, noSlot
 }
@@ -79,14 +80,14 @@ func (w *wheel) advance(nowMs int64, fire func(*Conn)) {
 		slot := w.tick % wheelSlots
 		// What is put back goes to another slot, so this one runs empty.
 		for w.heads[slot] != 0 {
-			c := w.conns.at(w.heads[slot] - 1)
+			c := w.conns.At(w.heads[slot] - 1)
 			w.remove(c)
 			switch {
-			case c.deadlineMs == 0:
-			case c.deadlineMs > nowMs:
-				w.insert(c, w.dueTick(c.deadlineMs))
+			case c.deadline == 0:
+			case int64(c.deadline) > target:
+				w.insert(c, w.within(c.deadline))
 			default:
-				c.deadlineMs = 0
+				c.deadline = 0
 				fire(c)
 			}
 		}

@@ -100,6 +100,9 @@ func (r *Reader) next(in []byte, l *Limits) (n int, ev Event, ok bool, bad *Erro
 	}
 }
 
+// Idle reports whether the Reader is as good as a new one.
+func (r *Reader) Idle() bool { return r.part == nil && r.headerBytes == 0 && !r.over }
+
 // Buffered returns the bytes of memory held for partial data.
 func (r *Reader) Buffered() int {
 	if r.part == nil {

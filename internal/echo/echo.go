@@ -71,13 +71,25 @@ type peer struct {
 
 type handler struct{ handshakeMs int64 }
 
+// peers are a loop's.
+type peers = engine.Slab[peer]
+
+func peerOf(c *engine.Conn) *peer { return c.Loop().Data.(*peers).At(c.Slot()) }
+
+// Turn is a loop's first call.
+func (handler) Turn(l *engine.Loop) {
+	if l.Data == nil {
+		l.Data = new(peers)
+	}
+}
+
 func (h handler) Open(c *engine.Conn) {
-	c.Data = new(peer)
+	*c.Loop().Data.(*peers).Reach(c.Slot()) = peer{}
 	c.SetDeadline(c.Loop().NowMs() + h.handshakeMs)
 }
 
 func (handler) Data(c *engine.Conn, in []byte) {
-	p := c.Data.(*peer)
+	p := peerOf(c)
 	if p.limits == nil {
 		in = p.handshake(c, in)
 	}
@@ -88,9 +100,8 @@ func (handler) Data(c *engine.Conn, in []byte) {
 
 func (handler) Deadline(c *engine.Conn) { c.Close() }
 func (handler) Drained(*engine.Conn)    {}
-func (handler) Turn(*engine.Loop)       {}
 
-func (handler) Closed(c *engine.Conn, _ error) { c.Data.(*peer).reader.Release() }
+func (handler) Closed(c *engine.Conn, _ error) { peerOf(c).reader.Release() }
 
 func accept(*frame.Request) frame.Decision { return frame.Decision{Status: 101, Deflate: true} }
 

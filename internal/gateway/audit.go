@@ -21,11 +21,11 @@ type audited struct {
 // audit puts a session into the next batch, at the end of the loop's turn.
 func (g *Gateway) audit(s *session) {
 	if s.state != live {
-		s.extra().unsure = true // it reads its inbox, but may have read it before
+		s.unsure = true // it reads its inbox, but may have read it before
 		return
 	}
-	st := s.st
-	st.audits.users = append(st.audits.users, s.user)
+	st := s.st()
+	st.audits.users = append(st.audits.users, s.user())
 	st.audits.refs = append(st.audits.refs, s.ref())
 	if len(st.audits.users) == auditUsers {
 		g.auditNow(st)
@@ -59,7 +59,7 @@ func (g *Gateway) auditNow(st *loopState) {
 // as long as its owner is away. What is on its way to the session meanwhile does
 // no harm.
 func (g *Gateway) auditedAt(s *session, user chat.User, head chat.Position) {
-	if s.user == user && s.state == live && s.cur < head {
+	if s.user() == user && s.state == live && s.cur < head {
 		g.Stats.AuditBehind.Add(1)
 		g.fallBehind(s, s.cur)
 	}

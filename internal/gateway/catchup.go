@@ -59,14 +59,14 @@ func (g *Gateway) readOn(s *session) {
 		return
 	}
 	p := pages.Get().(*page)
-	p.user, p.node, p.part = s.user, s.node, int(s.part)
+	p.user, p.node, p.part = s.user(), s.node, int(s.part)
 	p.after, p.receiptsFrom, p.limit = s.cur, s.receiptsFrom, min(pageEntries, s.window.room())
 	if s.rare != nil {
 		p.beyond = s.rare.receiptsBeyond
 	}
-	ref := s.ref()
+	ref, lease := s.ref(), s.lease()
 	ok := g.jobs.try(func() {
-		if s.ended.Load() {
+		if lease.ended() {
 			p.free()
 			return
 		}
@@ -81,7 +81,7 @@ func (g *Gateway) readOn(s *session) {
 	}
 	p.free()
 	s.queued = true
-	s.st.retry = append(s.st.retry, s)
+	s.st().retry = append(s.st().retry, s)
 }
 
 // readPage runs on a worker.
@@ -202,8 +202,8 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 	}
 	s.missed = 0
 	s.state = live
-	if s.rare != nil && s.rare.unsure {
-		s.rare.unsure = false
+	if s.unsure {
+		s.unsure = false
 		g.audit(s)
 	}
 }
@@ -212,7 +212,7 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 func (g *Gateway) Take(st *loopState, m *delivery.Mail) {
 	for i := range m.Items {
 		item := &m.Items[i]
-		if s := sessionOf(st.loop, engine.ID(item.Ref)); s != nil && string(s.user) == string(m.User(item)) {
+		if s := sessionOf(st.loop, engine.ID(item.Ref)); s != nil && string(s.user()) == string(m.User(item)) {
 			g.entry(s, m, item)
 		}
 	}

@@ -106,7 +106,7 @@ func (g *Gateway) sessions(yield func(presence.Session) bool) {
 
 func (g *Gateway) joinedOf(l *engine.Loop) (all []presence.Session) {
 	l.Each(func(c *engine.Conn) {
-		if s, _ := c.Data.(*session); s != nil && s.state >= joining && s.state < closing {
+		if s := restingAt(c); s.state >= joining && s.state < closing {
 			all = append(all, s.known())
 		}
 	})
@@ -115,7 +115,7 @@ func (g *Gateway) joinedOf(l *engine.Loop) (all []presence.Session) {
 
 // known is the session as the directory knows it.
 func (s *session) known() presence.Session {
-	return presence.Session{User: s.user, Node: s.node, Number: s.extra().number}
+	return presence.Session{User: s.user(), Node: s.node, Number: s.number}
 }
 
 // settled takes the word that a session is registered, later than it asked or
@@ -173,7 +173,7 @@ func (g *Gateway) unregister(s presence.Session, seen int64) {
 func (g *Gateway) Replace(s presence.Session) {
 	for _, ref := range g.presence.Lookup(view.Bytes(s.User), nil) {
 		g.post(ref, func(x *session) {
-			if x.user == s.User && x.node == s.Node && x.joined && x.extra().number < s.Number {
+			if x.user() == s.User && x.node == s.Node && x.joined && x.number < s.Number {
 				g.Stats.Replaced.Add(1)
 				x.bye(chat.CodeReplaced, 0, "a newer session of this device took over")
 			}
@@ -189,7 +189,7 @@ func (g *Gateway) Siblings(user chat.User, then func()) { g.tellSiblings(0, user
 func (g *Gateway) Typing(from, user chat.User, on bool) {
 	for _, ref := range g.presence.Lookup(view.Bytes(user), nil) {
 		g.post(ref, func(s *session) {
-			if s.user == user && s.state == live && !s.conn.Blocked() {
+			if s.user() == user && s.state == live && !s.conn.Blocked() {
 				p := typingFrom(from, on)
 				s.write(&p)
 			}

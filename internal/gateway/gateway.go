@@ -186,15 +186,18 @@ func (g *Gateway) Close() { g.jobs.stop() }
 
 // loopState is what the gateway keeps for one loop; touched on that loop only.
 type loopState struct {
-	g       *Gateway
-	loop    *engine.Loop
-	batches []*batch   // by partition, nil while empty
-	free    []*batch   // to be used again
-	dirty   []*session // with an open frame
-	retry   []*session // that found the job queue full
-	audits  audited    // of this turn
-	send    packetSend // decode target, so that it does not escape per packet
-	scratch []byte
+	g        *Gateway
+	loop     *engine.Loop
+	sessions engine.Slab[session]
+	lives    engine.Slab[atomic.Uint32] // see lease
+	working  working
+	batches  []*batch   // by partition, nil while empty
+	free     []*batch   // to be used again
+	dirty    []*session // with an open frame
+	retry    []*session // that found the job queue full
+	audits   audited    // of this turn
+	send     packetSend // decode target, so that it does not escape per packet
+	scratch  []byte
 }
 
 func (g *Gateway) state(l *engine.Loop) *loopState {
@@ -210,8 +213,14 @@ func (g *Gateway) state(l *engine.Loop) *loopState {
 // Open starts a connection's life: it has HandshakeTimeout to become a session.
 func (g *Gateway) Open(c *engine.Conn) {
 	st := g.state(c.Loop())
-	s := &session{conn: c, st: st, frameAt: noFrame}
-	c.Data = s
+	st.lives.Reach(c.Slot()).Add(1)
+	s := st.sessions.Reach(c.Slot())
+	*s = session{conn: c, work: s.work}
+	if s.work == nil {
+		st.wake(s)
+	} else { // of the slot's last session, which has ended only now
+		st.renew(s)
+	}
 	if !g.arrive(s) {
 		s.state = closing
 		c.Close()
@@ -222,33 +231,34 @@ func (g *Gateway) Open(c *engine.Conn) {
 
 // Data takes bytes off a connection.
 func (g *Gateway) Data(c *engine.Conn, in []byte) {
-	s := c.Data.(*session)
+	s := sessionAt(c)
 	if s.state == handshaking {
 		in = g.handshake(s, in)
 	}
 	if s.state != handshaking && s.state != closing && len(in) > 0 {
-		s.heard = s.st.loop.NowMs()
+		s.hear(s.st().loop.NowMs())
 		g.frames(s, in)
 	}
 }
 
 // Closed ends the session.
 func (g *Gateway) Closed(c *engine.Conn, err error) {
-	s := c.Data.(*session)
-	if s == nil {
-		return
+	s := sessionAt(c)
+	if s.conn != c {
+		return // Open did not come so far
 	}
 	g.leavePending(s)
 	g.leave(s)
 	s.reader.Release()
 	s.state = closing
 	s.gone = true
-	s.ended.Store(true)
+	s.st().lives.At(c.Slot()).Add(1)
+	s.names, s.rare = "", nil
 }
 
 // Drained goes on with a catch-up that waited for the socket.
 func (g *Gateway) Drained(c *engine.Conn) {
-	if s := c.Data.(*session); s.state == catching {
+	if s := sessionAt(c); s.state == catching {
 		g.readOn(s)
 	}
 }
@@ -278,6 +288,7 @@ func (g *Gateway) Turn(l *engine.Loop) {
 		s.endFrame()
 		s.dirty = false
 	}
+	st.rest(l.NowMs())
 	clear(st.dirty)
 	st.dirty = st.dirty[:0]
 }
@@ -300,9 +311,20 @@ func sessionOf(l *engine.Loop, id engine.ID) *session {
 	if c == nil {
 		return nil
 	}
-	s, _ := c.Data.(*session)
-	if s == nil || s.gone {
-		return nil
+	return sessionAt(c)
+}
+
+// restingAt is the session of a connection, which may have no work: those of
+// its fields are not there then.
+func restingAt(c *engine.Conn) *session {
+	return c.Loop().Data.(*loopState).sessions.At(c.Slot())
+}
+
+// sessionAt is the session of a connection, with work.
+func sessionAt(c *engine.Conn) *session {
+	s := restingAt(c)
+	if s.work == nil {
+		c.Loop().Data.(*loopState).wake(s)
 	}
 	return s
 }

@@ -47,9 +47,8 @@ func (g *Gateway) handshake(s *session, in []byte) (rest []byte) {
 	}
 	s.state = opened
 	s.next = 1
-	s.part = int16(g.owners.Partition(view.Bytes(s.user)))
-	s.window.maxCount, s.window.maxBytesOut = int32(g.opt.Window), int32(g.opt.WindowBytes)
-	s.conn.SetDeadline(s.st.loop.NowMs() + g.opt.HelloTimeout.Milliseconds())
+	s.part = int16(g.owners.Partition(view.Bytes(s.user())))
+	s.conn.SetDeadline(s.st().loop.NowMs() + g.opt.HelloTimeout.Milliseconds())
 	return in[n:]
 }
 
@@ -82,7 +81,8 @@ func (g *Gateway) decide(s *session, r *frame.Request) frame.Decision {
 	if id.User.Name() != name {
 		return refuse(chat.CodeWrongUser, "the path names another user than the token")
 	}
-	s.user, s.device, s.expires = id.User, id.Device, id.Expires.UnixMilli()
+	s.named(id.User, id.Device)
+	s.expire(id.Expires)
 	return frame.Decision{Status: 101, Protocol: packet.Subprotocol, Deflate: g.opt.Deflate}
 }
 

@@ -41,22 +41,22 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 		s.bye(chat.CodeBadName, 0, err.Error())
 		return
 	}
-	if s.device != "" && s.device != device {
+	if s.device() != "" && s.device() != device {
 		s.bye(chat.CodeUnauthorized, 0, "the token is bound to another device")
 		return
 	}
-	s.device = device
+	s.named(s.user(), device)
 	s.state = joining
-	s.node = g.owners.Node(s.user, device)
-	ref, user, part, node := s.ref(), s.user, int(s.part), s.node
+	s.node = g.owners.Node(s.user(), device)
+	ref, user, part, node, lease := s.ref(), s.user(), int(s.part), s.node, s.lease()
 	var number uint64
 	if g.opt.Elsewhere != nil {
 		number = uint64(time.Now().UnixMicro())
-		s.extra().number = number
+		s.number = number
 	}
 	ok := g.jobs.try(func() {
-		if !s.ended.Load() {
-			g.join(ref, user, device, m.Seq, m.Resume, part, node, number, &s.ended)
+		if !lease.ended() {
+			g.join(ref, user, device, m.Seq, m.Resume, part, node, number, lease)
 		}
 	})
 	if !ok {
@@ -66,7 +66,7 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 
 // join is the hello job: it knows the device, registers the session, and only
 // then reads where its chain stands (law 6: register, then read, then splice).
-func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node, number uint64, ended *atomic.Bool) {
+func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node, number uint64, lease lease) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
 	j := &joined{node: node, number: number}
@@ -74,7 +74,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 		g.postAlways(ref, func(s *session) { g.welcome(s, user, ref, j) })
 	}
 	dev, err := g.device(ctx, user, device, seq)
-	if ended.Load() {
+	if lease.ended() {
 		return // nothing is registered yet
 	}
 	if err != nil {
@@ -96,10 +96,10 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	if err == nil {
 		j.copies, err = g.hasOthers(ctx, user)
 	}
-	if err == nil && !ended.Load() {
+	if err == nil && !lease.ended() {
 		err = g.place(ctx, j, user, dev, resume, part)
 	}
-	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil && !ended.Load() {
+	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil && !lease.ended() {
 		err = g.siblingsElsewhere(ctx, user)
 	}
 	j.err = err
@@ -214,7 +214,7 @@ func (g *Gateway) tellSiblings(ref presence.Ref, user chat.User, then func()) {
 	}
 	for _, other := range refs {
 		if other == ref || !g.postAlways(other, func(s *session) {
-			if s != nil && s.user == user {
+			if s != nil && s.user() == user {
 				s.copies = true
 			}
 			told()
@@ -254,7 +254,7 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	g.Stats.Sessions.Add(1)
 	s.write(g.welcomePacket(s, j))
 	if j.first {
-		g.announce(s.user, true, 0)
+		g.announce(s.user(), true, 0)
 	}
 	s.state = catching
 	s.arm()
@@ -264,8 +264,8 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 	o := &g.opt
 	w := &packet.Welcome{
-		Version: packet.Version, Now: s.st.loop.NowMs(), Node: j.node, User: s.user.Name(),
-		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(o.Heartbeat.Milliseconds()), Expires: s.expires,
+		Version: packet.Version, Now: s.st().loop.NowMs(), Node: j.node, User: s.user().Name(),
+		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(o.Heartbeat.Milliseconds()), Expires: s.expiresMs(),
 		Limits: map[string]uint64{
 			packet.LimitMessage: uint64(o.MessageBytes), packet.LimitContent: uint64(o.ContentBytes), packet.LimitMedia: uint64(o.MediaBytes),
 			packet.LimitInflight: uint64(o.Inflight), packet.LimitWindow: uint64(o.Window), packet.LimitWindowBytes: uint64(o.WindowBytes),
@@ -295,8 +295,8 @@ func (g *Gateway) leave(s *session) {
 	}
 	s.joined = false
 	g.Stats.Sessions.Add(-1)
-	last := g.presence.Unregister(s.user, s.ref())
-	user, now := s.user, s.st.loop.NowMs()
+	last := g.presence.Unregister(s.user(), s.ref())
+	user, now := s.user(), s.st().loop.NowMs()
 	if g.opt.Elsewhere != nil {
 		g.unregisterSoon(s.known(), now)
 		return

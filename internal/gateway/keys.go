@@ -30,7 +30,7 @@ func (g *Gateway) tellKeyLimits(limits map[string]uint64) {
 
 // spendKeys takes a packet about keys, or returns the error that refuses it.
 func (g *Gateway) spendKeys(s *session) error {
-	x, now, rate := s.extra(), s.st.loop.NowMs(), float64(g.opt.KeyRate)
+	x, now, rate := s.extra(), s.st().loop.NowMs(), float64(g.opt.KeyRate)
 	if x.keys == nil {
 		x.keys = &keyRate{left: rate, at: now}
 	}
@@ -61,10 +61,10 @@ func (g *Gateway) onKeysPut(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	user := s.user
+	user := s.user()
 	put := storage.PutKeys{
 		Identity: m.Identity, Reset: m.Reset, Fallback: storage.PreKey(m.Fallback),
-		Device: storage.DeviceKeys{Device: s.device, Curve: m.Curve, Signing: m.Signing, Signature: m.Signature},
+		Device: storage.DeviceKeys{Device: s.device(), Curve: m.Curve, Signing: m.Signing, Signature: m.Signature},
 	}
 	for _, k := range m.OneTime {
 		put.OneTime = append(put.OneTime, storage.PreKey(k))
@@ -154,7 +154,7 @@ func (g *Gateway) onKeysClaim(s *session, p packet.Raw) error {
 func (g *Gateway) tellLow(c keydir.Claimed) {
 	for _, ref := range g.presence.Lookup(view.Bytes(c.User), nil) {
 		g.post(ref, func(s *session) {
-			if s.joined && s.user == c.User && s.device == c.Device {
+			if s.joined && s.user() == c.User && s.device() == c.Device {
 				s.write(&packet.KeysLow{Left: uint64(c.Left)})
 			}
 		})
@@ -172,7 +172,7 @@ func (g *Gateway) onKeysDrop(s *session, p packet.Raw) error {
 		s.failWith(m.Req, err)
 		return nil
 	}
-	user := s.user
+	user := s.user()
 	return g.askKeys(s, m.Req, func(ctx context.Context) (encoder, error) {
 		if err := g.keys.Drop(ctx, user, device); err != nil {
 			return nil, err

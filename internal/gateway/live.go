@@ -49,12 +49,14 @@ func (g *Gateway) announce(user chat.User, online bool, seen int64) {
 
 // arm sets the session's next deadline: heartbeat, idle, or the token's end.
 func (s *session) arm() {
-	o := &s.st.g.opt
-	at := s.heard + o.Heartbeat.Milliseconds()
+	o := &s.st().g.opt
+	now := s.st().loop.NowMs()
+	heard := now - s.silentMs(now)
+	at := heard + o.Heartbeat.Milliseconds()
 	if s.pinged {
-		at = s.heard + o.Idle.Milliseconds()
+		at = heard + o.Idle.Milliseconds()
 	}
-	end := s.expires
+	end := s.expiresMs()
 	if !s.warned {
 		end -= o.ExpiryNotice.Milliseconds()
 	}
@@ -63,8 +65,8 @@ func (s *session) arm() {
 
 // Deadline acts on the silence of a client and the age of its token.
 func (g *Gateway) Deadline(c *engine.Conn) {
-	s := c.Data.(*session)
-	now := s.st.loop.NowMs()
+	s := sessionAt(c)
+	now := s.st().loop.NowMs()
 	switch {
 	case s.state == closing:
 		c.Close()
@@ -77,10 +79,10 @@ func (g *Gateway) Deadline(c *engine.Conn) {
 	case s.state < catching:
 		s.bye(chat.CodeIdle, 0, "no hello in time")
 		return
-	case now >= s.expires:
+	case now >= s.expiresMs():
 		s.bye(chat.CodeExpired, 0, "the token expired")
 		return
-	case now-s.heard >= g.opt.Idle.Milliseconds():
+	case s.silentMs(now) >= g.opt.Idle.Milliseconds():
 		s.bye(chat.CodeIdle, 0, "nothing was heard")
 		return
 	}
@@ -88,11 +90,11 @@ func (g *Gateway) Deadline(c *engine.Conn) {
 	if g.opt.Elsewhere != nil {
 		g.audit(s)
 	}
-	if !s.warned && now >= s.expires-g.opt.ExpiryNotice.Milliseconds() {
+	if !s.warned && now >= s.expiresMs()-g.opt.ExpiryNotice.Milliseconds() {
 		s.warned = true
-		s.fail(0, chat.CodeExpired, s.expires-now, "the token ends soon: refresh it")
+		s.fail(0, chat.CodeExpired, s.expiresMs()-now, "the token ends soon: refresh it")
 	}
-	s.pinged = now-s.heard >= g.opt.Heartbeat.Milliseconds()
+	s.pinged = s.silentMs(now) >= g.opt.Heartbeat.Milliseconds()
 	if s.pinged && !c.Blocked() {
 		s.control(frame.OpPing, nil)
 	}
@@ -122,7 +124,7 @@ func (g *Gateway) Drain(ctx context.Context, over time.Duration) {
 func (g *Gateway) Revoke(user chat.User) {
 	for _, ref := range g.presence.Lookup(view.Bytes(user), nil) {
 		g.post(ref, func(s *session) {
-			if s.user == user {
+			if s.user() == user {
 				s.bye(chat.CodeUnauthorized, 0, "the token was revoked")
 			}
 		})
@@ -133,32 +135,31 @@ func (g *Gateway) Revoke(user chat.User) {
 func (g *Gateway) drainPart(l *engine.Loop, step, steps int) {
 	share := (l.Conns() + steps - step - 1) / (steps - step)
 	l.Each(func(c *engine.Conn) {
-		s, _ := c.Data.(*session)
-		if share <= 0 || s == nil || s.state == closing || s.leaving {
+		if share <= 0 || restingAt(c).state == closing {
 			return
 		}
 		share--
-		s.drain()
+		sessionAt(c).drain()
 	})
 }
 
 func (s *session) drain() {
 	code := chat.CodeDraining
 	if s.state == handshaking { // a frame would be no answer to half a request
-		s.st.g.Stats.RefusedHandshake.Add(1)
+		s.st().g.Stats.RefusedHandshake.Add(1)
 		s.state = closing
 		s.conn.Close()
 		return
 	}
 	if s.state < catching || s.inflight == 0 {
-		s.bye(code, jitterMs(s.st.g.opt.DrainJitter), "this server is going away")
+		s.bye(code, jitterMs(s.st().g.opt.DrainJitter), "this server is going away")
 		return
 	}
-	s.st.g.Stats.bye(code)
-	s.write(&packet.Bye{Code: code, Retry: uint64(jitterMs(s.st.g.opt.DrainJitter)), URL: s.byeURL(code), Text: "this server is going away"})
+	s.st().g.Stats.bye(code)
+	s.write(&packet.Bye{Code: code, Retry: uint64(jitterMs(s.st().g.opt.DrainJitter)), URL: s.byeURL(code), Text: "this server is going away"})
 	s.leaving = true
 	s.state = closing
-	s.st.g.leave(s)
+	s.st().g.leave(s)
 }
 
 func jitterMs(within time.Duration) int64 {

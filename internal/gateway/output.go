@@ -32,7 +32,7 @@ func (s *session) out() *[]byte {
 		*p = append(*p, make([]byte, frameHole)...)
 		if !s.dirty {
 			s.dirty = true
-			s.st.dirty = append(s.st.dirty, s)
+			s.st().dirty = append(s.st().dirty, s)
 		}
 	}
 	return p
@@ -59,8 +59,8 @@ func (s *session) endFrame() {
 	}
 	p := s.conn.Pending()
 	if s.rare != nil && s.rare.deflate != (frame.DeflateParams{}) {
-		s.st.scratch = append(s.st.scratch[:0], (*p)[at+frameHole:]...)
-		*p = frame.AppendDeflated((*p)[:at], frame.OpBinary, s.st.scratch, s.rare.deflate)
+		s.st().scratch = append(s.st().scratch[:0], (*p)[at+frameHole:]...)
+		*p = frame.AppendDeflated((*p)[:at], frame.OpBinary, s.st().scratch, s.rare.deflate)
 		return
 	}
 	n := len(*p) - at - frameHole
@@ -82,7 +82,7 @@ func (s *session) control(op frame.Op, payload []byte) {
 
 // fail answers a packet that is not served; the session goes on.
 func (s *session) fail(req uint64, code chat.Code, retryMs int64, text string) {
-	s.st.g.Stats.Errors.Add(1)
+	s.st().g.Stats.Errors.Add(1)
 	s.write(&packet.Error{Code: code, Retry: uint64(retryMs), Text: text, Req: req})
 }
 
@@ -91,7 +91,7 @@ func (s *session) bye(code chat.Code, retryMs int64, text string) {
 	if s.state == closing {
 		return
 	}
-	s.st.g.Stats.bye(code)
+	s.st().g.Stats.bye(code)
 	text = strings.TrimPrefix(text, code.String()+": ") // of an error, which begins with it
 	s.write(&packet.Bye{Code: code, Retry: uint64(retryMs), URL: s.byeURL(code), Text: text})
 	s.closeFrame(closeBase+uint16(code), code.String())
@@ -99,7 +99,7 @@ func (s *session) bye(code chat.Code, retryMs int64, text string) {
 
 func (s *session) byeURL(code chat.Code) string {
 	if code == chat.CodeDraining {
-		return s.st.g.opt.DrainURL
+		return s.st().g.opt.DrainURL
 	}
 	return ""
 }
@@ -110,6 +110,6 @@ func (s *session) closeFrame(code uint16, reason string) {
 	p := s.conn.Pending()
 	*p = frame.AppendClose(*p, code, reason)
 	s.state = closing
-	s.st.g.leave(s)
+	s.st().g.leave(s)
 	s.conn.Close()
 }

@@ -24,7 +24,7 @@ func (g *Gateway) onPush(s *session, p packet.Raw) error {
 		s.failWith(m.Req, err)
 		return nil
 	}
-	user, target := s.user, storage.PushTarget{Device: s.device, Provider: m.Provider, Token: m.Token}
+	user, target := s.user(), storage.PushTarget{Device: s.device(), Provider: m.Provider, Token: m.Token}
 	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
 		if err := g.store.PutPushTarget(ctx, user, target); err != nil {
 			return nil, err

@@ -72,7 +72,7 @@ func (g *Gateway) event(s *session, ev frame.Event) {
 
 // spend charges a packet that is not a send. Far over the rate the session ends.
 func (g *Gateway) spend(s *session, n int) bool {
-	if s.tokens.spend(&g.opt, s.st.loop.NowMs(), n) > floodMs {
+	if s.tokens.spend(&g.opt, s.st().loop.NowMs(), n) > floodMs {
 		s.bye(chat.CodeFlood, floodMs, "far over the rate")
 		return false
 	}
@@ -147,7 +147,7 @@ func (g *Gateway) packet(s *session, p packet.Raw) {
 func (s *session) failWith(req uint64, err error) {
 	var e *chat.Error
 	if !errors.As(err, &e) {
-		s.st.g.opt.Logger.Error("request failed", "err", err)
+		s.st().g.opt.Logger.Error("request failed", "err", err)
 		e = chat.Errorf(chat.CodeUnavailable, "the server could not serve this now")
 		e.RetryAfter = unavailableRetry
 	}
@@ -171,7 +171,7 @@ func (g *Gateway) onPing(s *session, p packet.Raw) error {
 		return err
 	}
 	if !s.conn.Blocked() {
-		s.write(&packet.Pong{Data: m.Data, Now: s.st.loop.NowMs()})
+		s.write(&packet.Pong{Data: m.Data, Now: s.st().loop.NowMs()})
 	}
 	return nil
 }

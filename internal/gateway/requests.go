@@ -56,7 +56,7 @@ func overloaded(text string) error {
 
 // peer joins a name of the wire to the session's tenant.
 func (s *session) peer(name string) (chat.User, error) {
-	return chat.NewUser(s.user.Tenant(), name)
+	return chat.NewUser(s.user().Tenant(), name)
 }
 
 func (g *Gateway) onHistory(s *session, p packet.Raw) error {
@@ -69,7 +69,7 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 		s.failWith(m.Req, err)
 		return nil
 	}
-	user, limit := s.user, rows(m.Limit, g.opt.HistoryRows)
+	user, limit := s.user(), rows(m.Limit, g.opt.HistoryRows)
 	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
 		// The chat is that of the session's user and the peer, so nobody
 		// reaches a chat they are no member of.
@@ -142,7 +142,7 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	user, limit := s.user, rows(m.Limit, g.opt.ChatRows)
+	user, limit := s.user(), rows(m.Limit, g.opt.ChatRows)
 	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
 		list, err := g.store.Chats(ctx, user, m.Before, limit+1, chat.MillisNow(), nil)
 		if err != nil {
@@ -189,7 +189,7 @@ func (g *Gateway) onTyping(s *session, p packet.Raw) error {
 	if err != nil {
 		return err
 	}
-	user, on := s.user, m.On
+	user, on := s.user(), m.On
 	return g.ask(s, 0, func(ctx context.Context) (encoder, error) {
 		if ok, err := g.store.HasChat(ctx, user, peer); err != nil || !ok {
 			return nil, err
@@ -218,7 +218,7 @@ func (g *Gateway) onWatch(s *session, p packet.Raw) error {
 		s.failWith(m.Req, err)
 		return nil
 	}
-	user, ref := s.user, s.ref()
+	user, ref := s.user(), s.ref()
 	err = g.ask(s, m.Req, func(ctx context.Context) (encoder, error) {
 		for i, peer := range append(fresh, again...) {
 			if err := g.watch(ctx, ref, user, peer); err != nil {
@@ -346,11 +346,12 @@ func (g *Gateway) onRefresh(s *session, p packet.Raw) error {
 	if err != nil {
 		return err
 	}
-	if id.User != s.user || id.Device != "" && id.Device != s.device {
+	if id.User != s.user() || id.Device != "" && id.Device != s.device() {
 		return chat.Errorf(chat.CodeWrongUser, "the new token is another user's or device's")
 	}
-	s.expires, s.warned = id.Expires.UnixMilli(), false
+	s.expire(id.Expires)
+	s.warned = false
 	s.arm()
-	s.write(&packet.Refreshed{Expires: s.expires})
+	s.write(&packet.Refreshed{Expires: s.expiresMs()})
 	return nil
 }

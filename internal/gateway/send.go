@@ -25,7 +25,7 @@ type refusal struct {
 // After a refusal everything newer is dropped until that number comes again
 // (law 8), so that order holds per sender and chat.
 func (g *Gateway) onSend(s *session, p packet.Raw, size int) {
-	m := &s.st.send
+	m := &s.st().send
 	if err := m.Decode(p); err != nil { // the numbering cannot go on
 		s.bye(chat.CodeBadPacket, 0, err.Error())
 		return
@@ -34,7 +34,7 @@ func (g *Gateway) onSend(s *session, p packet.Raw, size int) {
 		s.dropped++ // it was on its way when the refusal was; not charged, or a retry would never fit
 		return
 	}
-	over := s.tokens.spend(&g.opt, s.st.loop.NowMs(), size)
+	over := s.tokens.spend(&g.opt, s.st().loop.NowMs(), size)
 	if over > floodMs {
 		s.bye(chat.CodeFlood, floodMs, "far over the rate")
 		return
@@ -51,7 +51,7 @@ func (g *Gateway) onSend(s *session, p packet.Raw, size int) {
 	if r.code == chat.CodeOK {
 		if over > 0 {
 			r = refusal{chat.CodeRateLimited, over + rateRestMs, "over the rate"}
-		} else if b = s.st.batch(g.owners.Partition(s.st.qualify(s, m.To))); b == nil {
+		} else if b = s.st().batch(g.owners.Partition(s.st().qualify(s, m.To))); b == nil {
 			r = refusal{chat.CodeOverloaded, retryFullMs, "the log takes no more now"}
 		}
 	}
@@ -75,8 +75,8 @@ func (g *Gateway) take(s *session, b *batch, m *packet.Send) {
 		flags |= record.FlagCopy
 	}
 	rec := record.Record{
-		Kind: record.Message, Flags: flags, Suite: m.Suite, At: s.st.loop.NowMs(),
-		User: s.st.qualify(s, m.To), Peer: view.Bytes(s.user), Device: view.Bytes(s.device),
+		Kind: record.Message, Flags: flags, Suite: m.Suite, At: s.st().loop.NowMs(),
+		User: s.st().qualify(s, m.To), Peer: view.Bytes(s.user()), Device: view.Bytes(s.device()),
 		ID: m.ID, TTL: uint64(m.TTL) * 1000, Media: m.Media, Content: m.Content,
 	}
 	b.buf = record.AppendFramed(b.buf, &rec)
@@ -86,13 +86,13 @@ func (g *Gateway) take(s *session, b *batch, m *packet.Send) {
 	s.inflight++
 	s.lastTicks = max(s.lastTicks, m.ID.Ticks())
 	g.Stats.Sends.Add(1)
-	s.st.flushOver(b)
+	s.st().flushOver(b)
 }
 
 // check judges a send by what the session knows.
 func (g *Gateway) check(s *session, m *packet.Send) refusal {
 	retry := m.Flags&packet.SendRetry != 0
-	switch age := s.st.loop.NowMs() - m.ID.UnixMilli(); {
+	switch age := s.st().loop.NowMs() - m.ID.UnixMilli(); {
 	case len(m.Content) > g.opt.ContentBytes:
 		return refusal{chat.CodeTooLarge, 0, "the content is over the limit"}
 	case len(m.Media) > g.opt.MediaBytes:
@@ -120,7 +120,7 @@ func (g *Gateway) check(s *session, m *packet.Send) refusal {
 // qualify puts the session's tenant before a name. The result is valid until
 // the next call.
 func (st *loopState) qualify(s *session, name []byte) []byte {
-	tenant := s.user.Tenant()
+	tenant := s.user().Tenant()
 	if tenant == "" {
 		return name
 	}
@@ -152,16 +152,16 @@ func (g *Gateway) logMark(s *session) {
 	if s.marking || s.marked <= s.markSent || s.gone || s.skipped {
 		return
 	}
-	b := s.st.softBatch(int(s.part))
+	b := s.st().softBatch(int(s.part))
 	if b == nil {
 		return // the next mark, or the heartbeat, tries again
 	}
-	rec := record.Record{Kind: record.Mark, At: s.st.loop.NowMs(), User: view.Bytes(s.user), Device: view.Bytes(s.device), Place: s.marked}
+	rec := record.Record{Kind: record.Mark, At: s.st().loop.NowMs(), User: view.Bytes(s.user()), Device: view.Bytes(s.device()), Place: s.marked}
 	b.buf = record.AppendFramed(b.buf, &rec)
 	b.mark(s)
 	s.marking = true
 	s.markSent = s.marked
-	s.st.flushOver(b)
+	s.st().flushOver(b)
 }
 
 // onRead takes the client's word that the user has been shown a chat.
@@ -176,18 +176,18 @@ func (g *Gateway) onRead(s *session, p packet.Raw) error {
 	if m.Pos > s.cur {
 		return chat.Errorf(chat.CodeBadPosition, "nothing has been sent up to %v", m.Pos)
 	}
-	b := s.st.softBatch(int(s.part))
+	b := s.st().softBatch(int(s.part))
 	if b == nil {
 		e := chat.Errorf(chat.CodeOverloaded, "the log takes no more now")
 		e.RetryAfter = unavailableRetry
 		return e
 	}
 	rec := record.Record{
-		Kind: record.Read, At: s.st.loop.NowMs(), User: view.Bytes(s.user),
-		Peer: s.st.qualify(s, m.Peer), Device: view.Bytes(s.device), Place: m.Pos,
+		Kind: record.Read, At: s.st().loop.NowMs(), User: view.Bytes(s.user()),
+		Peer: s.st().qualify(s, m.Peer), Device: view.Bytes(s.device()), Place: m.Pos,
 	}
 	b.buf = record.AppendFramed(b.buf, &rec)
 	b.count++
-	s.st.flushOver(b)
+	s.st().flushOver(b)
 	return nil
 }

@@ -1,7 +1,8 @@
 package gateway
 
 import (
-	"sync/atomic"
+	"math"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
@@ -22,62 +23,44 @@ const (
 )
 
 // session is one connection. All of it is touched on its loop only. A million
-// of them have to fit: fields are ordered to leave no holes, and what most
-// sessions do not need is behind a pointer.
+// of them have to fit, most of them silent: it lies in a slab, by its
+// connection's slot; its fields are ordered to leave no holes; what it needs
+// while something is under way is its work, which it gives back when it rests;
+// and what most never need is behind a pointer.
 type session struct {
-	conn    *engine.Conn
-	st      *loopState
-	user    chat.User   // set by the handshake
-	device  chat.Device // set by hello; before, what the token is bound to
-	reader  frame.Reader
-	opening *opening // until it is a session, where that needs more than its bytes
-	rare    *rare    // what few sessions have
+	conn  *engine.Conn
+	names string // the user, set by the handshake, then the device, set by hello; before, what the token is bound to
+	*work        // nil while it rests
+	rare  *rare  // what few sessions have
 
 	// The chain.
-	cur          chat.Position // the client has been sent everything up to here
-	missed       chat.Position // the newest entry dropped while catching up
-	receiptsFrom chat.Position // receipts up to here are known to the client
-	marked       chat.Position // what the client has persisted
-	markSent     chat.Position // what of it is in the log or on its way
+	cur    chat.Position // the client has been sent everything up to here
+	marked chat.Position // what the client has persisted
 
 	// Sending.
 	next      uint64 // the number of the next send
 	lastTicks uint64 // of the newest id
 
-	window window
-	tokens bucket
+	number uint64 // in the directory: rises from one session of a device to the next; 0 without other gateways
 
-	heard    int64 // when the client was last heard, ms
-	expires  int64 // when its token ends, ms
-	frameAt  int32 // where the open frame starts in the output, or noFrame
-	inflight int32 // sends taken and not yet durable
-	dropped  int32 // sends discarded since the refusal
-	part     int16 // the user's partition
-	requests uint8 // requests at work
+	heardMs   uint32 // when the client was last heard: the low bits of that time in ms
+	expiresAt uint32 // when its token ends, Unix seconds
+	part      int16  // the user's partition
+	node      chat.Node
+	userBytes uint8 // of names
+	state     state
 
-	node  chat.Node
-	state state
-
-	pending bool        // counted among the connections without a session
-	joined  bool        // registered with presence
-	copies  bool        // the user has other devices
-	skipped bool        // it began above what no device has persisted: its marks are no cursor
-	refused bool        // a send was refused and not sent again yet
-	reading bool        // a catch-up job is at work
-	queued  bool        // in the loop's retry list
-	marking bool        // a mark is on its way into the log
-	dirty   bool        // in the loop's dirty list
-	pinged  bool        // a ping went out since the client was last heard
-	warned  bool        // the coming end of the token was told
-	gone    bool        // Closed was called
-	ended   atomic.Bool // the same, for workers: what nobody waits for is not worked at
-	leaving bool        // bye was said; it closes when its sends are durable
+	joined  bool // registered with presence
+	copies  bool // the user has other devices
+	skipped bool // it began above what no device has persisted: its marks are no cursor
+	unsure  bool // to be audited once it is live
+	pinged  bool // a ping went out since the client was last heard
+	warned  bool // the coming end of the token was told
+	gone    bool // Closed was called
 }
 
 // rare is what few sessions have.
 type rare struct {
-	number         uint64 // in the directory: rises from one session of a device to the next; 0 without other gateways
-	unsure         bool   // to be audited once it is live
 	watches        map[chat.User]struct{}
 	deflate        frame.DeflateParams
 	keys           *keyRate
@@ -93,6 +76,28 @@ func (s *session) extra() *rare {
 
 func (s *session) ref() presence.Ref { return presence.Ref(s.conn.ID()) }
 
+func (s *session) st() *loopState { return s.conn.Loop().Data.(*loopState) }
+
+func (s *session) user() chat.User     { return chat.User(s.names[:s.userBytes]) }
+func (s *session) device() chat.Device { return chat.Device(s.names[s.userBytes:]) }
+
+// named keeps whose session it is, in a string of its own: those it is given
+// may be parts of larger ones.
+func (s *session) named(user chat.User, device chat.Device) {
+	s.names, s.userBytes = string(user)+string(device), uint8(len(user))
+}
+
+func (s *session) hear(nowMs int64) { s.heardMs = uint32(nowMs) }
+
+// silentMs is how long the client has not been heard: right for three weeks, and
+// negative after the wall clock was put back.
+func (s *session) silentMs(nowMs int64) int64 { return int64(int32(uint32(nowMs) - s.heardMs)) }
+
+// expire sets when the token ends, cut to the second.
+func (s *session) expire(at time.Time) { s.expiresAt = uint32(min(max(at.Unix(), 0), math.MaxUint32)) }
+
+func (s *session) expiresMs() int64 { return int64(s.expiresAt) * 1000 }
+
 // window counts what was delivered and not yet marked, in entries and bytes.
 // It keeps two generations, so that a mark somewhere in between is worth about
 // half: exact enough, in constant space.
@@ -102,6 +107,8 @@ type window struct {
 	midCount, midBytes    int32         // older generation
 	maxCount, maxBytesOut int32
 }
+
+func (w *window) empty() bool { return w.count == 0 && w.midCount == 0 }
 
 // add counts entries up to pos.
 func (w *window) add(pos chat.Position, count, bytes int) {
@@ -148,6 +155,13 @@ func (b *bucket) spend(o *Options, nowMs int64, n int) int64 {
 	b.packets -= 1000
 	b.bytes -= int64(n) * 1000
 	return max(-b.packets/int64(o.Rate), -b.bytes/int64(o.RateBytes))
+}
+
+// full reports whether it holds all that it ever does: then it is as good as a
+// new one.
+func (b *bucket) full(o *Options, nowMs int64) bool {
+	dt := nowMs - b.at
+	return b.at == 0 || b.packets+dt*int64(o.Rate) >= int64(o.RateBurst)*1000 && b.bytes+dt*int64(o.RateBytes) >= int64(o.RateBytes)*1000
 }
 
 // refund undoes the last spend of n bytes, for a send that was refused.

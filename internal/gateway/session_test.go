@@ -99,7 +99,7 @@ func TestBucketCountsBytes(t *testing.T) {
 
 // A million of them have to fit.
 func TestSessionSize(t *testing.T) {
-	const maxBytes = 320
+	const maxBytes = 112
 	if n := unsafe.Sizeof(session{}); n > maxBytes {
 		t.Errorf("a session has %d bytes, more than %d", n, maxBytes)
 	}
