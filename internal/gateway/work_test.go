@@ -13,7 +13,7 @@ import (
 )
 
 func TestWorkSize(t *testing.T) {
-	const maxBytes = 176 // a size that the allocator has
+	const maxBytes = 144 // a size that the allocator has
 	if n := unsafe.Sizeof(work{}); n > maxBytes {
 		t.Errorf("work has %d bytes, more than %d", n, maxBytes)
 	}

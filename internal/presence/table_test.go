@@ -22,7 +22,7 @@ func TestTableIsAMap(t *testing.T) {
 	next := Ref(1 << 32)
 	for step := range 20_000 {
 		// Neighbours in a few places: clusters, and the table's ends.
-		k := key(r.Uint64N(8)*((1<<keyBits-1)/7)) &^ 63 | key(r.Uint64N(64))
+		k := key(r.Uint64N(8)*((1<<keyBits-1)/7))&^63 | key(r.Uint64N(64))
 		growing := step/2_000%2 == 0
 		if (r.IntN(3) > 0) == growing {
 			next += 1<<32 + 1
