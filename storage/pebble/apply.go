@@ -23,6 +23,8 @@ type writer struct {
 	b     *pebble.Batch
 	key   []byte
 	row   []byte
+	part  []byte
+	least int           // how many share a row
 	chats []chat.ChatID // of the messages
 	order []int32
 	fresh []int32 // messages whose chats' rows are in b
@@ -42,6 +44,7 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	w := writers.Get().(*writer)
 	defer w.release()
 	w.b = s.db.NewBatch(pebble.WithMaxRetainedSizeBytes(maxRetainedBatchBytes))
+	w.least = s.runLeast
 	if err := w.build(b, s.pairs); err != nil {
 		return err
 	}
@@ -69,13 +72,16 @@ func (w *writer) build(b *storage.Batch, known *pairs) error {
 	if err := w.messages(b.Messages, known); err != nil {
 		return err
 	}
-	for _, i := range w.inboxOrder(b.Inbox) {
-		e := &b.Inbox[i]
-		w.key = appendInboxKey(w.key[:0], e.User, e.Pos)
-		w.row = appendInbox(w.row[:0], e)
-		if err := w.set(); err != nil {
+	order := w.inboxOrder(b.Inbox)
+	for len(order) > 0 {
+		n := 1
+		for n < len(order) && b.Inbox[order[n]].User == b.Inbox[order[0]].User {
+			n++
+		}
+		if err := w.ofInbox(b.Inbox, order[:n]); err != nil {
 			return err
 		}
+		order = order[n:]
 	}
 	if err := w.marks(b); err != nil {
 		return err
@@ -123,6 +129,10 @@ func (w *writer) marks(b *storage.Batch) error {
 func (w *writer) messageOrder(ms []chat.Message) []int32 {
 	w.chats = w.chats[:0]
 	for i := range ms {
+		if i > 0 && ms[i].From == ms[i-1].From && ms[i].To == ms[i-1].To {
+			w.chats = append(w.chats, w.chats[i-1])
+			continue
+		}
 		w.chats = append(w.chats, ms[i].Chat())
 	}
 	return w.sorted(len(ms), func(i, j int32) int {
@@ -151,16 +161,20 @@ func (w *writer) sorted(n int, compare func(i, j int32) int) []int32 {
 // messages writes the messages, and then the rows of chats that are not known
 // to have them.
 func (w *writer) messages(ms []chat.Message, known *pairs) error {
-	var last chat.ChatID
-	for _, i := range w.messageOrder(ms) {
+	order := w.messageOrder(ms)
+	for len(order) > 0 {
+		i, n := order[0], 1
 		c := w.chats[i]
-		if err := w.message(&ms[i], c); err != nil {
+		for n < len(order) && w.chats[order[n]] == c {
+			n++
+		}
+		if err := w.ofChat(ms, order[:n], c); err != nil {
 			return err
 		}
-		if c != last && !known.has(c) {
+		if !known.has(c) {
 			w.fresh = append(w.fresh, i)
 		}
-		last = c
+		order = order[n:]
 	}
 	for _, i := range w.fresh {
 		if err := w.chat(ms[i].From, ms[i].To); err != nil {

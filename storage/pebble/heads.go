@@ -16,7 +16,11 @@ func (s *Store) Heads(ctx context.Context, users []chat.User, dst []chat.Positio
 	}
 	defer s.leave()
 	for _, user := range users {
-		inbox, err := s.newestInbox(ctx, user)
+		inbox, err := s.newestInbox(ctx, tableInbox, user)
+		if err != nil {
+			return dst, err
+		}
+		stretch, err := s.newestInbox(ctx, tableStretch, user)
 		if err != nil {
 			return dst, err
 		}
@@ -24,13 +28,13 @@ func (s *Store) Heads(ctx context.Context, users []chat.User, dst []chat.Positio
 		if err != nil {
 			return dst, err
 		}
-		dst = append(dst, max(inbox, receipt))
+		dst = append(dst, max(inbox, stretch, receipt))
 	}
 	return dst, nil
 }
 
-func (s *Store) newestInbox(ctx context.Context, user chat.User) (pos chat.Position, err error) {
-	prefix := appendUserKey(nil, tableInbox, user)
+func (s *Store) newestInbox(ctx context.Context, table byte, user chat.User) (pos chat.Position, err error) {
+	prefix := appendUserKey(nil, table, user)
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: prefix, UpperBound: after(nil, prefix)})
 	if err != nil {
 		return 0, err

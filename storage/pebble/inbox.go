@@ -69,17 +69,20 @@ type inboxRef struct {
 
 // read goes through the rows after a position, chunk by chunk.
 func (r *inboxReader) read(ctx context.Context, after chat.Position, limit int) error {
-	rows, err := r.s.db.NewIterWithContext(ctx, inboxRange(r.user, after, r.upTo))
+	rows, err := r.s.inboxOf(ctx, r.user, after, r.upTo)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	messages, err := r.s.db.NewIterWithContext(ctx, &messageRange)
+	messages, err := r.s.messagesOf(ctx)
 	if err != nil {
-		return err
+		return errors.Join(err, rows.close())
 	}
-	defer messages.Close()
-	more := rows.First()
+	err = r.chunks(ctx, rows, messages, limit)
+	return errors.Join(err, rows.close(), messages.close())
+}
+
+func (r *inboxReader) chunks(ctx context.Context, rows *inboxCursor, messages *messageCursor, limit int) (err error) {
+	more := rows.next()
 	for more && limit > 0 && r.skips < maxInboxSkips && r.bytes < maxInboxBytes && ctx.Err() == nil {
 		var n int
 		if n, more, err = r.chunk(rows, min(limit, inboxChunk)); err != nil {
@@ -96,19 +99,15 @@ func (r *inboxReader) read(ctx context.Context, after chat.Position, limit int) 
 	case len(r.entries) > r.kept: // else it is the last row's
 		r.last = r.prev
 	}
-	return errors.Join(rows.Error(), ctx.Err())
+	return errors.Join(rows.err, ctx.Err())
 }
 
 // chunk reads up to n rows into refs, from the one that rows is on.
-func (r *inboxReader) chunk(rows *pebble.Iterator, n int) (read int, more bool, err error) {
+func (r *inboxReader) chunk(rows *inboxCursor, n int) (read int, more bool, err error) {
 	var peer []byte
 	var c chat.ChatID
-	for more = true; more && read < n; more = rows.Next() {
-		row, err := rows.ValueAndErr()
-		if err != nil {
-			return read, false, err
-		}
-		in, err := decodeInbox(row)
+	for more = true; more && read < n; more = rows.next() {
+		in, err := decodeInbox(rows.row)
 		if err != nil {
 			return read, false, err
 		}
@@ -117,7 +116,7 @@ func (r *inboxReader) chunk(rows *pebble.Iterator, n int) (read int, more bool, 
 			c = chat.DirectChat(r.user, chat.User(peer))
 		}
 		ref := &r.refs[read]
-		*ref = inboxRef{pos: positionOf(rows.Key()), kind: in.kind, id: in.id}
+		*ref = inboxRef{pos: rows.pos, kind: in.kind, id: in.id}
 		appendMessageKey(ref.key[:0], tableMessage, c, in.id)
 		r.last = ref.pos
 		read++
@@ -126,36 +125,43 @@ func (r *inboxReader) chunk(rows *pebble.Iterator, n int) (read int, more bool, 
 }
 
 // fetch reads the messages of n refs, in the order of their keys.
-func (r *inboxReader) fetch(messages *pebble.Iterator, n int) error {
+func (r *inboxReader) fetch(messages *messageCursor, n int) error {
 	var order [inboxChunk]*inboxRef
 	for i := range n {
 		order[i] = &r.refs[i]
 	}
 	slices.SortFunc(order[:n], func(a, b *inboxRef) int { return bytes.Compare(a.key[:], b.key[:]) })
+	runs := runFinder{messages.runs}
 	for _, ref := range order[:n] {
-		if !messages.SeekPrefixGE(ref.key[:]) {
-			if err := messages.Error(); err != nil {
+		take := func(row []byte) error { return r.found(ref, row) }
+		if messages.rows.SeekPrefixGE(ref.key[:]) {
+			row, err := messages.rows.ValueAndErr()
+			if err = errors.Join(err, take(row)); err != nil {
 				return err
 			}
 			continue
 		}
-		row, err := messages.ValueAndErr()
-		if err != nil {
+		if err := messages.rows.Error(); err != nil {
 			return err
 		}
-		hidden, err := r.s.hidden(ref.id, row, r.now)
-		if err != nil {
+		if _, err := runs.find(ref.key[:], take); err != nil {
 			return err
 		}
-		if hidden {
-			continue
-		}
-		if err := decodeMessage(row, &r.m); err != nil {
-			return err
-		}
-		ref.found, ref.message = true, r.m
-		ref.message.ID = ref.id
 	}
+	return nil
+}
+
+// found takes a ref's message, unless reads leave it out.
+func (r *inboxReader) found(ref *inboxRef, row []byte) error {
+	hidden, err := r.s.hidden(ref.id, row, r.now)
+	if err != nil || hidden {
+		return err
+	}
+	if err := decodeMessage(row, &r.m); err != nil {
+		return err
+	}
+	ref.found, ref.message = true, r.m
+	ref.message.ID = ref.id
 	return nil
 }
 
@@ -227,22 +233,31 @@ func (s *Store) Waiting(ctx context.Context, user chat.User, after, upTo chat.Po
 	return n, err
 }
 
-// scanInbox is scan over a user's inbox rows with from < position <= upTo.
+// scanInbox calls f with a user's inbox rows with from < position <= upTo,
+// until it returns false.
 func (s *Store) scanInbox(ctx context.Context, user chat.User, from, upTo chat.Position, f func(pos chat.Position, row []byte) (bool, error)) error {
 	if from >= upTo {
 		return nil
 	}
-	r := inboxRange(user, from, upTo)
-	return s.scan(ctx, r.LowerBound, r.UpperBound, func(key, row []byte) (bool, error) {
-		return f(positionOf(key), row)
-	})
+	c, err := s.inboxOf(ctx, user, from, upTo)
+	if err != nil {
+		return err
+	}
+	more := true
+	for rows := 1; more && err == nil && c.next(); rows++ {
+		if more, err = f(c.pos, c.row); rows%ctxEvery == 0 {
+			err = errors.Join(err, ctx.Err())
+		}
+	}
+	return errors.Join(err, c.close())
 }
 
-// inboxRange is from < position <= upTo, of which from is the lower.
-func inboxRange(user chat.User, from, upTo chat.Position) *pebble.IterOptions {
+// inboxRange is from < position <= upTo of a user in a table, of which from is
+// the lower.
+func inboxRange(table byte, user chat.User, from, upTo chat.Position) *pebble.IterOptions {
 	return &pebble.IterOptions{
-		LowerBound: appendInboxKey(nil, user, from+1),
-		UpperBound: append(appendInboxKey(nil, user, upTo), 0),
+		LowerBound: appendInboxKey(nil, table, user, from+1),
+		UpperBound: append(appendInboxKey(nil, table, user, upTo), 0),
 	}
 }
 

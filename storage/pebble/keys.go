@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -28,6 +29,9 @@ const (
 	tableIdentity  = 'y'
 	tableKeys      = 'z'
 	tableOneTime   = 'o'
+	tableRun       = 'n' // right behind tableMessage: Sweep goes through both
+	tableStretch   = 'j' // right behind tableInbox
+	tableFormat    = 'v'
 )
 
 const (
@@ -35,8 +39,14 @@ const (
 	expiryKeyBytes  = 1 + 8 + 16 + 16
 )
 
-// messageRange is the whole table of messages.
-var messageRange = pebble.IterOptions{LowerBound: []byte{tableMessage}, UpperBound: []byte{tableMessage + 1}}
+// The whole tables of messages and of runs.
+var (
+	messageRange = pebble.IterOptions{LowerBound: []byte{tableMessage}, UpperBound: []byte{tableMessage + 1}}
+	runRange     = pebble.IterOptions{LowerBound: []byte{tableRun}, UpperBound: []byte{tableRun + 1}}
+)
+
+// maxPosition is above all positions that there are.
+const maxPosition = math.MaxUint64
 
 // appendUserKey appends the part of a key that all rows of a user share.
 func appendUserKey(dst []byte, table byte, user chat.User) []byte {
@@ -50,8 +60,10 @@ func appendPairKey[S ~string](dst []byte, table byte, user chat.User, other S) [
 	return append(appendUserKey(dst, table, user), other...)
 }
 
-func appendInboxKey(dst []byte, user chat.User, pos chat.Position) []byte {
-	return binary.BigEndian.AppendUint64(appendUserKey(dst, tableInbox, user), uint64(pos))
+// appendInboxKey appends the key of an inbox row, or of the stretch that ends at
+// the position.
+func appendInboxKey(dst []byte, table byte, user chat.User, pos chat.Position) []byte {
+	return binary.BigEndian.AppendUint64(appendUserKey(dst, table, user), uint64(pos))
 }
 
 // positionOf reads the end of an inbox key.
@@ -59,9 +71,16 @@ func positionOf(key []byte) chat.Position {
 	return chat.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
 }
 
-// appendMessageKey appends the key of a message, or of its stub.
+// appendMessageKey appends the key of a message, of its stub, or of the run of
+// which it is the oldest.
 func appendMessageKey(dst []byte, table byte, c chat.ChatID, id chat.ID) []byte {
 	return appendSortID(append(append(dst, table), c[:]...), id)
+}
+
+// appendTicksKey appends the least key of a message of a chat whose id is from
+// before a time: no message has the key itself.
+func appendTicksKey(dst []byte, table byte, c chat.ChatID, ticks uint64) []byte {
+	return append(appendMessageKey(dst, table, c, chat.NewID(ticks, 0, chat.Node{})), 0)
 }
 
 func appendExpiryKey(dst []byte, at int64, c chat.ChatID, id chat.ID) []byte {

@@ -1,13 +1,10 @@
 package pebble
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/storage"
@@ -32,19 +29,34 @@ func (s *Store) Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now
 	return m, found, err
 }
 
-// message reads a message's row or stub. m is as it was where there is none,
+// message reads a message's row, also in a run, or stub. m is as it was where there is none,
 // or one that has expired.
 func (s *Store) message(table byte, c chat.ChatID, id chat.ID, now int64, m *chat.Message) (found bool, err error) {
 	live := false
-	_, err = s.get(appendMessageKey(make([]byte, 0, messageKeyBytes), table, c, id), func(row []byte) error {
+	key := appendMessageKey(make([]byte, 0, messageKeyBytes), table, c, id)
+	take := func(row []byte) error {
 		_, expires, err := timesOf(row)
 		if err != nil || expired(expires, now) {
 			return err
 		}
 		live, m.ID = true, id
 		return decodeMessage(row, m)
-	})
+	}
+	alone, err := s.get(key, take)
+	if !alone && err == nil && table == tableMessage {
+		err = s.inRuns(key, take)
+	}
 	return live && err == nil, err
+}
+
+// inRuns calls take with a message's row if a run has it.
+func (s *Store) inRuns(key []byte, take func(row []byte) error) error {
+	it, err := s.db.NewIter(&runRange)
+	if err != nil {
+		return err
+	}
+	_, err = (&runFinder{it}).find(key, take)
+	return errors.Join(err, it.Close())
 }
 
 // hidden reports whether reads at now leave out a message by its row: it has
@@ -66,26 +78,35 @@ func (s *Store) History(ctx context.Context, chatID chat.ChatID, before chat.ID,
 	if limit <= 0 {
 		return dst, nil
 	}
-	prefix := append([]byte{tableMessage}, chatID[:]...)
-	lower, upper := prefix, s.endOf(chatID)
-	if !before.Zero() {
-		lower = append(appendMessageKey(nil, tableMessage, chatID, before), 0)
+	c, err := s.messagesOf(ctx)
+	if err != nil {
+		return dst, err
 	}
+	c.seek(s, chatID, before)
 	var m chat.Message
-	err := s.scan(ctx, lower, upper, func(key, row []byte) (bool, error) {
-		m.ID = idOfSortID(key)
-		hidden, err := s.hidden(m.ID, row, now)
-		if err != nil || hidden {
-			return err == nil, err
+	for limit > 0 && err == nil && c.shown(ctx, s, now) {
+		m.ID = c.id
+		if err = decodeMessage(c.row, &m); err == nil {
+			dst = append(dst, m)
+			limit--
 		}
-		if err := decodeMessage(row, &m); err != nil {
-			return false, err
+	}
+	return dst, errors.Join(err, c.close())
+}
+
+// shown goes to the next message that reads at now do not leave out, and
+// reports whether there is one.
+func (c *messageCursor) shown(ctx context.Context, s *Store, now int64) bool {
+	for rows := 1; c.next(); rows++ {
+		hidden, err := s.hidden(c.id, c.row, now)
+		if rows%ctxEvery == 0 {
+			err = errors.Join(err, ctx.Err())
 		}
-		dst = append(dst, m)
-		limit--
-		return limit > 0, nil
-	})
-	return dst, err
+		if c.err = err; err != nil || !hidden {
+			return err == nil
+		}
+	}
+	return false
 }
 
 // maxChats is how many of a user's chats Chats looks at, the first by the
@@ -138,7 +159,7 @@ func (s *Store) Chats(ctx context.Context, user chat.User, before chat.ID, limit
 // newestOfChats finds the newest unexpired message of each of a user's chats,
 // in order of the peers' names; chats without one are left out.
 func (s *Store) newestOfChats(ctx context.Context, user chat.User, now int64) ([]newest, error) {
-	it, err := s.db.NewIterWithContext(ctx, &messageRange)
+	messages, err := s.messagesOf(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -148,35 +169,15 @@ func (s *Store) newestOfChats(ctx context.Context, user chat.User, now int64) ([
 	err = s.scan(ctx, prefix, after(nil, prefix), func(key, _ []byte) (bool, error) {
 		n := newest{peer: chat.User(key[len(prefix):])}
 		n.chat = chat.DirectChat(user, n.peer)
-		found, err := n.seek(ctx, s, it, now)
-		if found {
+		messages.seek(s, n.chat, chat.ID{})
+		if messages.shown(ctx, s, now) {
+			n.id = messages.id
 			all = append(all, n)
 		}
 		rows++
-		return rows < maxChats, err
+		return rows < maxChats && messages.err == nil, nil
 	})
-	return all, errors.Join(err, it.Close())
-}
-
-// seek sets n.id to the newest unexpired message of n.chat.
-func (n *newest) seek(ctx context.Context, s *Store, it *pebble.Iterator, now int64) (found bool, err error) {
-	end := s.endOf(n.chat)
-	rows := 0
-	for ok := it.SeekGE(append([]byte{tableMessage}, n.chat[:]...)); ok && bytes.Compare(it.Key(), end) < 0; ok = it.Next() {
-		if rows++; rows%ctxEvery == 0 && ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		row, err := it.ValueAndErr()
-		if err != nil {
-			return false, err
-		}
-		n.id = idOfSortID(it.Key())
-		hidden, err := s.hidden(n.id, row, now)
-		if err != nil || !hidden {
-			return err == nil, err
-		}
-	}
-	return false, it.Error()
+	return all, errors.Join(err, messages.close())
 }
 
 // HasChat implements storage.Store.

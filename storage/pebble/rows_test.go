@@ -150,11 +150,11 @@ func TestCorruptRows(t *testing.T) {
 			_, _, err := s.Inbox(ctx, "bob", 0, 9, 9, 0, nil)
 			return err
 		}},
-		"inbox": {appendInboxKey(nil, "bob", 1), func(s *Store) error {
+		"inbox": {appendInboxKey(nil, tableInbox, "bob", 1), func(s *Store) error {
 			_, _, err := s.Inbox(ctx, "bob", 0, 9, 9, 0, nil)
 			return err
 		}},
-		"swept inbox": {appendInboxKey(nil, "bob", 1), func(s *Store) error {
+		"swept inbox": {appendInboxKey(nil, tableInbox, "bob", 1), func(s *Store) error {
 			_, err := s.Sweep(ctx, 0, testStart, 0)
 			return err
 		}},

@@ -25,6 +25,8 @@ type Store struct {
 	watch  *watch
 	pairs  *pairs
 
+	runLeast int // how many messages of a chat in a batch share a row, and entries of an inbox
+
 	// guarded by mu: held shared by every call, so that Close waits for them
 	mu     sync.RWMutex
 	closed bool
@@ -67,11 +69,34 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), health.Close())
 	}
-	s := &Store{db: db, health: health, watch: w, pairs: newPairs(pairSlots)}
-	if err := s.loadKept(); err != nil {
+	s := &Store{db: db, health: health, watch: w, pairs: newPairs(pairSlots), runLeast: runLeast}
+	if err := errors.Join(s.checkFormat(), s.loadKept()); err != nil {
 		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), db.Close(), health.Close())
 	}
 	return s, nil
+}
+
+// format is the newest that is read and written here. 2 has runs and stretches;
+// 1 had no row that says so, and is read as it is.
+const format = 2
+
+// ErrFormat says that a store was written by a later version of the program.
+var ErrFormat = errors.New("storage/pebble: the store is of a later format")
+
+// checkFormat refuses a store of a later format, and notes that this one is in
+// it before there is a row that an earlier program would not see.
+func (s *Store) checkFormat() error {
+	has := uint64(1)
+	if _, err := s.getUint64s([]byte{tableFormat}, &has); err != nil {
+		return err
+	}
+	switch {
+	case has > format:
+		return fmt.Errorf("%w: it is %d, this program knows %d: start the program that wrote it, or a later one", ErrFormat, has, format)
+	case has < format:
+		return s.db.Set([]byte{tableFormat}, appendUint64s(nil, format), pebble.Sync)
+	}
+	return nil
 }
 
 // Close makes everything applied durable, waits for calls that are under way,

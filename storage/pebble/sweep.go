@@ -94,16 +94,15 @@ func (s *Store) expire(b *pebble.Batch, c chat.ChatID, id chat.ID, now int64) (s
 	if !expired(m.Expires, now) {
 		return 0, nil
 	}
-	return 1, remove(b, c, &m, now)
+	return 1, errors.Join(b.Delete(appendMessageKey(nil, tableMessage, c, id), nil), leaveStub(b, c, &m, now))
 }
 
-// remove puts into b that a message goes, and its stub where its id could
+// leaveStub puts into b the stub of a message that goes, where its id could
 // still be sent again.
-func remove(b *pebble.Batch, c chat.ChatID, m *chat.Message, now int64) error {
-	err := b.Delete(appendMessageKey(nil, tableMessage, c, m.ID), nil)
+func leaveStub(b *pebble.Batch, c chat.ChatID, m *chat.Message, now int64) error {
 	until := stubUntil(m.ID)
-	if err != nil || until <= now {
-		return err
+	if until <= now {
+		return nil
 	}
 	toStub(m)
 	return errors.Join(
@@ -129,12 +128,12 @@ func (s *Store) sweepInboxes(ctx context.Context, before int64) (more bool, err 
 		return false, nil
 	}
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: []byte{tableInbox}, UpperBound: []byte{tableInbox + 1},
+		LowerBound: []byte{tableInbox}, UpperBound: []byte{tableStretch + 1},
 	})
 	if err != nil {
 		return false, err
 	}
-	w := inboxSweep{s: s, b: s.db.NewBatch(), before: before}
+	w := inboxSweep{b: s.db.NewIndexedBatch(), before: before}
 	defer w.b.Close()
 	next, err := w.run(it, s.sweepFrom)
 	if err = errors.Join(err, it.Close()); err != nil || ctx.Err() != nil {
@@ -152,8 +151,7 @@ func (s *Store) sweepInboxes(ctx context.Context, before int64) (more bool, err 
 
 // inboxSweep is one call's way through the inboxes.
 type inboxSweep struct {
-	s      *Store
-	b      *pebble.Batch
+	b      *pebble.Batch // indexed
 	before int64
 	prefix []byte        // of the inbox we are in: table and user
 	upTo   chat.Position // deleted in it so far
@@ -164,7 +162,7 @@ type inboxSweep struct {
 // from, nil at the end of the table.
 func (w *inboxSweep) run(it *pebble.Iterator, from []byte) (next []byte, err error) {
 	ok := it.SeekGE(from)
-	for looked := 0; ok && looked < sweepEntries; looked++ {
+	for looked := 0; ok && looked < sweepEntries; {
 		key := it.Key()
 		if len(key) < 8 {
 			return nil, fmt.Errorf("%w: an inbox key of %d bytes", errCorrupt, len(key))
@@ -179,25 +177,60 @@ func (w *inboxSweep) run(it *pebble.Iterator, from []byte) (next []byte, err err
 		if err != nil {
 			return nil, err
 		}
-		in, err := decodeInbox(row)
+		whole, n, err := w.row(key, row)
 		if err != nil {
 			return nil, err
 		}
-		if in.at >= w.before {
+		looked += max(n, 1)
+		w.swept += n
+		if whole {
+			ok = it.Next()
+		} else {
 			ok = it.SeekGE(after(nil, w.prefix))
-			continue
 		}
-		if err := w.b.Delete(key, nil); err != nil {
-			return nil, err
-		}
-		w.upTo = positionOf(key)
-		w.swept++
-		ok = it.Next()
 	}
 	if ok {
 		next = append([]byte(nil), it.Key()...)
 	}
 	return next, errors.Join(it.Error(), w.endInbox())
+}
+
+// row sweeps n entries of a row. whole reports whether that is all of them.
+func (w *inboxSweep) row(key, row []byte) (whole bool, n int, err error) {
+	if key[0] == tableStretch {
+		return w.stretch(key, row)
+	}
+	in, err := decodeInbox(row)
+	if err != nil || in.at >= w.before {
+		return false, 0, err
+	}
+	w.upTo = max(w.upTo, positionOf(key))
+	return true, 1, w.b.Delete(key, nil)
+}
+
+// stretch is row for a stretch, of which the entries that stay are written again.
+func (w *inboxSweep) stretch(key, row []byte) (whole bool, n int, err error) {
+	p, err := partsOf(row)
+	for err == nil && len(p.rest) > 0 {
+		var in inboxRow
+		var pos chat.Position
+		stay, last := p.rest, positionOf(key)
+		if pos, row, err = p.entry(last); err == nil {
+			in, err = decodeInbox(row)
+		}
+		if err == nil && in.at >= w.before {
+			if n > 0 {
+				err = w.b.Set(key, append([]byte{rowVersion}, stay...), nil)
+			}
+			return false, n, err
+		}
+		w.upTo = max(w.upTo, pos)
+		n++
+	}
+	if err != nil {
+		return false, n, err
+	}
+	return true, n, w.b.Delete(key, nil)
 }
 
 // endInbox writes the truncated row of the inbox we were in, never a lower one
@@ -207,8 +240,14 @@ func (w *inboxSweep) endInbox() error {
 		return nil
 	}
 	key := append([]byte{tableTruncated}, w.prefix[1:]...)
-	var old uint64
-	if _, err := w.s.getUint64s(key, &old); err != nil {
+	old := uint64(0)
+	row, closer, err := w.b.Get(key) // of this call too: rows and stretches are gone through one after the other
+	if err == nil {
+		err = errors.Join(readUint64s(row, &old), closer.Close())
+	} else if errors.Is(err, pebble.ErrNotFound) {
+		err = nil
+	}
+	if err != nil {
 		return err
 	}
 	return w.b.Set(key, appendUint64s(nil, max(old, uint64(w.upTo))), nil)

@@ -44,19 +44,28 @@ func (s *Store) raiseKept(before int64) error {
 	return nil
 }
 
-// endOf returns the key from which on all of a chat is gone for reads.
-func (s *Store) endOf(c chat.ChatID) []byte {
+// endOf returns the key from which on all of a chat in a table, of messages or
+// of runs, is gone for reads.
+func (s *Store) endOf(table byte, c chat.ChatID) []byte {
 	if before := s.keptFrom.Load(); before > 0 {
-		return appendAgeKey(nil, c, before-stubMs)
+		return appendGoneKey(nil, table, c, before)
 	}
-	return after(nil, append([]byte{tableMessage}, c[:]...))
+	return after(nil, append([]byte{table}, c[:]...))
 }
 
-// appendAgeKey appends the least key of a message of a chat whose id is from
-// before a time: no message has the key itself.
-func appendAgeKey(dst []byte, c chat.ChatID, before int64) []byte {
-	id := chat.NewID(chat.Ticks(time.UnixMilli(before)), 0, chat.Node{})
-	return append(appendMessageKey(dst, tableMessage, c, id), 0)
+// appendAgeKey is appendTicksKey for a time in ms since 1970.
+func appendAgeKey(dst []byte, table byte, c chat.ChatID, before int64) []byte {
+	return appendTicksKey(dst, table, c, chat.Ticks(time.UnixMilli(before)))
+}
+
+// appendGoneKey appends the key from which on rows of a chat have only messages
+// so old that nothing has to be known of them.
+func appendGoneKey(dst []byte, table byte, c chat.ChatID, before int64) []byte {
+	ticks := chat.Ticks(time.UnixMilli(before - stubMs))
+	if table == tableRun { // has the oldest in its key
+		ticks -= min(ticks, runSpanTicks)
+	}
+	return appendTicksKey(dst, table, c, ticks)
 }
 
 // sweepOld goes on with the round through the messages, or begins one where
@@ -74,13 +83,13 @@ func (s *Store) sweepOld(ctx context.Context, now, before int64) (more bool, err
 		}
 		s.round.from = []byte{tableMessage}
 	}
-	it, err := s.db.NewIterWithContext(ctx, &messageRange)
+	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte{tableMessage}, UpperBound: []byte{tableRun + 1}})
 	if err != nil {
 		return false, err
 	}
 	w := oldSweep{b: s.db.NewBatch(), now: now, before: s.round.to}
 	defer w.b.Close()
-	next, err := w.run(it, s.round.from)
+	next, err := w.rows(it, s.round.from)
 	if err = errors.Join(err, it.Close()); err != nil || ctx.Err() != nil {
 		return false, errors.Join(err, ctx.Err())
 	}
@@ -104,24 +113,27 @@ type oldSweep struct {
 	swept       int
 }
 
-// run looks at sweepOldRows rows from a key on, of each chat's young end only
+// rows looks at sweepOldRows rows from a key on, of each chat's young end only
 // at the first, and returns the key to go on from, nil at the end of the table.
-func (w *oldSweep) run(it *pebble.Iterator, from []byte) (next []byte, err error) {
+func (w *oldSweep) rows(it *pebble.Iterator, from []byte) (next []byte, err error) {
 	ok := it.SeekGE(from)
 	for looked := 0; ok && looked < sweepOldRows; looked++ {
 		key := it.Key()
+		table := key[0]
 		if len(key) != messageKeyBytes {
 			return nil, fmt.Errorf("%w: a message key of %d bytes", errCorrupt, len(key))
 		}
 		c := chat.ChatID(key[1:17])
-		if w.bound = appendAgeKey(w.bound[:0], c, w.before); bytes.Compare(key, w.bound) < 0 {
+		if w.bound = appendAgeKey(w.bound[:0], table, c, w.before); bytes.Compare(key, w.bound) < 0 {
 			ok = it.SeekGE(w.bound)
 			continue
 		}
-		if w.bound = appendAgeKey(w.bound[:0], c, w.before-stubMs); bytes.Compare(key, w.bound) < 0 {
-			if err := w.row(it, c); err != nil {
+		if w.bound = appendGoneKey(w.bound[:0], table, c, w.before); bytes.Compare(key, w.bound) < 0 {
+			n, err := w.row(it, c)
+			if err != nil {
 				return nil, err
 			}
+			looked += max(n-1, 0)
 			ok = it.Next()
 			continue
 		}
@@ -139,22 +151,55 @@ func (w *oldSweep) run(it *pebble.Iterator, from []byte) (next []byte, err error
 	return next, it.Error()
 }
 
-// row puts into w.b what follows for one message.
-func (w *oldSweep) row(it *pebble.Iterator, c chat.ChatID) error {
+// row puts into w.b what follows for one row, and returns how many messages go.
+func (w *oldSweep) row(it *pebble.Iterator, c chat.ChatID) (n int, err error) {
 	row, err := it.ValueAndErr()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	m := chat.Message{ID: idOfSortID(it.Key())}
-	if at, _, err := timesOf(row); err != nil || !older(m.ID, at, w.before) {
-		return err
+	if it.Key()[0] == tableRun {
+		n, err = w.run(row, c)
+	} else {
+		n, err = w.message(idOfSortID(it.Key()), row, c)
 	}
-	w.swept++
-	if stubUntil(m.ID) <= w.now {
-		return w.b.Delete(it.Key(), nil)
+	if err != nil || n == 0 {
+		return 0, err
 	}
-	if err := decodeMessage(row, &m); err != nil {
-		return err
+	w.swept += n
+	return n, w.b.Delete(it.Key(), nil)
+}
+
+// message leaves the stub of a message that goes, and returns 1, 0 where it
+// stays.
+func (w *oldSweep) message(id chat.ID, row []byte, c chat.ChatID) (n int, err error) {
+	if at, _, err := timesOf(row); err != nil || !older(id, at, w.before) {
+		return 0, err
 	}
-	return remove(w.b, c, &m, w.now)
+	m := chat.Message{ID: id}
+	if stubUntil(id) > w.now {
+		if err := decodeMessage(row, &m); err != nil {
+			return 0, err
+		}
+	}
+	return 1, leaveStub(w.b, c, &m, w.now)
+}
+
+// run does the same for the messages of a run, which goes with its last.
+func (w *oldSweep) run(row []byte, c chat.ChatID) (n int, err error) {
+	whole, err := partsOf(row)
+	for p := whole; err == nil && len(p.rest) > 0; {
+		id, row, broken := p.message()
+		at, _, torn := timesOf(row)
+		if err = errors.Join(broken, torn); err == nil && !older(id, at, w.before) {
+			return 0, nil
+		}
+	}
+	for p := whole; err == nil && len(p.rest) > 0; n++ {
+		var id chat.ID
+		var row []byte
+		if id, row, err = p.message(); err == nil {
+			_, err = w.message(id, row, c)
+		}
+	}
+	return n, err
 }

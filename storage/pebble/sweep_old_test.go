@@ -125,7 +125,7 @@ func TestSweepOldLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	if rows := tables(t, s); rows[tableChat] != 6 || rows[tableKept] != 1 || len(rows) != 2 {
+	if rows := tables(t, s); rows[tableChat] != 6 || rows[tableKept] != 1 || rows[tableFormat] != 1 || len(rows) != 3 {
 		t.Errorf("left: %v", rows)
 	}
 }
