@@ -66,7 +66,7 @@ func common(in []byte, l *Limits) (n int, payload []byte) {
 		return 0, nil
 	}
 	payload = in[size:n]
-	ws.Cipher(payload, [4]byte(in[size-4:]), 0)
+	unmask(payload, binary.LittleEndian.Uint32(in[size-4:]))
 	return n, payload
 }
 
