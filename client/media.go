@@ -179,10 +179,14 @@ func (m *Media) Download(ctx context.Context, name string, dst io.Writer, d Down
 // downloadOnce goes on from a byte. again says that another try may do better.
 func (m *Media) downloadOnce(ctx context.Context, name string, dst io.Writer, have int64, progress func(done, total int64)) (now int64, again bool, err error) {
 	var link struct {
-		URL string `json:"url"`
+		URL  string `json:"url"`
+		Size int64  `json:"size"`
 	}
 	if err := m.api(ctx, http.MethodGet, "/v1/media/"+url.PathEscape(name), nil, &link); err != nil {
 		return have, chat.CodeOf(err).Action() == chat.ActionRetry, err
+	}
+	if have >= link.Size { // a store would refuse to give nothing
+		return have, false, nil
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, link.URL, nil)
 	if err != nil {
@@ -197,7 +201,10 @@ func (m *Media) downloadOnce(ctx context.Context, name string, dst io.Writer, ha
 	}
 	defer res.Body.Close()
 	total, err := expectRange(res, have)
-	if err != nil || have == total {
+	if err == nil && total != link.Size {
+		err = chat.Errorf(chat.CodeUnavailable, "the media store has %d bytes of the blob, not %d", total, link.Size)
+	}
+	if err != nil {
 		return have, false, err
 	}
 	w := &counting{dst: dst, have: have, total: total, progress: progress}
@@ -222,8 +229,6 @@ func expectRange(res *http.Response, from int64) (total int64, err error) {
 		if _, err := fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &total); err == nil && first == from {
 			return total, nil
 		}
-	case res.StatusCode == http.StatusRequestedRangeNotSatisfiable && strings.HasSuffix(res.Header.Get("Content-Range"), fmt.Sprintf("/%d", from)):
-		return from, nil // all was there already
 	case res.StatusCode == http.StatusNotFound:
 		return 0, chat.Errorf(chat.CodeNotFound, "there is no such blob, or not any more")
 	}

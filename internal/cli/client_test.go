@@ -25,8 +25,8 @@ import (
 
 // testServer is a real server with a data folder.
 type testServer struct {
-	t         *testing.T
-	url, data string
+	t              *testing.T
+	url, web, data string
 }
 
 func startTestServer(t *testing.T) *testServer {
@@ -41,7 +41,7 @@ func startTestServer(t *testing.T) *testServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Stop(context.Background()) })
-	return &testServer{t: t, url: "ws://" + s.Addr().String(), data: c.Data}
+	return &testServer{t: t, url: "ws://" + s.Addr().String(), web: "http://" + s.WebAddr().String(), data: c.Data}
 }
 
 // started is a command that runs.

@@ -76,13 +76,24 @@ func statusNamed(name string) (chat.Status, bool) {
 }
 
 func (f *sendFlags) run(ctx context.Context, env *Env, c *session) int {
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
 	if n := len(c.Outbox()); n > 0 {
 		fmt.Fprintf(env.Stderr, "waiting from earlier commands, and sent first: %d\n", n)
 	}
 	began := time.Now()
-	s, err := f.send(ctx, env, c)
+	if f.file != "" { // the upload takes what it takes
+		s, err := f.sendFile(ctx, env, c)
+		return f.follow(ctx, env, s, err, began)
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	s, err := c.Send(ctx, f.to, f.content, client.SendOptions{TTL: f.ttl, Media: f.media})
+	return f.follow(ctx, env, s, err, began)
+}
+
+// follow tells how far a message comes.
+func (f *sendFlags) follow(ctx context.Context, env *Env, s *client.Sent, err error, began time.Time) int {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
 	if err != nil {
 		env.Errorf("%v", err)
 		return exitOf(err)
@@ -107,13 +118,6 @@ func (f *sendFlags) run(ctx context.Context, env *Env, c *session) int {
 		f.print(env, step.name, time.Since(began), s)
 	}
 	return ExitOK
-}
-
-func (f *sendFlags) send(ctx context.Context, env *Env, c *session) (*client.Sent, error) {
-	if f.file != "" {
-		return f.sendFile(ctx, env, c)
-	}
-	return c.Send(ctx, f.to, f.content, client.SendOptions{TTL: f.ttl, Media: f.media})
 }
 
 func (f *sendFlags) print(env *Env, step string, took time.Duration, s *client.Sent) {

@@ -144,23 +144,28 @@ func (d *Desk) End(ctx context.Context, u chat.User, name string) error {
 	return nil
 }
 
+// Link is where a blob can be downloaded.
+type Link struct {
+	Blob
+	URL string
+	End time.Time // of the URL
+}
+
 // URL is where a blob can be downloaded. Whoever of the tenant knows its name
 // may: names travel inside messages, and cannot be guessed.
-func (d *Desk) URL(ctx context.Context, u chat.User, name string) (link string, end time.Time, err error) {
-	b, err := d.parse(u, name)
-	if err != nil {
-		return "", end, err
+func (d *Desk) URL(ctx context.Context, u chat.User, name string) (l Link, err error) {
+	if l.Blob, err = d.parse(u, name); err != nil {
+		return l, err
 	}
-	end = time.Now().Add(d.limits.URLs)
-	link, err = d.store.GetURL(ctx, &b, d.limits.URLs)
-	if err != nil {
-		return "", end, d.failed(err)
+	l.End = time.Now().Add(d.limits.URLs)
+	if l.URL, err = d.store.GetURL(ctx, &l.Blob, d.limits.URLs); err != nil {
+		return l, d.failed(err)
 	}
 	d.Stats.Downloads.Add(1)
 	if d.limits.CDN != "" {
-		link, err = throughCDN(d.limits.CDN, link)
+		l.URL, err = throughCDN(d.limits.CDN, l.URL)
 	}
-	return link, end, err
+	return l, err
 }
 
 // throughCDN has a URL's path and query at another host, which asks the URL's

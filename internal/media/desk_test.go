@@ -104,17 +104,17 @@ func TestQuota(t *testing.T) {
 func TestOthers(t *testing.T) {
 	d := desk(t, nil)
 	name := upload(t, d, "ann", "hello")
-	if _, _, err := d.URL(t.Context(), "bob", name); err != nil {
+	if _, err := d.URL(t.Context(), "bob", name); err != nil {
 		t.Errorf("a receiver: %v", err)
 	}
 	code(t, d.Drop(t.Context(), "bob", name), chat.CodeForbidden)
 	code(t, d.End(t.Context(), "bob", name), chat.CodeForbidden)
 	_, err := d.Resume(t.Context(), "bob", name)
 	code(t, err, chat.CodeForbidden)
-	_, _, err = d.URL(t.Context(), "tenant/bob", name)
+	_, err = d.URL(t.Context(), "tenant/bob", name)
 	code(t, err, chat.CodeNotFound)
 	for _, bad := range []string{"", "x", name[:len(name)-1], name + "A", strings.Repeat("A", 1000), "../" + name} {
-		_, _, err := d.URL(t.Context(), "ann", bad)
+		_, err := d.URL(t.Context(), "ann", bad)
 		code(t, err, chat.CodeNotFound)
 	}
 	slot := begin(t, d, "ann", 5)
@@ -142,7 +142,8 @@ func TestLife(t *testing.T) {
 
 func TestCDN(t *testing.T) {
 	d := desk(t, func(l *media.Limits) { l.CDN = "https://cdn.example.org" })
-	link, _, err := d.URL(t.Context(), "ann", upload(t, d, "ann", "hello"))
+	l, err := d.URL(t.Context(), "ann", upload(t, d, "ann", "hello"))
+	link := l.URL
 	if err != nil || !strings.HasPrefix(link, "https://cdn.example.org/media/d/") || !strings.Contains(link, "signature=") {
 		t.Errorf("%s %v", link, err)
 	}

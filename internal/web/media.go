@@ -51,6 +51,8 @@ type mediaPart struct {
 // mediaLink is where a blob can be downloaded.
 type mediaLink struct {
 	URL     string `json:"url"`
+	Size    int64  `json:"size"`
+	Type    string `json:"type"`
 	Expires int64  `json:"expires"` // ms since 1970
 }
 
@@ -116,8 +118,8 @@ func (s *Server) mediaURL(_ http.ResponseWriter, r *http.Request, id caller) (an
 	if err != nil {
 		return nil, err
 	}
-	link, end, err := d.URL(r.Context(), id.User, r.PathValue("name"))
-	return mediaLink{URL: link, Expires: end.UnixMilli()}, err
+	l, err := d.URL(r.Context(), id.User, r.PathValue("name"))
+	return mediaLink{URL: l.URL, Size: l.Size, Type: l.Type, Expires: l.End.UnixMilli()}, err
 }
 
 func (s *Server) mediaDrop(_ http.ResponseWriter, r *http.Request, id caller) (any, error) {

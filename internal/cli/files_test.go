@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A file that is sent is saved where it comes, and a second one of its name
+// beside it.
+func TestSendAndSaveFile(t *testing.T) {
+	s := startTestServer(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	dir, text := t.TempDir(), bytes.Repeat([]byte("the walrus "), 10_000)
+	path := filepath.Join(t.TempDir(), "walrus.txt")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errOut := s.run("send", "--as", "bob", "--to", "bob", "note", "--encrypt", "--device", "tail", "--wait", "durable"); code != ExitOK {
+		t.Fatal(code, errOut)
+	}
+	for range 2 {
+		code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "look", "--encrypt", "--file", path, "--web", s.web, "--wait", "durable")
+		if code != ExitOK || !strings.Contains(errOut, "uploaded ") {
+			t.Fatal(code, errOut)
+		}
+	}
+	code, out, errOut := s.run("tail", "--as", "bob", "--encrypt", "--count", "3", "--save", dir, "--web", s.web)
+	if code != ExitOK || strings.Count(out, "look [file saved as "+dir) != 2 {
+		t.Errorf("%d: %s%s", code, out, errOut)
+	}
+	saved, _ := filepath.Glob(filepath.Join(dir, "*walrus.txt"))
+	if len(saved) != 2 {
+		t.Fatalf("saved were %v", saved)
+	}
+	for _, name := range saved {
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%s has %d bytes, %v", name, len(got), err)
+		}
+	}
+	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--file", path, "--web", s.web); code == ExitOK || !strings.Contains(errOut, "--encrypt") {
+		t.Errorf("a file in the clear: %d %s", code, errOut)
+	}
+	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--encrypt", "--file", path, "--web", "http://127.0.0.1:1"); code == ExitOK || !strings.Contains(errOut, "web listener") {
+		t.Errorf("no listener: %d %s", code, errOut)
+	}
+}
