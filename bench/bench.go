@@ -108,7 +108,6 @@ type Result struct {
 	Connects      []ConnectFigures  `json:"connects,omitempty"`       // of connect
 	Fanout        []FanoutFigures   `json:"fanout,omitempty"`         // of fanout
 	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
-	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
 	Echo          []EchoResult      `json:"echo,omitempty"`           // of echo: lines of their own, in place of this one
 	TimeLines     []TimeLine        `json:"time_lines,omitempty"`
 }

@@ -51,12 +51,3 @@ type ReconnectFigures struct {
 	CPUUs       float64     `json:"server_cpu_us_per_session"`
 	Exchanged   uint64      `json:"exchanged"` // messages delivered afterwards, one from each session
 }
-
-// StageFigures are what one stage of a message's way costs alone.
-type StageFigures struct {
-	Stage    string  `json:"stage"`
-	Messages uint64  `json:"messages"`
-	CPUNs    float64 `json:"cpu_ns_per_message"`  // least of the rounds
-	Allocs   float64 `json:"allocs_per_message"`  // least of the rounds
-	Ratio    float64 `json:"cpu_times_reference"` // CPUNs to that of a fixed piece of work of the same rounds
-}

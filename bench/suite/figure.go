@@ -69,12 +69,6 @@ func points(r *Round) (p []point) {
 			add("server CPU a session", "us", lower, b.CPUUs)
 			add("errors shown to apps, and sessions not back", "", lower, float64(b.AppErrors)+float64(b.Unsettled))
 		}
-	case "stages":
-		for _, s := range r.Stages {
-			add(s.Stage+": CPU a message", "ns", lower, s.CPUNs)
-			add(s.Stage+": allocations a message", "", lower, s.Allocs)
-			add(s.Stage+": times the reference's CPU", "", lower, s.Ratio)
-		}
 	default:
 		p = loadPoints(r)
 	}

@@ -25,7 +25,7 @@ const (
 
 // benchCommands are what is said behind bench that is no profile.
 var benchCommands = map[string]func(context.Context, *Env, []string) int{
-	"agent": cmdBenchAgent, "diff": cmdBenchDiff,
+	"agent": cmdBenchAgent, "diff": cmdBenchDiff, "report": cmdBenchReport, "readme": cmdBenchReadme,
 }
 
 // cmdBench measures a server that it starts itself, and prints one line of JSON

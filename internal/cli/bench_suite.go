@@ -85,3 +85,71 @@ func cmdBenchDiff(_ context.Context, env *Env, args []string) int {
 	}
 	return ExitOK
 }
+
+// peersDocument has the table of the peers' settings and why they are so.
+var peersDocument = filepath.Join("bench", "peers", "README.md")
+
+// cmdBenchReport writes the page of a run.
+func cmdBenchReport(_ context.Context, env *Env, args []string) int {
+	fs := pflag.NewFlagSet("bench report", pflag.ContinueOnError)
+	out := fs.String("out", filepath.Join("bench", "report", "index.html"), "the page")
+	if code, ok := parseFlags(env, fs, "rookery bench report FOLDER [flags]\n\nOne page of a run, finished or not, that needs no server and asks nobody else.", args); !ok {
+		return code
+	}
+	if fs.NArg() != 1 {
+		env.Errorf("bench report takes the folder of a run")
+		return ExitUsage
+	}
+	settings, err := os.ReadFile(peersDocument)
+	if err != nil {
+		env.Errorf("the peers' settings: %v (run it in the source tree)", err)
+		return ExitFailed
+	}
+	if err = os.MkdirAll(filepath.Dir(*out), 0o777); err == nil {
+		err = suite.WritePageFile(*out, fs.Arg(0), string(settings))
+	}
+	if err != nil {
+		env.Errorf("%v", err)
+		return ExitFailed
+	}
+	fmt.Fprintln(env.Stdout, *out)
+	return ExitOK
+}
+
+// cmdBenchReadme puts the figures of a run into the documents that have a place
+// for them.
+func cmdBenchReadme(_ context.Context, env *Env, args []string) int {
+	fs := pflag.NewFlagSet("bench readme", pflag.ContinueOnError)
+	usage := "rookery bench readme RUN DOCUMENT...\n\nWrites a run's figures, with its date, commit and machine, into the marked place of documents such as README.md."
+	if code, ok := parseFlags(env, fs, usage, args); !ok {
+		return code
+	}
+	if fs.NArg() < 2 {
+		env.Errorf("bench readme takes a run and documents")
+		return ExitUsage
+	}
+	s, err := suite.Load(fs.Arg(0))
+	if err != nil {
+		env.Errorf("%v", err)
+		return ExitUsage
+	}
+	for _, path := range fs.Args()[1:] {
+		if err := replaceFigures(path, s); err != nil {
+			env.Errorf("%s: %v", path, err)
+			return ExitFailed
+		}
+	}
+	return ExitOK
+}
+
+func replaceFigures(path string, s *suite.Summary) error {
+	was, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	now, err := suite.ReplaceBlock(string(was), s)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(now), 0o666)
+}

@@ -1,0 +1,172 @@
+package suite
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/rookery-chat/rookery/bench"
+)
+
+//go:embed page.html
+var pageText string
+
+// curve is a latency's distribution: pairs of a quantile and milliseconds.
+type curve struct {
+	Step   string       `json:"step"`
+	Name   string       `json:"name"`
+	Points [][2]float64 `json:"points"`
+}
+
+// line is a figure as it went during the newest round of a step.
+type line struct {
+	Step string `json:"step"`
+	bench.TimeLine
+}
+
+// page is what the page draws.
+type page struct {
+	Summary *Summary `json:"summary"`
+	Curves  []curve  `json:"curves"`
+	Lines   []line   `json:"lines"`
+}
+
+// WritePage writes a page that needs nothing else, of the run in a folder.
+// settings is the text of bench/peers/README.md, whose table of the peers'
+// settings it shows.
+func WritePage(w io.Writer, dir, settings string) error {
+	f, err := read(dir)
+	if err != nil {
+		return fmt.Errorf("suite: %s is no folder of a run: %w", dir, err)
+	}
+	p := page{Summary: f.summarize()}
+	if p.Curves, err = f.curves(); err != nil {
+		return err
+	}
+	newest := map[string]int{}
+	for i, r := range f.counting() {
+		if r.Error == "" {
+			newest[r.Step] = i
+		}
+	}
+	for i, r := range f.counting() {
+		for _, l := range r.TimeLines {
+			if newest[r.Step] == i {
+				p.Lines = append(p.Lines, line{r.Step, l})
+			}
+		}
+	}
+	t, err := template.New("page").Parse(pageText)
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, map[string]any{"Data": p, "Origin": p.Summary.Origin(), "Summary": p.Summary, "Settings": table(settings), "Targets": targetRows(p.Summary)})
+}
+
+// curves merges the histograms of the rounds that count.
+func (f *folder) curves() (curves []curve, err error) {
+	merged := map[string]*hdrhistogram.Histogram{}
+	var order [][2]string
+	add := func(step, name, raw string) error {
+		if raw == "" {
+			return nil
+		}
+		h, err := hdrhistogram.Decode([]byte(raw))
+		if err != nil {
+			return fmt.Errorf("suite: %s: histogram %s: %w", step, name, err)
+		}
+		if into := merged[step+" "+name]; into != nil {
+			into.Merge(h)
+			return nil
+		}
+		merged[step+" "+name] = h
+		order = append(order, [2]string{step, name})
+		return nil
+	}
+	for _, r := range f.counting() {
+		if r.Result == nil {
+			continue
+		}
+		for i := range r.Echo {
+			if err := add(r.Step, fmt.Sprintf("%d in flight", r.Echo[i].Depth), r.Echo[i].Histogram); err != nil {
+				return nil, err
+			}
+		}
+		for _, name := range []string{"delivery", "ack", "load_lag", "reconnect"} {
+			if err := add(r.Step, name, r.Histograms[name]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, o := range order {
+		curves = append(curves, curve{o[0], o[1], quantiles(merged[o[0]+" "+o[1]])})
+	}
+	return curves, nil
+}
+
+// quantiles are points of a distribution, ten for each ten times rarer, as far
+// as it has values.
+func quantiles(h *hdrhistogram.Histogram) (points [][2]float64) {
+	tenths := int(10 * math.Log10(float64(max(h.TotalCount(), 1))))
+	for n := range tenths + 1 {
+		rare := float64(n) / 10
+		q := 1 - math.Pow(10, -rare)
+		points = append(points, [2]float64{rare, float64(h.ValueAtQuantile(100*q)) / 1e3})
+	}
+	return points
+}
+
+// table are the cells of the first table of a text in Markdown.
+func table(text string) (rows [][]string) {
+	for l := range strings.Lines(text) {
+		l = strings.TrimSpace(l)
+		if !strings.HasPrefix(l, "|") {
+			if len(rows) > 0 {
+				break
+			}
+			continue
+		}
+		if strings.HasPrefix(l, "|--") || strings.HasPrefix(l, "| --") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(l, "|"), "|")
+		for i := range cells {
+			cells[i] = strings.ReplaceAll(strings.TrimSpace(cells[i]), "`", "")
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+// targetRow is a target as text.
+type targetRow struct{ What, Bound, Found, Verdict, Class string }
+
+func targetRows(s *Summary) (rows []targetRow) {
+	for i := range s.Targets {
+		r := &s.Targets[i]
+		class := "missed"
+		switch {
+		case !r.Measured:
+			class = "absent"
+		case r.Reached:
+			class = "reached"
+		}
+		rows = append(rows, targetRow{r.What, r.bound(), r.found(), r.verdict(), class})
+	}
+	return rows
+}
+
+// WritePageFile writes the page of a run to a file.
+func WritePageFile(path, dir, settings string) error {
+	var b strings.Builder
+	if err := WritePage(&b, dir, settings); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o666)
+}
