@@ -15,7 +15,7 @@
 //	s device   the device it came from, empty for a Receipt
 //	v place    position, meaning by kind
 //	v read     position, for a Receipt
-//	then for Message and Copy only:
+//	then for Message, Copy and Forward only:
 //	16         message id
 //	v ttl      time to live in ms, 0 is for ever
 //	s media
@@ -50,6 +50,17 @@ const (
 	// Receipt tells User how far Peer has come: Place is delivered, ReadTo is
 	// read, both in Peer's partition. Derived by the owner.
 	Receipt
+)
+
+// The kinds of record that end an epoch (law 16). A program that does not know
+// them puts them aside as dead letters, and says their number.
+const (
+	// Seal ends a partition of an epoch: what comes after it belongs to the epoch
+	// that begins at Place. It has no user.
+	Seal Kind = 16 + iota
+	// Forward carries a record that came after its partition's seal: Content is
+	// that record, Place where it was, User is its user. Derived by the owner.
+	Forward
 )
 
 // Flags of a record.
@@ -88,7 +99,7 @@ func Append(dst []byte, r *Record) []byte {
 	dst = appendBytes(dst, r.Device)
 	dst = binary.AppendUvarint(dst, uint64(r.Place))
 	dst = binary.AppendUvarint(dst, uint64(r.ReadTo))
-	if r.Kind == Message || r.Kind == Copy {
+	if r.Kind.hasContent() {
 		dst = append(dst, r.ID[:]...)
 		dst = binary.AppendUvarint(dst, r.TTL)
 		dst = appendBytes(dst, r.Media)
@@ -96,6 +107,10 @@ func Append(dst []byte, r *Record) []byte {
 	}
 	return dst
 }
+
+func (k Kind) hasContent() bool { return k == Message || k == Copy || k == Forward }
+
+func (k Kind) known() bool { return k >= Message && k <= Receipt || k == Seal || k == Forward }
 
 func appendBytes(dst, b []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b)))
@@ -112,13 +127,13 @@ func (r *Record) Decode(b []byte) error {
 		return fmt.Errorf("%w: version %d, this program reads %d", ErrCorrupt, b[0], Version)
 	}
 	*r = Record{Kind: Kind(b[1]), Flags: b[2], Suite: b[3], At: int64(binary.LittleEndian.Uint64(b[4:]))}
-	if r.Kind < Message || r.Kind > Receipt {
+	if !r.Kind.known() {
 		return fmt.Errorf("%w: kind %d", ErrCorrupt, r.Kind)
 	}
 	d := decoder{rest: b[12:]}
 	r.User, r.Peer, r.Device = d.bytes(), d.bytes(), d.bytes()
 	r.Place, r.ReadTo = chat.Position(d.uvarint()), chat.Position(d.uvarint())
-	if r.Kind == Message || r.Kind == Copy {
+	if r.Kind.hasContent() {
 		copy(r.ID[:], d.take(16))
 		r.TTL = d.uvarint()
 		r.Media, r.Content = d.bytes(), d.bytes()

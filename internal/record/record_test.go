@@ -22,6 +22,8 @@ func samples() []Record {
 		{Kind: Read, User: []byte("bob"), Peer: []byte("alice"), Device: []byte("phone"), Place: 300},
 		{Kind: Receipt, User: []byte("alice"), Peer: []byte("bob"), Place: 10, ReadTo: 9},
 		{Kind: Message},
+		{Kind: Seal, At: 5, Place: chat.NewPosition(3, 0)},
+		{Kind: Forward, User: []byte("bob"), Place: 300, Content: []byte("another record")},
 	}
 }
 
