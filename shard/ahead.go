@@ -78,7 +78,11 @@ func (w *worker) eachAhead(f func(r *record.Record)) {
 			return
 		}
 		rest = more
-		if w.rec.Decode(raw) == nil && len(w.rec.User) > 0 {
+		err = w.rec.Decode(raw)
+		if err == nil && w.rec.Kind == record.Forward {
+			err = w.rec.Decode(w.rec.Content)
+		}
+		if err == nil && len(w.rec.User) > 0 {
 			f(&w.rec)
 		}
 	}

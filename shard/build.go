@@ -67,6 +67,21 @@ func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) erro
 		w.deadLetter(pos, raw, err)
 		return nil
 	}
+	if r.Kind == record.Seal {
+		w.seal(pos)
+		return nil
+	}
+	w.carried = r.Kind == record.Forward
+	if w.carried {
+		inner, err := w.unpack()
+		if err != nil {
+			w.deadLetter(pos, raw, err)
+		}
+		if inner == nil {
+			return nil
+		}
+		raw = inner
+	}
 	user := w.ring.hash(r.User)
 	switch {
 	case len(r.User) == 0 || w.ring.partitionOf(user) != w.p:
@@ -75,6 +90,12 @@ func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) erro
 	case len(r.Peer) == 0 && r.Kind != record.Mark:
 		w.deadLetter(pos, raw, errNoPeer)
 		return nil
+	}
+	if r.Kind == record.Copy && !w.carried && w.copiedBefore() {
+		return nil
+	}
+	if w.sealed.Load() > 0 {
+		return w.forward(ctx, user, raw, pos)
 	}
 	switch r.Kind {
 	case record.Message:

@@ -53,7 +53,7 @@ func (w *worker) openCycle() {
 // open by what waits in the outbox.
 func (w *worker) closeCycle() {
 	c := w.cur
-	c.upTo, c.owner = w.last, appendOwner(c.owner[:0], w.newest, w.copies)
+	c.upTo, c.owner = w.last, w.appendOwner(c.owner[:0])
 	if n := len(w.open); n > 0 && !w.out.staged() {
 		before := w.open[n-1]
 		before.seq, before.upTo = c.seq, c.upTo

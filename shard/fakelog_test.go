@@ -16,6 +16,7 @@ import (
 type memLog struct {
 	mu       sync.Mutex
 	identity [16]byte
+	key      [16]byte
 	epoch    uint16
 	auto     bool
 	aligned  bool         // positions are as of a log whose batches end at multiples of 256, with gaps before them
@@ -58,6 +59,7 @@ type memAppend struct {
 func newMemLog(partitions int) *memLog {
 	l := &memLog{parts: make([]memPart, partitions), changed: make(chan struct{}), op: func(string) {}}
 	copy(l.identity[:], "a log for tests.")
+	l.key = l.identity
 	return l
 }
 
@@ -235,7 +237,9 @@ func (l *memLog) DeadLetter(p int, at chat.Position, reason string, raw []byte) 
 	l.letters = append(l.letters, letter{p, at, reason, string(raw)})
 }
 
-func (l *memLog) Key() [16]byte { return l.identity }
+func (l *memLog) Key() [16]byte { return l.key }
+
+func (l *memLog) Refresh(context.Context) error { return nil }
 
 func (l *memLog) MaxRecords() int {
 	if l.aligned {

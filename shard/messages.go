@@ -24,6 +24,9 @@ func (w *worker) message(ctx context.Context, user uint64, pos chat.Position) er
 		return nil
 	}
 	w.counts.Messages++
+	if w.carried { // its sender was told a place in the epoch before
+		w.outcomes = append(w.outcomes, Outcome{User: m.From, Device: view.String[chat.Device](r.Device), ID: m.ID, To: m.To, Place: pos})
+	}
 	w.batch.Messages = append(w.batch.Messages, m)
 	w.link(user, chat.Entry{Kind: chat.EntryMessage, User: m.To, Pos: pos, Message: m})
 	if r.Flags&record.FlagCopy != 0 && m.From != m.To {
@@ -106,15 +109,22 @@ func same(old, m *chat.Message) bool {
 	return old.Suite == m.Suite && old.Media == m.Media && bytes.Equal(old.Content, m.Content)
 }
 
-// copied takes a copy of what the user has sent, unless it has been taken.
-func (w *worker) copied(user uint64, pos chat.Position) {
+// copiedBefore reports whether a copy has been taken, and notes that it is now.
+// Of one that was forwarded who forwarded it knows that.
+func (w *worker) copiedBefore() bool {
 	r := &w.rec
 	from := w.ring.Partition(r.Peer)
 	if r.Place <= w.copies[from] {
 		w.counts.Repeats++
-		return
+		return true
 	}
 	w.copies[from] = r.Place
+	return false
+}
+
+// copied takes a copy of what the user has sent.
+func (w *worker) copied(user uint64, pos chat.Position) {
+	r := &w.rec
 	w.counts.Copies++
 	m := w.messageOf(r.Place)
 	m.From, m.To = view.String[chat.User](r.User), view.String[chat.User](r.Peer)

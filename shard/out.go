@@ -16,16 +16,18 @@ import (
 // has to be repeated, which owners of copies rely on.
 type outbox struct {
 	log     Log
+	next    appender // of the next epoch; nil until something is forwarded
 	limit   int
 	bytes   int           // queued and sent, of all targets
 	derived uint64        // records staged so far
 	wake    chan struct{} // an append has ended
-	targets []*target     // by partition, made on first use
+	targets []*target     // by partition, then by the next epoch's; made on first use
 	active  []*target     // those that hold anything
 }
 
 type target struct {
 	// owned by the worker
+	log       appender
 	partition int
 	active    bool
 	staged    parcel // of the cycle being built
@@ -38,6 +40,12 @@ type target struct {
 	// written by done
 	err   error // before ended
 	ended atomic.Bool
+}
+
+// appender is where derived records go; see pipeline.Log.
+type appender interface {
+	MaxRecords() int
+	Append(partition int, batch []byte, count int, done func(first chat.Position, err error)) error
 }
 
 // parcel is framed records, and the first cycle that has any among them.
@@ -87,10 +95,17 @@ func (o *outbox) init(log Log, limit, partitions int) {
 	*o = outbox{log: log, limit: limit, wake: make(chan struct{}, 1), targets: make([]*target, partitions)}
 }
 
+// target is that of a partition, or from Log.Partitions on of one of the next epoch.
 func (o *outbox) target(partition int) *target {
+	if n := partition + 1 - len(o.targets); n > 0 {
+		o.targets = append(o.targets, make([]*target, n)...)
+	}
 	t := o.targets[partition]
 	if t == nil {
-		t = &target{partition: partition}
+		t = &target{log: o.log, partition: partition}
+		if own := o.log.Partitions(); partition >= own {
+			t.log, t.partition = o.next, partition-own
+		}
 		t.done = func(_ chat.Position, err error) {
 			t.err = err
 			t.ended.Store(true)
@@ -171,14 +186,14 @@ func (o *outbox) drive(t *target, failed func(error, *backoff) error) error {
 		if t.queued.count == 0 {
 			return nil
 		}
-		t.fill(o.log.MaxRecords())
+		t.fill(t.log.MaxRecords())
 		t.sending, t.err = true, nil
 	}
 	for {
 		err := t.err // of the append before
 		if err == nil {
 			t.ended.Store(false)
-			if err = o.log.Append(t.partition, t.sent.data, t.sent.count, t.done); err == nil {
+			if err = t.log.Append(t.partition, t.sent.data, t.sent.count, t.done); err == nil {
 				return nil
 			}
 		}

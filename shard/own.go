@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -15,6 +16,8 @@ type running struct {
 	stopReading context.CancelFunc // ends the reading of the log
 	kill        context.CancelFunc // ends everything else too
 	ended       sync.WaitGroup     // reader and worker
+
+	sealing atomic.Bool // a seal is on its way, or there
 
 	synced chat.Position // the mark that a Sync has covered; guarded by Shards.syncMu
 }
@@ -57,8 +60,14 @@ func (s *Shards) start(w *worker, p int) {
 	life, kill := context.WithCancel(context.Background())
 	reading, stopReading := context.WithCancel(life)
 	r := &running{w: w, kill: kill, stopReading: stopReading}
-	r.ended.Go(func() { w.read(reading) })
-	r.ended.Go(func() { w.run(life) })
+	r.ended.Go(func() {
+		if err := w.start(reading); err != nil {
+			w.haltUnless(reading, err)
+			return
+		}
+		r.ended.Go(func() { w.read(reading) })
+		w.run(life)
+	})
 	s.running[p].Store(r)
 }
 

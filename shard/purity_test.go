@@ -21,6 +21,7 @@ type workload struct {
 	users  []chat.User
 	clocks map[string]*chat.Clock
 	sent   []record.Record
+	route  func(by chat.User) (*memLog, *Ring) // of who appends; nil is to log, by ring
 	now    time.Time
 }
 
@@ -37,11 +38,25 @@ func (w *workload) device() chat.Device { return []chat.Device{"phone", "web"}[w
 
 func (w *workload) put(rec record.Record) chat.Position {
 	rec.At = w.now.UnixMilli()
-	return w.log.put(w.ring.Partition(rec.User), record.Append(nil, &rec))
+	by := rec.User
+	if rec.Kind == record.Message {
+		by = rec.Peer
+	}
+	log, ring := w.to(chat.User(by))
+	return log.put(ring.Partition(rec.User), record.Append(nil, &rec))
+}
+
+func (w *workload) to(by chat.User) (*memLog, *Ring) {
+	if w.route == nil {
+		return w.log, w.ring
+	}
+	return w.route(by)
 }
 
 func (w *workload) place(user chat.User) chat.Position {
-	return chat.Position(w.r.Uint64N(uint64(w.log.End(w.ring.PartitionOf(user))) + 3))
+	log, ring := w.to(user)
+	end := log.End(ring.PartitionOf(user))
+	return end - end%(1<<48) + chat.Position(w.r.Uint64N(end.Offset()+3))
 }
 
 // fill appends n records.

@@ -1,12 +1,9 @@
 package shard
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"testing"
-
-	"github.com/rookery-chat/rookery/chat"
 )
 
 // TestMoves compares what is told with where the ring puts users.
@@ -31,42 +28,5 @@ func TestMoves(t *testing.T) {
 		if math.Abs(sum-1) > 1e-9 || len(seen) != 0 {
 			t.Errorf("%v: shares make %v, not told: %v", c, sum, seen)
 		}
-	}
-}
-
-// TestEndedAndBegin goes from one log to another: not before everything is
-// stored, and then from the start of the new one's epoch, with what is known of
-// ids.
-func TestEndedAndBegin(t *testing.T) {
-	s := newSim(t, 1, 2)
-	s.from("ann", 1, "hi", 0)
-	if _, err := Ended(t.Context(), s.log, s.store); !errors.Is(err, ErrNotApplied) {
-		t.Errorf("before it is stored: %v", err)
-	}
-	s.run()
-	newest, err := Ended(t.Context(), s.log, s.store)
-	if err != nil || newest == 0 {
-		t.Fatalf("newest %d, %v", newest, err)
-	}
-	next := newMemLog(3)
-	next.identity = [16]byte{9}
-	next.epoch = 1
-	for range 2 { // it may be repeated
-		if err := Begin(t.Context(), next, 1, newest, s.store); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for p := range 3 {
-		mark, _ := s.store.Mark(t.Context(), p)
-		var id uint64
-		if err := decodeOwner(mark.Owner, &id, make([]chat.Position, 3)); err != nil || id != newest {
-			t.Errorf("partition %d: newest %d, %v", p, id, err)
-		}
-		if mark.Log != next.identity || mark.Position != chat.NewPosition(1, 0) {
-			t.Errorf("partition %d is marked %v", p, mark)
-		}
-	}
-	if _, err := Ended(t.Context(), next, s.store); err != nil {
-		t.Errorf("a log without records: %v", err)
 	}
 }

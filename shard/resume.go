@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/storage"
@@ -67,7 +68,15 @@ func newEpoch(ctx context.Context, log Log, store Store, partitions []int, marks
 		return fmt.Errorf("shard: start a new epoch: %w", err)
 	}
 	for _, i := range foreign {
+		o := owned{copies: make([]chat.Position, log.Partitions())}
+		if err := o.decode(marks[i].Owner); err != nil {
+			return fmt.Errorf("%w; partition %d", err, partitions[i])
+		}
 		marks[i].Log, marks[i].Position = log.Identity(), chat.NewPosition(above+1, 0)
+		if o.sealed > 0 { // the seal was the other log's
+			o.sealed = 0
+			marks[i].Owner = string(o.append(nil))
+		}
 		if err := store.Apply(ctx, &storage.Batch{Partition: partitions[i], Mark: marks[i]}); err != nil {
 			return fmt.Errorf("shard: mark the new epoch of partition %d: %w", partitions[i], err)
 		}
@@ -78,29 +87,68 @@ func newEpoch(ctx context.Context, log Log, store Store, partitions []int, marks
 	return nil
 }
 
-// appendOwner encodes, for Mark.Owner, the newest of all stored ids and the
-// places up to which the copies of each partition have been taken: 8 bytes
-// each, little-endian.
-func appendOwner(dst []byte, newest uint64, copies []chat.Position) []byte {
-	dst = binary.LittleEndian.AppendUint64(dst, newest)
-	for _, p := range copies {
+// owned is what an owner has to remember as of its mark. Mark.Owner has it as 8
+// bytes each, little-endian: the newest id, the copies, and where there is
+// anything of them the seal and the forwards. A program that knows no seals
+// refuses a mark that has them: it would apply what is to be forwarded.
+type owned struct {
+	newest   uint64          // of all stored ids
+	copies   []chat.Position // how far those of each partition have been taken
+	sealed   chat.Position   // where the partition was
+	forwards []chat.Position // how far what each partition of the epoch before forwards was taken
+}
+
+// epochsFollow is before the seal: no position, so that a mark for more
+// partitions is not taken for one.
+const epochsFollow = math.MaxUint64
+
+func (w *worker) appendOwner(dst []byte) []byte {
+	o := owned{w.newest, w.copies, chat.Position(w.sealed.Load()), w.forwards}
+	return o.append(dst)
+}
+
+func (o *owned) append(dst []byte) []byte {
+	dst = appendPositions(binary.LittleEndian.AppendUint64(dst, o.newest), o.copies)
+	if o.sealed == 0 && len(o.forwards) == 0 {
+		return dst
+	}
+	dst = binary.LittleEndian.AppendUint64(dst, epochsFollow)
+	return appendPositions(binary.LittleEndian.AppendUint64(dst, uint64(o.sealed)), o.forwards)
+}
+
+func appendPositions(dst []byte, positions []chat.Position) []byte {
+	for _, p := range positions {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(p))
 	}
 	return dst
 }
 
-// decodeOwner reads what appendOwner wrote. An empty string is a new mark.
-func decodeOwner(owner string, newest *uint64, copies []chat.Position) error {
+// decode reads what append wrote; copies has its length before. An empty string
+// is a new mark.
+func (o *owned) decode(owner string) error {
 	if owner == "" {
 		return nil
 	}
-	if want := 8 * (1 + len(copies)); len(owner) != want {
-		return fmt.Errorf("shard: a mark carries %d bytes, %d partitions take %d", len(owner), len(copies), want)
+	least := 8 * (1 + len(o.copies))
+	if len(owner) < least || len(owner)%8 != 0 {
+		return fmt.Errorf("shard: a mark carries %d bytes, %d partitions take %d", len(owner), len(o.copies), least)
 	}
 	b := []byte(owner)
-	*newest = binary.LittleEndian.Uint64(b)
-	for i := range copies {
-		copies[i] = chat.Position(binary.LittleEndian.Uint64(b[8*(i+1):]))
+	at := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	o.newest = at(0)
+	for i := range o.copies {
+		o.copies[i] = chat.Position(at(1 + i))
+	}
+	if len(owner) == least {
+		return nil
+	}
+	first := 1 + len(o.copies)
+	if len(owner) == least+8 || at(first) != epochsFollow {
+		return fmt.Errorf("shard: a mark carries %d bytes, %d partitions take %d", len(owner), len(o.copies), least)
+	}
+	o.sealed = chat.Position(at(first + 1))
+	for i := first + 2; i < len(owner)/8; i++ {
+		o.forwards = append(o.forwards, chat.Position(at(i)))
 	}
 	return nil
 }

@@ -67,6 +67,11 @@ type Options struct {
 	MarkEvery    time.Duration // least time between two marks, which a takeover does again and in which a device's cursors become one row; 0 marks with every cycle
 	Heads        int           // users a partition, senders' devices, and cursors and receipts, whose newest is kept in memory, 16 bytes each; 0 is 65,536
 	Logger       *slog.Logger  // nil is slog.Default
+	Since        *Since        // where the log is an epoch that began while another was at work
+
+	// of all workers
+	next *atomic.Pointer[next] // the epoch that follows
+	gate *gate                 // nil without Since
 }
 
 // Validate reports everything that is wrong with the options.
@@ -100,6 +105,9 @@ func (o *Options) setDefaults() {
 	either(&o.BatchBytes, 1<<20)
 	either(&o.DerivedBytes, 4<<20)
 	either(&o.Heads, 1<<16)
+	if o.next == nil {
+		o.next = new(atomic.Pointer[next])
+	}
 	if o.SyncEvery == 0 {
 		o.SyncEvery = 5 * time.Second
 	}
@@ -112,13 +120,14 @@ func (o *Options) setDefaults() {
 // are safe for concurrent use.
 type Shards struct {
 	// set once
-	opt     Options
-	log     Log
-	store   Store
-	deliver Deliverer
-	ring    *Ring
-	disown  context.CancelFunc // gives up what is owned
-	syncing sync.WaitGroup     // syncLoop
+	opt        Options
+	log        Log
+	store      Store
+	deliver    Deliverer
+	ring       *Ring
+	owning     context.Context // ends when what is owned is given up
+	disown     context.CancelFunc
+	background sync.WaitGroup // syncLoop, sealAll
 
 	running []atomic.Pointer[running] // by partition; nil where another process owns it
 
@@ -138,22 +147,25 @@ func Start(ctx context.Context, o Options, log Log, store Store, deliver Deliver
 		return nil, err
 	}
 	o.setDefaults()
+	if o.Since != nil {
+		o.gate = &gate{since: *o.Since, store: rowsFrom{store, o.Since.BeforeRow}, logger: o.Logger}
+		store = rowsFrom{store, Row(o.Since.Epoch, 0)}
+	}
 	s := &Shards{
 		opt: o, log: log, store: store, deliver: deliver, ring: NewRing(log.Partitions(), log.Key()),
 		running: make([]atomic.Pointer[running], log.Partitions()),
 	}
-	owning, disown := context.WithCancel(context.Background())
-	s.disown = disown
-	unbind := context.AfterFunc(ctx, disown)
-	if err := log.Own(owning, s); err != nil {
-		disown()
+	s.owning, s.disown = context.WithCancel(context.Background())
+	unbind := context.AfterFunc(ctx, s.disown)
+	if err := log.Own(s.owning, s); err != nil {
+		s.disown()
 		return nil, err
 	}
 	if !unbind() {
 		s.Lose(s.owned())
 		return nil, ctx.Err()
 	}
-	s.syncing.Go(func() { s.syncLoop(owning) })
+	s.background.Go(func() { s.syncLoop(s.owning) })
 	return s, nil
 }
 
@@ -187,7 +199,7 @@ func (s *Shards) Stop(ctx context.Context) error {
 		err = s.sync(ctx)
 	}
 	s.disown()
-	s.syncing.Wait()
+	s.background.Wait()
 	return err
 }
 

@@ -25,7 +25,8 @@ type sim struct {
 	ring    *Ring
 	workers []*worker
 	readers map[chat.User]*reader
-	dropped int // of 100 hints
+	dropped int                           // of 100 hints
+	horizon func(chat.User) chat.Position // how far readers may be shown; nil is as the workers say
 	out     []Outcome
 
 	op, crashAt int
@@ -162,6 +163,9 @@ func (s *sim) Deliver(p int, entries []chat.Entry, outcomes []Outcome) {
 }
 
 func (s *sim) applied(user chat.User) chat.Position {
+	if s.horizon != nil {
+		return s.horizon(user)
+	}
 	return chat.Position(s.workers[s.ring.PartitionOf(user)].applied.Load())
 }
 

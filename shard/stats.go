@@ -28,10 +28,11 @@ type PartitionStats struct {
 	Duplicates  uint64 // messages that had been stored before
 	Conflicts   uint64 // messages with the id of another
 	Copies      uint64
-	Repeats     uint64 // copies that had been taken before
+	Repeats     uint64 // copies and forwarded records that had been taken before
 	Receipts    uint64 // records that changed a receipt
 	DeadLetters uint64 // records that cannot be decoded
 	Derived     uint64 // records appended to the log
+	Forwarded   uint64 // records that came after the partition's seal
 	LookUps     uint64 // messages looked up to see whether they are stored
 	Ahead       uint64 // questions asked of the store before a cycle
 

@@ -34,6 +34,7 @@ type worker struct {
 	// shared
 	applied atomic.Uint64 // chat.Position
 	marked  atomic.Uint64 // chat.Position of the mark in the store
+	sealed  atomic.Uint64 // chat.Position of the partition's seal, 0 before it
 	mu      sync.Mutex    // guards stats
 	stats   PartitionStats
 
@@ -49,6 +50,8 @@ type worker struct {
 	places   *table        // cursors, reads and receipts, as they are stored or will be
 	arrivals arrivals
 	copies   []chat.Position
+	forwards []chat.Position // by partition of the epoch before; see setSources
+	sources  *Ring           // of the epoch before, nil without one
 	out      outbox
 	cells    map[uint64]cell // cursors and reads that wait to be stored
 	open     []*cycle        // built, not yet marked; in order
@@ -71,6 +74,7 @@ type worker struct {
 	cut      bool // the cycle is to end here
 	scanned  int  // inbox rows looked at
 	rec      record.Record
+	carried  bool // rec was forwarded from the epoch before
 	batch    storage.Batch
 	entries  []chat.Entry
 	outcomes []Outcome
@@ -98,10 +102,13 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		ahead:  ahead{messages: map[messageAt]chat.Message{}, senders: map[uint64]senderPage{}},
 		cells:  map[uint64]cell{}, last: mark.Position, floor: mark.Position, markedAt: time.Now(),
 	}
-	if err := decodeOwner(mark.Owner, &w.newest, w.copies); err != nil {
+	before := owned{copies: w.copies}
+	if err := before.decode(mark.Owner); err != nil {
 		return nil, fmt.Errorf("%w; partition %d", err, p)
 	}
-	w.older = w.newest
+	w.newest, w.older = before.newest, before.newest
+	w.sealed.Store(uint64(before.sealed))
+	w.setSources(before.forwards)
 	w.arrivals.reset()
 	w.out.init(log, o.DerivedBytes, ring.Partitions())
 	w.applied.Store(uint64(mark.Position))
@@ -180,7 +187,11 @@ func (w *worker) halt(err error) {
 
 // run works until the reader has ended and what it read is settled, or ctx ends.
 func (w *worker) run(ctx context.Context) {
-	err := w.work(ctx)
+	w.haltUnless(ctx, w.work(ctx))
+}
+
+// haltUnless halts for an error that is not of an end that was wanted.
+func (w *worker) haltUnless(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil && !errors.Is(err, pipeline.ErrClosed) {
 		w.halt(err)
 	}
@@ -208,7 +219,7 @@ func (w *worker) work(ctx context.Context) error {
 			if w.left == 0 {
 				w.readOn <- struct{}{}
 			}
-			if w.opt.MarkEvery > 0 && !settling {
+			if w.markEvery() > 0 && !settling {
 				settling = true
 				settle.Reset(w.settleIn())
 			}
@@ -300,16 +311,16 @@ func (w *worker) cycle(ctx context.Context) error {
 	if knownbug.On(knownbug.CommitBeforeStore) {
 		w.markEarly(ctx)
 	}
-	w.batch.Applied = w.last
+	w.batch.Applied = w.shown()
 	ready := 0
-	if time.Since(w.markedAt) >= w.opt.MarkEvery {
+	if time.Since(w.markedAt) >= w.markEvery() {
 		ready = w.ready()
 	}
 	if err := w.apply(ctx, ready); err != nil {
 		return err
 	}
 	failpoint.Hit("shard/stored")
-	w.applied.Store(uint64(w.last))
+	w.applied.Store(uint64(w.shown()))
 	w.publish()
 	w.deliver.Deliver(w.p, w.entries, w.outcomes)
 	failpoint.Hit("shard/delivered")
@@ -324,7 +335,7 @@ func (w *worker) cycle(ctx context.Context) error {
 func (w *worker) markEarly(ctx context.Context) {
 	b := storage.Batch{
 		Partition: w.p, Applied: chat.Position(w.applied.Load()),
-		Mark: storage.Mark{Log: w.log.Identity(), Position: w.last, Owner: string(appendOwner(nil, w.newest, w.copies))},
+		Mark: storage.Mark{Log: w.log.Identity(), Position: w.last, Owner: string(w.appendOwner(nil))},
 	}
 	_ = w.store.Apply(ctx, &b)
 	time.Sleep(50 * time.Millisecond)
@@ -332,7 +343,7 @@ func (w *worker) markEarly(ctx context.Context) {
 
 // settleIn is the time until a mark that no cycle took along is stored alone.
 func (w *worker) settleIn() time.Duration {
-	return max(settleAfter, w.opt.MarkEvery-time.Since(w.markedAt))
+	return max(settleAfter, w.markEvery()-time.Since(w.markedAt))
 }
 
 // settle marks what has become durable meanwhile, when there is nothing to
@@ -375,6 +386,9 @@ func (w *worker) apply(ctx context.Context, ready int) error {
 		failpoint.Hit("shard/marked")
 		w.markedAt = start
 		w.marked.Store(uint64(w.batch.Mark.Position))
+		if w.sealed.Load() > 0 {
+			w.applied.Store(uint64(max(w.batch.Mark.Position, chat.Position(w.applied.Load()))))
+		}
 		w.retire(ready)
 		w.log.Release(w.p, w.batch.Mark.Position, false)
 	}

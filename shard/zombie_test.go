@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"reflect"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -20,8 +21,8 @@ type stampedStore struct {
 	*memStore
 	t       testing.TB
 	r       *rand.Rand
-	applied []*worker // how far partitions are, for those who read
-	late    int       // writes that lost
+	applied func(row int) *atomic.Uint64 // how far partitions are, for those who read
+	late    int                          // writes that lost
 }
 
 func (s *stampedStore) Apply(_ context.Context, b *storage.Batch) error {
@@ -34,7 +35,7 @@ func (s *stampedStore) Apply(_ context.Context, b *storage.Batch) error {
 	}
 	s.op("before the partition's row")
 	s.mark(c.Partition, c.Mark)
-	if at := &s.applied[b.Partition].applied; b.Applied > chat.Position(at.Load()) {
+	if at := s.applied(b.Partition); b.Applied > chat.Position(at.Load()) {
 		at.Store(uint64(b.Applied))
 	}
 	s.op("after apply")
@@ -155,6 +156,7 @@ func (s *stampedStore) Delivered(ctx context.Context, user chat.User) (chat.Posi
 type zombies struct {
 	*sim
 	stamped *stampedStore
+	rows    Store // stamped, as owners see it
 	owners  []*zombie
 	newest  []*zombie // by partition
 	running *zombie
@@ -181,7 +183,8 @@ func newZombies(t testing.TB, seed uint64, partitions int) *zombies {
 	for range partitions {
 		z.workers = append(z.workers, &worker{}) // gateways know of owners what is stored
 	}
-	z.stamped.applied = z.workers
+	z.stamped.applied = func(row int) *atomic.Uint64 { return &z.workers[row].applied }
+	z.rows = z.stamped
 	z.log.op, z.store.op = z.step, z.step
 	for p := range partitions {
 		z.takeOver(p)
@@ -196,10 +199,15 @@ func newZombies(t testing.TB, seed uint64, partitions int) *zombies {
 
 // takeOver makes a new owner of a partition. The old one is not told.
 func (z *zombies) takeOver(p int) {
-	marks, err := resume(context.Background(), z.opt.Logger, z.log, z.stamped, []int{p})
+	marks, err := resume(context.Background(), z.opt.Logger, z.log, z.rows, []int{p})
 	z.must(err)
-	o := &zombie{}
-	o.w, err = newWorker(&z.opt, p, marks[0], z.ring, z.log, z.stamped, z)
+	o, opt := &zombie{}, &z.opt
+	if g := z.opt.gate; g != nil { // each process has its own
+		own := z.opt
+		own.gate = &gate{since: g.since, store: g.store, logger: g.logger}
+		opt = &own
+	}
+	o.w, err = newWorker(opt, p, marks[0], z.ring, z.log, z.rows, z)
 	z.must(err)
 	o.run, o.kill = iter.Pull(z.life(o))
 	if old := z.newest[p]; old != nil {
@@ -241,7 +249,13 @@ func (z *zombies) life(o *zombie) iter.Seq[struct{}] {
 			}
 		}()
 		o.yield = yield
-		for ctx := context.Background(); ; {
+		ctx := context.Background()
+		for z.shut(o) {
+			o.idle = true
+			z.pause(o)
+		}
+		z.must(o.w.start(ctx))
+		for {
 			b := z.log.next(o.w.p, o.w.last, 1+z.r.IntN(2000))
 			if o.idle = false; b.Count > 0 {
 				o.w.begin(b)
@@ -259,6 +273,17 @@ func (z *zombies) life(o *zombie) iter.Seq[struct{}] {
 			z.pause(o)
 		}
 	}
+}
+
+// shut reports whether an owner has to wait for the epoch before.
+func (z *zombies) shut(o *zombie) bool {
+	g := o.w.opt.gate
+	if g == nil || o.w.marked.Load() > 0 {
+		return false
+	}
+	p, err := g.look(context.Background())
+	z.must(err)
+	return p >= 0
 }
 
 func (z *zombies) pause(o *zombie) {
