@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,7 @@ type Log struct {
 
 	queuedBytes atomic.Int64 // of all partitions, not durable yet
 	failed      atomic.Pointer[error]
+	ignored     atomic.Bool // there is a later topic, and it is not the next epoch
 	letters     letters
 	membership  membership
 	stats       counters
@@ -87,13 +89,16 @@ var _ pipeline.Log = (*Log)(nil)
 // Open finds the topic with the greatest epoch, checks it and is ready to append
 // and to read. It does not try twice: an error says what was tried and why it
 // failed, each fault in a line.
-func Open(ctx context.Context, o Options) (*Log, error) {
+func Open(ctx context.Context, o Options) (*Log, error) { return openUpTo(ctx, o, MaxEpoch) }
+
+// openUpTo is Open among the epochs up to one.
+func openUpTo(ctx context.Context, o Options, epoch uint16) (*Log, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	l := &Log{o: o.withDefaults(), closing: make(chan struct{}), closed: make(chan struct{})}
 	l.life, l.kill = context.WithCancel(context.Background())
-	if err := l.open(ctx); err != nil {
+	if err := l.open(ctx, epoch); err != nil {
 		l.kill()
 		for _, cl := range []*kgo.Client{l.producer, l.consumer} {
 			if cl != nil {
@@ -106,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	return l, nil
 }
 
-func (l *Log) open(ctx context.Context) (err error) {
+func (l *Log) open(ctx context.Context, upTo uint16) (err error) {
 	if l.producer, err = newClient(&l.o, "producer", l.producerOpts()...); err != nil {
 		return err
 	}
@@ -118,6 +123,7 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	topics = slices.DeleteFunc(topics, func(t Topic) bool { return t.Epoch > upTo })
 	if l.topic, err = choose(&l.o, topics); err != nil {
 		return err
 	}

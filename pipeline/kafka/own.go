@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -90,10 +91,19 @@ func (s *membership) leave() {
 	s.running.Wait()
 }
 
+// groupName is the consumer group of the epoch. An online one has its own, as it
+// and the one before are at work side by side.
+func (l *Log) groupName() string {
+	if l.topic.Online {
+		return fmt.Sprintf("%s.%d", l.o.Group, l.topic.Epoch)
+	}
+	return l.o.Group
+}
+
 func (m *member) groupOpts() []kgo.Opt {
 	o := &m.l.o
 	return []kgo.Opt{
-		kgo.ConsumerGroup(o.Group),
+		kgo.ConsumerGroup(m.l.groupName()),
 		kgo.ConsumeTopics(m.l.topic.Name),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(o.SessionTimeout),
@@ -136,7 +146,7 @@ func (m *member) run() {
 	leaving, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	if err := m.cl.LeaveGroupContext(leaving); err != nil {
-		m.l.o.Logger.Warn("the group could not be left, others get the partitions when the session times out", "group", m.l.o.Group, "err", err)
+		m.l.o.Logger.Warn("the group could not be left, others get the partitions when the session times out", "group", m.l.groupName(), "err", err)
 	}
 	m.cl.Close()
 }

@@ -20,7 +20,16 @@ type Spec struct {
 	Partitions int           // of that topic (default 16)
 	Replicas   int           // of each partition (default 3)
 	Retention  time.Duration // how long records are kept, whatever their size (default 7 days)
+
+	// Online says that the epoch begins while the one before is at work: from the
+	// moment its topic is there, that one ends (law 16).
+	Online bool
 }
+
+// onlineBytes is retention.bytes of an online epoch's topic, which tells it from
+// others: more than any disk, so it bounds nothing. Programs that know no such
+// epochs refuse the topic, and so do not start beside those that do.
+const onlineBytes = 1 << 62
 
 func (s Spec) withDefaults() Spec {
 	setDefault(&s.Partitions, 16)
@@ -34,11 +43,14 @@ func (s Spec) withDefaults() Spec {
 func minInSync(replicas int) int { return max(1, replicas-1) }
 
 func (s Spec) configs() map[string]*string {
-	configs := map[string]*string{}
+	configs, bytes := map[string]*string{}, "-1"
+	if s.Online {
+		bytes = strconv.Itoa(onlineBytes)
+	}
 	for key, value := range map[string]string{
 		"cleanup.policy":                 "delete",
 		"retention.ms":                   strconv.FormatInt(s.Retention.Milliseconds(), 10),
-		"retention.bytes":                "-1",
+		"retention.bytes":                bytes,
 		"min.insync.replicas":            strconv.Itoa(minInSync(s.Replicas)),
 		"unclean.leader.election.enable": "false",
 		"max.message.bytes":              strconv.Itoa(MaxMessageBytes),
@@ -55,6 +67,7 @@ type Topic struct {
 	ID         [16]byte
 	Partitions int
 	Replicas   int
+	Online     bool  // it began while the epoch before was at work
 	Faults     error // what is wrong with it, each in a line; nil if nothing is
 }
 
@@ -192,7 +205,8 @@ func inspect(o *Options, d kadm.TopicDetail, configs kadm.ResourceConfig) Topic 
 		fault(settings[key] != want, "has %s=%s, it has to be %s: %s", key, settings[key], want, why)
 	}
 	setting("cleanup.policy", "delete", "compaction would take records out of the middle")
-	setting("retention.bytes", "-1", "records would go before their time when there are many")
+	t.Online = records && settings["retention.bytes"] == strconv.Itoa(onlineBytes)
+	fault(!t.Online && settings["retention.bytes"] != "-1", "has retention.bytes=%s, it has to be -1: records would go before their time when there are many", settings["retention.bytes"])
 	setting("unclean.leader.election.enable", "false", "acknowledged records could be lost")
 	least, _ := strconv.Atoi(settings["min.insync.replicas"])
 	fault(t.Replicas >= 3 && least < 2, "has min.insync.replicas=%d with %d replicas, it has to be at least 2: a record on one disk alone would be acknowledged", least, t.Replicas)
