@@ -41,7 +41,7 @@ type oneOwner struct{}
 
 func (oneOwner) Partition([]byte) int                  { return 0 }
 func (oneOwner) Node(chat.User, chat.Device) chat.Node { return chat.Node{1, 2, 3, 4, 5, 6} }
-func (oneOwner) Applied(context.Context, int) (chat.Position, error) {
+func (oneOwner) Applied(context.Context, chat.User) (chat.Position, error) {
 	return 0, nil
 }
 

@@ -11,14 +11,16 @@ import (
 // again, which acknowledges and reuses it.
 type batch struct {
 	st    *loopState
+	route *Route
 	part  int
 	buf   []byte // framed records
 	count int
 	acks  []ack
 	stuck bool // the log was full when it was offered
 
-	first chat.Position // set by complete
-	err   error
+	first   chat.Position // set by complete
+	err     error
+	settled bool // and by settle
 
 	// Made once, so that handing over allocates nothing.
 	onDone func(first chat.Position, err error)
@@ -51,13 +53,16 @@ func (st *loopState) batch(part int) *batch {
 // softBatch is batch for marks and reads, which are small and cumulative: they
 // may still join a batch that waits for the log, up to twice its bound.
 func (st *loopState) softBatch(part int) *batch {
+	if st.moving() {
+		return nil
+	}
 	for len(st.batches) <= part {
 		st.batches = append(st.batches, nil)
 	}
 	b := st.batches[part]
 	if b == nil {
 		b = st.newBatch()
-		b.part = part
+		b.part, b.route = part, st.route
 		st.batches[part] = b
 	}
 	if len(b.buf) > 2*st.g.opt.BatchBytes || b.count >= st.g.maxRecords {
@@ -65,6 +70,9 @@ func (st *loopState) softBatch(part int) *batch {
 	}
 	return b
 }
+
+// partition is where a user's records go.
+func (st *loopState) partition(user []byte) int { return st.route.Partition(user) }
 
 func (st *loopState) newBatch() *batch {
 	if n := len(st.free); n > 0 {
@@ -110,7 +118,7 @@ func (st *loopState) flush(b *batch) {
 	if b.count == 0 {
 		return
 	}
-	if err := st.g.log.TryAppend(b.part, b.buf, b.count, b.onDone); err != nil {
+	if err := b.route.Log.TryAppend(b.part, b.buf, b.count, b.onDone); err != nil {
 		if !b.stuck {
 			b.stuck = true
 			st.g.Stats.LogFull.Add(1)
@@ -118,6 +126,7 @@ func (st *loopState) flush(b *batch) {
 		return
 	}
 	b.stuck = false
+	st.under++
 	st.batches[b.part] = nil
 }
 
@@ -130,6 +139,11 @@ func (b *batch) complete(first chat.Position, err error) {
 // acknowledge runs on the loop when the batch is durable, or its outcome is not
 // known.
 func (b *batch) acknowledge() {
+	if r := b.route; b.err == nil && !b.settled && r.Current != nil && !r.Current() {
+		b.st.g.settle(b)
+		return
+	}
+	b.st.under--
 	for i := range b.acks {
 		if s := sessionOf(b.st.loop, b.acks[i].ref); s != nil {
 			b.ack(s, &b.acks[i])
@@ -137,7 +151,7 @@ func (b *batch) acknowledge() {
 	}
 	st := b.st
 	if len(st.free) < batchesKept && cap(b.buf) <= batchBytesKept {
-		b.buf, b.acks, b.count, b.stuck = b.buf[:0], b.acks[:0], 0, false
+		b.buf, b.acks, b.count, b.stuck, b.settled = b.buf[:0], b.acks[:0], 0, false, false
 		st.free = append(st.free, b)
 	}
 }

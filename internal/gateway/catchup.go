@@ -25,7 +25,6 @@ const (
 type page struct {
 	user         chat.User
 	node         chat.Node
-	part         int
 	after        chat.Position // where the session stands
 	receiptsFrom chat.Position
 	beyond       chat.User // receipts are left of peers beyond this one; "": none
@@ -59,7 +58,7 @@ func (g *Gateway) readOn(s *session) {
 		return
 	}
 	p := pages.Get().(*page)
-	p.user, p.node, p.part = s.user(), s.node, int(s.part)
+	p.user, p.node = s.user(), s.node
 	p.after, p.receiptsFrom, p.limit = s.cur, s.receiptsFrom, min(pageEntries, s.window.room())
 	if s.rare != nil {
 		p.beyond = s.rare.receiptsBeyond
@@ -102,7 +101,7 @@ func (g *Gateway) readPage(p *page) {
 // has passed it: looked at after the inbox, so that no sweep goes unseen (law 15).
 func (g *Gateway) readInbox(ctx context.Context, p *page) error {
 	var err error
-	if p.applied, err = g.owners.Applied(ctx, p.part); err != nil {
+	if p.applied, err = g.owners.Applied(ctx, p.user); err != nil {
 		return err
 	}
 	for {

@@ -22,7 +22,7 @@ type storedUpTo struct {
 	applied chat.Position
 }
 
-func (o storedUpTo) Applied(context.Context, int) (chat.Position, error) { return o.applied, nil }
+func (o storedUpTo) Applied(context.Context, chat.User) (chat.Position, error) { return o.applied, nil }
 
 // resumed is a session that has its welcome.
 type resumed struct {
@@ -146,7 +146,7 @@ type advancing struct {
 	applied chat.Position
 }
 
-func (o *advancing) Applied(context.Context, int) (chat.Position, error) {
+func (o *advancing) Applied(context.Context, chat.User) (chat.Position, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.applied++

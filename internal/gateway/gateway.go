@@ -35,12 +35,13 @@ type Log interface {
 
 // Owners says who owns a user and how far that partition is stored.
 type Owners interface {
+	// Users of the same partition are applied together.
 	Partition(user []byte) int
 	Node(user chat.User, device chat.Device) chat.Node
 
 	// Applied is asked afresh for each page: every entry whose hint went out
 	// before the call has to be at or below the answer (law 6).
-	Applied(ctx context.Context, partition int) (chat.Position, error)
+	Applied(ctx context.Context, user chat.User) (chat.Position, error)
 }
 
 // Identity is what a token says.
@@ -151,7 +152,7 @@ type Gateway struct {
 
 	opt      Options
 	limits   frame.Limits
-	log      Log
+	route    atomic.Pointer[Route]
 	store    storage.Store
 	owners   Owners
 	presence *presence.Memory
@@ -159,6 +160,9 @@ type Gateway struct {
 
 	maxRecords int // of one append
 	jobs       *workers
+	life       context.Context // of what settles batches
+	stop       context.CancelFunc
+	settling   sync.WaitGroup
 	draining   atomic.Bool
 	loops      [256]atomic.Pointer[engine.Loop] // entered by each loop at its first call
 
@@ -172,17 +176,24 @@ func New(opt Options, log Log, store storage.Store, owners Owners, p *presence.M
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	return &Gateway{
-		opt: opt, log: log, store: store, owners: owners, presence: p, maxRecords: log.MaxRecords(),
+	g := &Gateway{
+		opt: opt, store: store, owners: owners, presence: p, maxRecords: log.MaxRecords(),
 		limits:  frame.Limits{MessageBytes: opt.MessageBytes, Deflate: opt.Deflate},
 		keys:    keydir.New(store, opt.Keys),
 		jobs:    startWorkers(opt.Workers, opt.Jobs),
 		pending: map[netip.Addr]int{},
-	}, nil
+	}
+	g.life, g.stop = context.WithCancel(context.Background())
+	g.route.Store(&Route{Log: log, Partition: owners.Partition})
+	return g, nil
 }
 
 // Close ends the workers. The engine must have stopped.
-func (g *Gateway) Close() { g.jobs.stop() }
+func (g *Gateway) Close() {
+	g.stop()
+	g.settling.Wait()
+	g.jobs.stop()
+}
 
 // loopState is what the gateway keeps for one loop; touched on that loop only.
 type loopState struct {
@@ -191,6 +202,8 @@ type loopState struct {
 	sessions engine.Slab[session]
 	lives    engine.Slab[atomic.Uint32] // see lease
 	working  working
+	route    *Route     // of what is appended
+	under    int        // batches with the log, or not settled
 	batches  []*batch   // by partition, nil while empty
 	free     []*batch   // to be used again
 	dirty    []*session // with an open frame
@@ -204,7 +217,7 @@ func (g *Gateway) state(l *engine.Loop) *loopState {
 	if st, ok := l.Data.(*loopState); ok {
 		return st
 	}
-	st := &loopState{g: g, loop: l}
+	st := &loopState{g: g, loop: l, route: g.route.Load()}
 	l.Data = st
 	g.loops[l.Index()].Store(l)
 	return st
@@ -270,6 +283,9 @@ func (g *Gateway) Turn(l *engine.Loop) {
 		if b != nil {
 			st.flush(b)
 		}
+	}
+	if st.moving() {
+		st.move()
 	}
 	if len(st.retry) > 0 {
 		waiting := st.retry

@@ -47,7 +47,6 @@ func (g *Gateway) handshake(s *session, in []byte) (rest []byte) {
 	}
 	s.state = opened
 	s.next = 1
-	s.part = int16(g.owners.Partition(view.Bytes(s.user())))
 	s.conn.SetDeadline(s.st().loop.NowMs() + g.opt.HelloTimeout.Milliseconds())
 	return in[n:]
 }

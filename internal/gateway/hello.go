@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +49,7 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 	s.named(s.user(), device)
 	s.state = joining
 	s.node = g.owners.Node(s.user(), device)
-	ref, user, part, node, lease := s.ref(), s.user(), int(s.part), s.node, s.lease()
+	ref, user, node, lease := s.ref(), s.user(), s.node, s.lease()
 	var number uint64
 	if g.opt.Elsewhere != nil {
 		number = uint64(time.Now().UnixMicro())
@@ -56,7 +57,7 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 	}
 	ok := g.jobs.try(func() {
 		if !lease.ended() {
-			g.join(ref, user, device, m.Seq, m.Resume, part, node, number, lease)
+			g.join(ref, user, device, m.Seq, m.Resume, node, number, lease)
 		}
 	})
 	if !ok {
@@ -66,7 +67,7 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 
 // join is the hello job: it knows the device, registers the session, and only
 // then reads where its chain stands (law 6: register, then read, then splice).
-func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, part int, node chat.Node, number uint64, lease lease) {
+func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, node chat.Node, number uint64, lease lease) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
 	j := &joined{node: node, number: number}
@@ -97,7 +98,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 		j.copies, err = g.hasOthers(ctx, user)
 	}
 	if err == nil && !lease.ended() {
-		err = g.place(ctx, j, user, dev, resume, part)
+		err = g.place(ctx, j, user, dev, resume)
 	}
 	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil && !lease.ended() {
 		err = g.siblingsElsewhere(ctx, user)
@@ -151,7 +152,7 @@ func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, 
 }
 
 // place finds where the session's chain begins and what waits there.
-func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev storage.Device, resume int64, part int) (err error) {
+func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev storage.Device, resume int64) (err error) {
 	cursors, err := g.store.Cursors(ctx, user)
 	if err != nil {
 		return err
@@ -161,14 +162,18 @@ func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev stor
 			j.cursor = c.Position
 		}
 	}
-	applied, err := g.owners.Applied(ctx, part)
+	applied, err := g.owners.Applied(ctx, user)
 	if err != nil {
 		return err
 	}
 	switch {
 	case resume >= 0:
 		j.resume = chat.Position(resume)
-		if j.resume > max(applied, g.log.End(part)) {
+		end := g.end(user)
+		if j.resume.Epoch() > end.Epoch() && g.opt.Elsewhere != nil {
+			return fmt.Errorf("the client resumes at %v, of an epoch that is not known here yet", j.resume)
+		}
+		if j.resume > max(applied, end) {
 			return chat.Errorf(chat.CodeBadPosition, "the log ends before %v", j.resume)
 		}
 	case resume == packet.ResumeNow:
@@ -181,6 +186,12 @@ func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev stor
 	}
 	j.waiting, err = g.store.Waiting(ctx, user, j.resume, applied, g.opt.Waiting)
 	return err
+}
+
+// end is where the user's partition ends.
+func (g *Gateway) end(user chat.User) chat.Position {
+	r := g.route.Load()
+	return r.Log.End(r.Partition(view.Bytes(user)))
 }
 
 // skips reports whether who begins at a position passes over entries that no

@@ -119,7 +119,7 @@ func (h horizon) shows(ctx context.Context, g *Gateway, m *chat.Message) (bool, 
 	applied, asked := h[part]
 	if !asked {
 		var err error
-		if applied, err = g.owners.Applied(ctx, part); err != nil {
+		if applied, err = g.owners.Applied(ctx, m.To); err != nil {
 			return false, err
 		}
 		h[part] = applied

@@ -51,7 +51,7 @@ func (g *Gateway) onSend(s *session, p packet.Raw, size int) {
 	if r.code == chat.CodeOK {
 		if over > 0 {
 			r = refusal{chat.CodeRateLimited, over + rateRestMs, "over the rate"}
-		} else if b = s.st().batch(g.owners.Partition(s.st().qualify(s, m.To))); b == nil {
+		} else if b = s.st().batch(s.st().partition(s.st().qualify(s, m.To))); b == nil {
 			r = refusal{chat.CodeOverloaded, retryFullMs, "the log takes no more now"}
 		}
 	}
@@ -152,7 +152,7 @@ func (g *Gateway) logMark(s *session) {
 	if s.marking || s.marked <= s.markSent || s.gone || s.skipped {
 		return
 	}
-	b := s.st().softBatch(int(s.part))
+	b := s.st().softBatch(s.st().partition(view.Bytes(s.user())))
 	if b == nil {
 		return // the next mark, or the heartbeat, tries again
 	}
@@ -176,7 +176,7 @@ func (g *Gateway) onRead(s *session, p packet.Raw) error {
 	if m.Pos > s.cur {
 		return chat.Errorf(chat.CodeBadPosition, "nothing has been sent up to %v", m.Pos)
 	}
-	b := s.st().softBatch(int(s.part))
+	b := s.st().softBatch(s.st().partition(view.Bytes(s.user())))
 	if b == nil {
 		e := chat.Errorf(chat.CodeOverloaded, "the log takes no more now")
 		e.RetryAfter = unavailableRetry

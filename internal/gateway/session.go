@@ -45,7 +45,6 @@ type session struct {
 
 	heardMs   uint32 // when the client was last heard: the low bits of that time in ms
 	expiresAt uint32 // when its token ends, Unix seconds
-	part      int16  // the user's partition
 	node      chat.Node
 	userBytes uint8 // of names
 	state     state

@@ -23,6 +23,7 @@ type Stats struct {
 	Replaced         atomic.Uint64 // sessions taken over by a newer one
 	DeviceChanged    atomic.Uint64 // hellos with another clock sequence: reinstalled, or a clone
 	LogFull          atomic.Uint64 // batches the log did not take at once
+	Settled          atomic.Uint64 // batches acknowledged only once they were known to be in the right epoch
 	Errors           atomic.Uint64 // requests not served
 	Refused          [codeMax]atomic.Uint64
 	Byes             [codeMax]atomic.Uint64
