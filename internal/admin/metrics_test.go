@@ -56,7 +56,7 @@ func all() []Metrics {
 		Store(func() pebble.Stats { return pebble.Stats{DiskBytes: 1 << 20} }),
 		Kafka(func() kafka.Stats { return kafka.Stats{PartitionLag: []int64{-1, 8}} }),
 		CQL(func() cql.Stats { return cql.Stats{NodesUp: 1} }),
-		Directory(&redis.Stats{}), Remote(&delivery.RemoteStats{}), Peers(&rpc.Stats{}), Links(&rpc.ServerStats{}), Push(&push.Stats{}), Web(&web.Stats{}), Media(&media.Stats{}),
+		Directory(&redis.Stats{}), Remote(func() *delivery.RemoteStats { return &delivery.RemoteStats{} }), Peers(&rpc.Stats{}), Links(&rpc.ServerStats{}), Push(&push.Stats{}), Web(&web.Stats{}), Media(&media.Stats{}),
 	}
 }
 

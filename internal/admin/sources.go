@@ -61,6 +61,7 @@ func Gateway(stats *gateway.Stats) Metrics {
 			}),
 		count("rookery_devices_changed_total", "Hellos with another clock sequence than before: installed again, or a clone.", func(s s) uint64 { return s.DeviceChanged.Load() }),
 		count("rookery_log_full_total", "Batches that the log did not take at once.", func(s s) uint64 { return s.LogFull.Load() }),
+		count("rookery_epoch_settled_total", "Batches acknowledged only once it was known that they are where they belong in the next epoch.", func(s s) uint64 { return s.Settled.Load() }),
 		count("rookery_requests_failed_total", "Requests that were answered with an error.", func(s s) uint64 { return s.Errors.Load() }),
 	})
 }

@@ -79,9 +79,9 @@ func Directory(stats *redis.Stats) Metrics {
 }
 
 // Remote are the metrics of hints on their way to gateways.
-func Remote(stats *delivery.RemoteStats) Metrics {
+func Remote(stats func() *delivery.RemoteStats) Metrics {
 	type s = *delivery.RemoteStats
-	return collector(func() s { return stats }, []row[s]{
+	return collector(stats, []row[s]{
 		count("rookery_hints_sent_total", "Hints handed to a gateway, or to this process.", func(s s) uint64 { return s.Sent.Load() }),
 		count("rookery_hints_nowhere_total", "Hints of users with no session anywhere.", func(s s) uint64 { return s.Nowhere.Load() }),
 		count("rookery_hints_to_all_total", "Hints handed to every gateway, as the directory did not answer.", func(s s) uint64 { return s.ToAll.Load() }),

@@ -2,24 +2,24 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/rookery-chat/rookery/internal/backend"
 	"github.com/rookery-chat/rookery/internal/config"
-	"github.com/rookery-chat/rookery/internal/presence/redis"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage"
 	"github.com/rookery-chat/rookery/storage/cql"
 )
 
-// adminRepartition gives the log another number of partitions (law 16). The
-// gateways have to be stopped, and the processors to have stored all.
+// adminRepartition gives the log another number of partitions while gateways and
+// processors are at work (law 16). All it does is to make the new epoch's topic:
+// the processes see it and do the rest. So it may be ended and run again at will.
 func adminRepartition(ctx context.Context, env *Env, args []string) int {
 	var to int
 	var dryRun bool
@@ -35,11 +35,10 @@ func adminRepartition(ctx context.Context, env *Env, args []string) int {
 		return ExitUsage
 	}
 	r := &repartition{env: env, to: to, dryRun: dryRun}
+	defer r.close()
 	if err := r.open(ctx, c); err != nil {
-		r.close()
 		return failLines(env, ExitUnreachable, err)
 	}
-	defer r.close()
 	if err := r.run(ctx); err != nil {
 		return failLines(env, ExitFailed, err)
 	}
@@ -48,13 +47,12 @@ func adminRepartition(ctx context.Context, env *Env, args []string) int {
 
 // repartition is one run of the command.
 type repartition struct {
-	env       *Env
-	to        int
-	dryRun    bool
-	kafka     kafka.Options
-	log       *kafka.Log
-	store     storage.Store
-	directory *redis.Directory
+	env    *Env
+	to     int
+	dryRun bool
+	kafka  kafka.Options
+	log    *kafka.Log // of the newest epoch
+	store  storage.Store
 }
 
 func (r *repartition) open(ctx context.Context, c *config.Config) (err error) {
@@ -69,21 +67,11 @@ func (r *repartition) open(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.store, err = cql.Open(o); err != nil {
-		return err
-	}
-	p, err := backend.Redis(c, quiet)
-	if err != nil {
-		return err
-	}
-	r.directory, err = redis.Open(p)
+	r.store, err = cql.Open(o)
 	return err
 }
 
 func (r *repartition) close() {
-	if r.directory != nil {
-		r.directory.Close()
-	}
 	if r.store != nil {
 		r.store.Close()
 	}
@@ -93,71 +81,103 @@ func (r *repartition) close() {
 }
 
 func (r *repartition) run(ctx context.Context) error {
+	begun, err := r.begun(ctx, r.log)
+	if err != nil {
+		return err
+	}
+	n := r.log.Partitions()
+	switch {
+	case begun < n && n != r.to:
+		return fmt.Errorf("epoch %d has begun in %d of %d partitions: wait for it, or see why its owners do not", r.log.Epoch(), begun, n)
+	case begun < n && r.dryRun, n == r.to && begun == n:
+		fmt.Fprintf(r.env.Stdout, "epoch %d has %d partitions, of which %d have begun; nothing was changed\n", r.log.Epoch(), n, begun)
+		return nil
+	case begun < n: // an earlier run was ended
+		return r.watch(ctx, r.log)
+	}
+	r.tellMoves()
+	if r.dryRun {
+		fmt.Fprintln(r.env.Stdout, "it could be done now; nothing was changed")
+		return nil
+	}
+	return r.begin(ctx)
+}
+
+func (r *repartition) tellMoves() {
 	from := r.log.Partitions()
 	fmt.Fprintf(r.env.Stdout, "from %d partitions (epoch %d) to %d (epoch %d)\n", from, r.log.Epoch(), r.to, r.log.Epoch()+1)
 	for _, m := range shard.Moves(from, r.to) {
 		fmt.Fprintf(r.env.Stdout, "  partition %3d -> %3d  %5.2f %% of all users\n", m.From, m.To, 100*m.Share)
 	}
 	fmt.Fprintln(r.env.Stdout, "what is stored stays where it is; positions of the new epoch are above all that there were")
-	newest, err := r.ready(ctx)
-	if err != nil {
-		return err
-	}
-	if r.dryRun {
-		fmt.Fprintln(r.env.Stdout, "it could be done now; nothing was changed")
-		return nil
-	}
-	return r.begin(ctx, newest)
 }
 
-// ready says why it cannot be done now, nil when it can.
-func (r *repartition) ready(ctx context.Context) (newest uint64, err error) {
-	if newest, err = shard.Ended(ctx, r.log, r.store); err != nil {
-		return 0, fmt.Errorf("%w: stop the gateways and wait for the processors", err)
+// begun is how many partitions of a log have begun. Where no other epoch was at
+// work before it, all have.
+func (r *repartition) begun(ctx context.Context, l *kafka.Log) (n int, err error) {
+	if !l.Online() {
+		return l.Partitions(), nil
 	}
-	alive, err := r.gateways(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if len(alive) > 0 {
-		return 0, fmt.Errorf("gateways are at work: %s: stop them, as they would go on appending to the old partitions", strings.Join(alive, ", "))
-	}
-	return newest, nil
-}
-
-func (r *repartition) gateways(ctx context.Context) (names []string, err error) {
-	wait := time.NewTicker(50 * time.Millisecond)
-	defer wait.Stop()
-	for range 100 { // the directory connects in the background
-		all, err := r.directory.Gateways(ctx)
-		if err == nil {
-			for _, g := range all {
-				names = append(names, g.ID)
-			}
-			return names, nil
+	for p := range l.Partitions() {
+		at, err := r.store.Applied(ctx, shard.Row(l.Epoch(), p))
+		if err != nil {
+			return n, err
 		}
-		<-wait.C
+		if at > 0 {
+			n++
+		}
 	}
-	return nil, fmt.Errorf("whether gateways are at work is not known: %w", r.directory.Health())
+	return n, nil
 }
 
-func (r *repartition) begin(ctx context.Context, newest uint64) error {
+// begin makes the topic, with which the new epoch begins.
+func (r *repartition) begin(ctx context.Context) error {
 	topics, err := kafka.CheckTopics(ctx, r.kafka)
 	if err != nil {
 		return err
 	}
-	spec := kafka.Spec{Epoch: r.log.Epoch() + 1, Partitions: r.to, Replicas: topics[len(topics)-1].Replicas}
+	spec := kafka.Spec{Epoch: r.log.Epoch() + 1, Partitions: r.to, Replicas: topics[len(topics)-1].Replicas, Online: true}
 	if _, err := kafka.CreateTopics(ctx, r.kafka, spec); err != nil {
 		return err
 	}
-	next, err := kafka.Open(ctx, r.kafka)
+	next, err := kafka.OpenEpoch(ctx, r.kafka, spec.Epoch)
 	if err != nil {
 		return err
 	}
 	defer next.Close()
-	if err := shard.Begin(ctx, next, next.Epoch(), newest, r.store); err != nil {
-		return fmt.Errorf("%w; run the command again, before anything is started", err)
+	return r.watch(ctx, next)
+}
+
+// watchFor is how long the command looks on without anything going on.
+const watchFor = time.Minute
+
+var errNotBegun = errors.New("the new epoch has not begun everywhere: are the processors at work? It goes on by itself; run the command again to look on")
+
+// watch tells how far processors are with an epoch, until it has begun.
+func (r *repartition) watch(ctx context.Context, l *kafka.Log) error {
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	told, news := -1, time.Now()
+	for {
+		begun, err := r.begun(ctx, l)
+		if err != nil {
+			return err
+		}
+		if begun != told {
+			fmt.Fprintf(r.env.Stdout, "epoch %d has begun in %d of %d partitions\n", l.Epoch(), begun, l.Partitions())
+			told, news = begun, time.Now()
+		}
+		if begun == l.Partitions() {
+			fmt.Fprintln(r.env.Stdout, "done")
+			return nil
+		}
+		if time.Since(news) > watchFor {
+			return errNotBegun
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+		}
 	}
-	fmt.Fprintf(r.env.Stdout, "done: start processors and gateways; they use epoch %d\n", next.Epoch())
-	return nil
 }

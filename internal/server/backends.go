@@ -46,13 +46,13 @@ func (s *Server) openLog(ctx context.Context) error {
 			return err
 		}
 		return s.reach(ctx, "log", func(ctx context.Context) error {
-			l, err := kafka.Open(ctx, o)
+			logs, err := kafka.OpenAll(ctx, o)
 			if err != nil {
 				return err
 			}
-			s.log = l
-			s.admin.Register(admin.Kafka(l.Stats))
-			s.admin.Tell("log", func(context.Context) error { return l.Err() })
+			s.logs, s.log = logs, logs[len(logs)-1]
+			s.admin.Register(admin.Kafka(func() kafka.Stats { return s.newestLog().Stats() }))
+			s.admin.Tell("log", func(context.Context) error { return s.newestLog().Err() })
 			return nil
 		})
 	}
@@ -70,6 +70,14 @@ func (s *Server) openLog(ctx context.Context) error {
 	s.log = l
 	s.admin.Register(admin.Log(l.Stats))
 	return nil
+}
+
+// newestLog is that of the epoch to which is appended, in Kafka.
+func (s *Server) newestLog() *kafka.Log {
+	if e := s.epochs.newest.Load(); e != nil {
+		return e.log
+	}
+	return s.logs[len(s.logs)-1]
 }
 
 func (s *Server) openStore(ctx context.Context) error {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -184,68 +183,6 @@ func TestWhatAMessageLeavesBehind(t *testing.T) {
 	must(t, err)
 	if len(at[0]) != 1 || at[0][0].ID != first.cluster.id || len(at[1]) != 1 || at[1][0].ID != second.cluster.id || len(at[2]) != 0 {
 		t.Errorf("the directory says %v", at)
-	}
-}
-
-// The log gets other partitions (law 16): who was connected before gets what
-// was sent before and after in order, and ticks go on.
-func TestRepartition(t *testing.T) {
-	cl := newCluster(t)
-	processor, gateway := cl.start("processor", nil), cl.start("gateway", nil)
-	alice := dial(t, gateway, "alice", "phone", packet.ResumeCursor)
-	bob := dial(t, gateway, "bob", "phone", packet.ResumeCursor)
-	expect[*packet.CaughtUp](bob)
-	before := alice.send("bob", "before")
-	m := expect[*packet.Message](bob)
-	for range 20 {
-		alice.send("bob", "waits")
-	}
-	for got := uint64(0); got < 21; {
-		got += expect[*packet.Accepted](alice).Count
-	}
-	stopServer(t, gateway)
-	old := cl.log()
-	defer old.Close()
-	st := cl.store()
-	defer st.Close()
-	var newest uint64
-	for newest == 0 { // the processor stores what is left
-		var err error
-		if newest, err = shard.Ended(t.Context(), old, st); err != nil && !errors.Is(err, shard.ErrNotApplied) {
-			t.Fatal(err)
-		}
-	}
-	stopServer(t, processor)
-
-	c := cl.config()
-	o, err := backend.Kafka(c, nil)
-	must(t, err)
-	_, err = kafka.CreateTopics(t.Context(), o, kafka.Spec{Epoch: old.Epoch() + 1, Partitions: 7, Replicas: 1})
-	must(t, err)
-	next := cl.log()
-	must(t, shard.Begin(t.Context(), next, next.Epoch(), newest, st))
-	next.Close()
-
-	cl.start("processor", nil)
-	gateway = cl.start("gateway", nil)
-	alice = dial(t, gateway, "alice", "phone", packet.ResumeCursor)
-	after := alice.send("bob", "after")
-	bob = dial(t, gateway, "bob", "phone", int64(m.Pos))
-	last := m
-	for i := range 21 {
-		last = expect[*packet.Message](bob)
-		if want := "waits"; i < 20 && string(last.Content) != want {
-			t.Fatalf("message %d is %q", i, last.Content)
-		}
-	}
-	if last.ID != after || last.Pos <= m.Pos || last.Pos.Epoch() != 1 || m.ID != before {
-		t.Errorf("the last is %+v", last)
-	}
-	bob.put(&packet.Mark{Pos: last.Pos})
-	for {
-		if r := expect[*packet.Receipt](alice); r.Delivered == last.Pos {
-			return
-		}
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
 	"github.com/rookery-chat/rookery/internal/push"
 	"github.com/rookery-chat/rookery/internal/web"
+	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -55,7 +56,9 @@ type Server struct {
 	dev    *auth.Key // nil when its tokens are not taken
 
 	admin   *admin.Server
-	log     messageLog
+	log     messageLog   // as it was opened; see epochs
+	logs    []*kafka.Log // its epochs, where it is in Kafka
+	epochs  epochs       // the same, and those that followed
 	store   storage.Store
 	cluster *cluster // nil where this process is alone
 
@@ -68,7 +71,7 @@ type Server struct {
 	web      *web.Server
 
 	// of a processor
-	shards *shard.Shards
+	shards *shard.Shards    // of the newest epoch at the start
 	remote *delivery.Remote // nil where this process is alone
 	push   *push.Queue
 
@@ -77,6 +80,8 @@ type Server struct {
 	background sync.WaitGroup  // admin, key files, sweep, links
 	life       context.Context // ends when they have to
 	cancel     context.CancelFunc
+	following  sync.WaitGroup     // follow
+	stay       context.CancelFunc // ends it
 	stopped    atomic.Bool
 }
 
@@ -88,14 +93,16 @@ var ErrData = errors.New("the data folder cannot be used")
 func Start(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	life, cancel := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, logger: o.Logger, life: life, cancel: cancel}
-	if err := s.start(ctx, life, o); err != nil {
+	following, stay := context.WithCancel(life)
+	s.stay = stay
+	if err := s.start(ctx, life, following, o); err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) start(ctx, life context.Context, o Options) (err error) {
+func (s *Server) start(ctx, life, following context.Context, o Options) (err error) {
 	listen := admin.Options{Listen: s.cfg.Admin, Version: o.Version, Level: o.Level, Logger: o.Logger}
 	if s.admin, err = admin.Listen(listen); err != nil {
 		return err
@@ -111,6 +118,7 @@ func (s *Server) start(ctx, life context.Context, o Options) (err error) {
 	if err := s.openBackends(ctx); err != nil {
 		return err
 	}
+	s.openEpochs()
 	if s.cfg.Clustered() {
 		if err := s.joinCluster(); err != nil {
 			return err
@@ -129,6 +137,9 @@ func (s *Server) start(ctx, life context.Context, o Options) (err error) {
 		return err
 	}
 	s.run(func() { s.sweep(life) })
+	if s.epochs.newest.Load() != nil {
+		s.following.Go(func() { s.follow(following) })
+	}
 	s.admin.Started()
 	return nil
 }
@@ -189,6 +200,9 @@ func (s *Server) join(ctx context.Context) error {
 		if s.gateway, err = gateway.New(s.gatewayOptions(), s.log, s.store, s.owners(), s.sessions); err != nil {
 			return err
 		}
+		if e := s.epochs.newest.Load(); e != nil {
+			s.gateway.Follow(e.route())
+		}
 		gw.Store(s.gateway)
 	}
 	s.observe()
@@ -213,28 +227,16 @@ func (s *Server) loops() int {
 
 // startOwners starts the owners of the partitions that are this process's.
 func (s *Server) startOwners(ctx context.Context) (err error) {
-	c := s.cfg
-	var deliver shard.Deliverer = s.delivery
 	if s.cluster == nil {
 		s.delivery.Nowhere = s.push.Offer
-	} else {
-		o := delivery.RemoteOptions{Own: s.cluster.id, Stale: s.cluster.directory.Forget, Nowhere: s.push.Offer, Logger: s.logger}
-		if s.remote, err = delivery.NewRemote(o, s.log.Partitions(), s.cluster.directory, s.cluster.peers, s.delivery); err != nil {
-			return err
-		}
-		deliver = s.remote
+		s.shards, err = s.startShards(ctx, s.log, s.delivery, nil)
+		return err
 	}
-	o := shard.Options{
-		BatchRecords: c.Shard.BatchRecords, BatchBytes: c.Shard.BatchBytes, SyncEvery: c.Shard.SyncEvery,
-		Heads: c.Shard.Heads, Logger: s.logger,
+	if err := s.ownEpochs(ctx); err != nil {
+		return err
 	}
-	if s.cluster != nil {
-		o.ReadsAhead, o.MarkEvery = c.Shard.ReadsAhead, c.Shard.MarkEvery
-	}
-	s.shards, err = shard.Start(ctx, o, s.log, s.store, deliver)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrData, err)
-	}
+	newest := s.epochs.newest.Load()
+	s.shards, s.remote = newest.shards, newest.remote
 	return nil
 }
 
@@ -243,7 +245,7 @@ func (s *Server) owners() gateway.Owners {
 	if s.cluster == nil {
 		return ownersHere{s.shards}
 	}
-	return ownersElsewhere{shard.NewRing(s.log.Partitions(), s.log.Key()), s.store}
+	return ownersElsewhere{&s.epochs}
 }
 
 // listen starts the loops.
@@ -384,6 +386,8 @@ func (s *Server) waitGone(ctx context.Context) {
 func (s *Server) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	s.stay()
+	s.following.Wait()
 	var errs []error
 	if s.web != nil {
 		errs = append(errs, s.web.Stop(ctx))
@@ -397,21 +401,14 @@ func (s *Server) end() error {
 	if s.gateway != nil {
 		s.gateway.Close()
 	}
-	if s.shards != nil {
-		errs = append(errs, s.shards.Stop(ctx))
-	}
-	if s.remote != nil {
-		s.remote.Close()
-	}
+	errs = append(errs, s.stopOwners(ctx))
 	if s.push != nil {
 		s.push.Stop(ctx)
 	}
 	if s.cluster != nil {
 		s.cluster.stop()
 	}
-	if s.log != nil {
-		errs = append(errs, s.log.Close())
-	}
+	errs = append(errs, s.closeLogs())
 	s.cancel() // the sweep has to end before the store
 	if s.admin != nil {
 		errs = append(errs, s.admin.Stop(ctx))
