@@ -11,6 +11,7 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/internal/backend"
+	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/shard"
 )
@@ -218,5 +219,33 @@ func TestRepartition(t *testing.T) {
 		if at, err := st.Applied(t.Context(), shard.Row(1, p)); err != nil || at.Epoch() != 1 {
 			t.Errorf("partition %d is applied to %v, %v", p, at, err)
 		}
+	}
+}
+
+// Who starts later opens the old epoch too, as long as it is there, and goes on
+// in the new one; also while that has not begun, and from epoch to epoch.
+func TestStartBetweenEpochs(t *testing.T) {
+	cl := newCluster(t)
+	s := cl.start("all", nil)
+	bob := dial(t, s, "bob", "phone", packet.ResumeCursor)
+	expect[*packet.CaughtUp](bob)
+	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
+	alice.send("bob", "0")
+	at := expect[*packet.Message](bob).Pos
+	for epoch, partitions := range []int{3, 5} {
+		cl.repartition(partitions)
+		stopServer(t, s) // before it has sealed
+		s = cl.start("all", nil)
+		if n := len(s.epochs.each()); n != epoch+2 {
+			t.Fatalf("%d epochs are open", n)
+		}
+		alice = dial(t, s, "alice", "phone", packet.ResumeCursor)
+		alice.send("bob", fmt.Sprint(epoch+1))
+		bob = dial(t, s, "bob", "phone", int64(at))
+		m := expect[*packet.Message](bob)
+		if string(m.Content) != fmt.Sprint(epoch+1) || int(m.Pos.Epoch()) != epoch+1 {
+			t.Fatalf("got %+v", m)
+		}
+		at = m.Pos
 	}
 }
