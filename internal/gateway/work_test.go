@@ -96,3 +96,42 @@ func TestSilence(t *testing.T) {
 		}
 	}
 }
+
+// Fresh work knows of the mark that is in the log, and the work of a slot whose
+// next connection came in the same turn stays in the lists that it is in.
+func TestWorkBegins(t *testing.T) {
+	st := &loopState{g: &Gateway{opt: DefaultOptions()}}
+	s := &session{marked: 5}
+	if st.wake(s); s.markSent != 5 || s.window.full() {
+		t.Errorf("work begins with mark %v in the log, window full: %v", s.markSent, s.window.full())
+	}
+	s.dirty, s.queued, s.inflight = true, true, 1
+	if st.renew(s); !s.dirty || !s.queued || s.inflight != 0 {
+		t.Errorf("renewed work: dirty %v, queued %v, %d in flight", s.dirty, s.queued, s.inflight)
+	}
+}
+
+// A lease ends with its connection.
+func TestLeaseEnds(t *testing.T) {
+	s := newOneSession(t)
+	leases := make(chan lease, 1)
+	loop := s.gw.loops[0].Load()
+	loop.Post(func(l *engine.Loop) {
+		l.Each(func(c *engine.Conn) { leases <- sessionAt(c).lease() })
+	})
+	held := <-leases
+	if held.ended() {
+		t.Fatal("it ended with its connection there")
+	}
+	s.net.Close()
+	for begun := time.Now(); loop.Conns() > 0; runtime.Gosched() {
+		if time.Since(begun) > time.Minute {
+			t.Fatal("the connection did not end")
+		}
+	}
+	looked := make(chan bool, 1)
+	loop.Post(func(*engine.Loop) { looked <- held.ended() })
+	if !<-looked {
+		t.Error("it did not end with its connection")
+	}
+}
