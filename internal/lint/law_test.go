@@ -69,6 +69,8 @@ var allowed = map[string][]string{
 	"web":          {},
 	"internal/web": {"chat", "client", "internal/certs", "internal/media", "web"},
 
+	"cmd/rookery-e2ee": {"chat", "client/e2ee", "packet"},
+
 	"bench":       {"chat", "client", "frame", "packet"},
 	"bench/suite": {"bench"},
 }

@@ -1,6 +1,6 @@
 import { Core, type Request, sleep } from './core.ts'
 import { ChatError, ClosedError, isRetry } from './errors.ts'
-import type { ChatsPage, ClientEvent, HistoryPage, Message, Position } from './events.ts'
+import type { ChatsPage, ClientEvent, HistoryPage, Position } from './events.ts'
 import { bytesOfId, type MessageId } from './id.ts'
 import { MemoryJournal } from './journal.ts'
 import { checkUser, type ClientOptions, settingsOf } from './options.ts'
@@ -22,7 +22,7 @@ const envelopeBytes = 48
 
 /** What a message may have beside its content. */
 export interface SendOptions {
-  /** How the content is encrypted, 0 to 255. Default: 0, not at all. Without meaning where there is a {@link ContentLayer}. */
+  /** How the content is encrypted, 0 to 255. Default: 0, not at all. */
   suite?: number
   /** Seconds to live; 0 is for ever. Default: 0. */
   ttlSeconds?: number
@@ -34,40 +34,43 @@ export interface SendOptions {
  * One device of one user: a connection that comes back by itself, an outbox that loses nothing, and the user's messages in
  * order, each given to the app once.
  *
- * A message that {@link Client.send} has taken is in the journal before its first byte leaves, and stays there until the
+ * A message that {@link PlainClient.send} has taken is in the journal before its first byte leaves, and stays there until the
  * server has it durably; what may have arrived is sent again byte for byte, so that it arrives once. Messages to the user
- * come from {@link Client.receive}. Asking for the next one says that the one before has been handled: then the cursor is
+ * come from {@link PlainClient.receive}. Asking for the next one says that the one before has been handled: then the cursor is
  * made durable, and only then does the sender see "delivered". An app that ends in between gets the message once more.
  *
  * Errors are {@link ChatError}, whose code says what to do about them, {@link ClosedError}, {@link StateError} of the
  * journal, and the reasons of signals.
  */
-export class Client implements AsyncIterable<ClientEvent> {
-  readonly #core: Core
+export class PlainClient implements AsyncIterable<ClientEvent> {
+  /** @internal */
+  readonly core: Core
   readonly #running: Promise<void>
-  readonly #first: Promise<Error | null>
+  /** @internal */
+  readonly first: Promise<Error | null>
   #sending: Promise<unknown> = Promise.resolve()
 
-  private constructor(core: Core) {
-    this.#core = core
+  /** @internal */
+  constructor(core: Core) {
+    this.core = core
     let first!: (error: Error | null) => void
-    this.#first = new Promise((resolve) => (first = resolve))
+    this.first = new Promise((resolve) => (first = resolve))
     this.#running = core.run(first)
   }
 
   /**
-   * Makes a client and returns at once when the journal is open; it connects by itself, and {@link Client.connected} waits
+   * Makes a client and returns at once when the journal is open; it connects by itself, and {@link PlainClient.connected} waits
    * for that. Throws {@link ChatError} `bad_name` for options that cannot be, {@link StateError} of the journal. Close the
    * client when done with it.
    */
-  static async open(options: ClientOptions): Promise<Client> {
-    return new Client(await Core.open(settingsOf(options), options.journal ?? new MemoryJournal()))
+  static async open(options: ClientOptions): Promise<PlainClient> {
+    return new PlainClient(await Core.open(settingsOf(options), options.journal ?? new MemoryJournal()))
   }
 
-  /** Is {@link Client.open}, and waits for the first session. When the first attempt fails, the client is closed and the error thrown. */
-  static async connect(options: ClientOptions): Promise<Client> {
-    const client = await Client.open(options)
-    const error = await client.#first
+  /** Is {@link PlainClient.open}, and waits for the first session. When the first attempt fails, the client is closed and the error thrown. */
+  static async connect(options: ClientOptions): Promise<PlainClient> {
+    const client = await PlainClient.open(options)
+    const error = await client.first
     if (!error) return client
     await client.close()
     throw error
@@ -75,7 +78,7 @@ export class Client implements AsyncIterable<ClientEvent> {
 
   /** Returns when there is a session. Throws why none will follow. */
   async connected(signal?: AbortSignal): Promise<void> {
-    const core = this.#core
+    const core = this.core
     while (!core.session) {
       if (core.end) throw core.end
       await core.changed.wait(signal)
@@ -84,22 +87,22 @@ export class Client implements AsyncIterable<ClientEvent> {
 
   /** How far the app has handled the user's chain. */
   get position(): Position {
-    return this.#core.inbox.handled
+    return this.core.inbox.handled
   }
 
   /** The time by the server's clock, ms since 1970, as far as it is known. */
   get now(): number {
-    return this.#core.now
+    return this.core.now
   }
 
   /** Why no session will follow: {@link ClosedError}, or an error that coming back does not mend; null as long as one may. */
   get error(): Error | null {
-    return this.#core.end
+    return this.core.end
   }
 
   /** The messages that are not accepted yet, in order: also those of an earlier run, which the journal kept. */
   get outbox(): Sent[] {
-    return this.#core.outbox.items.filter((item) => !item.settled).map((item) => item.sent)
+    return this.core.outbox.items.filter((item) => !item.settled).map((item) => item.sent)
   }
 
   /**
@@ -111,24 +114,34 @@ export class Client implements AsyncIterable<ClientEvent> {
   async send(to: string, content: Uint8Array | string, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
     checkUser(to)
     const { suite = 0, media = '' } = options
-    const ttl = Math.ceil(options.ttlSeconds ?? 0)
-    if (!(ttl >= 0 && ttl < 2 ** 32)) throw new ChatError('bad_ttl', `a time to live of ${ttl} s is not between 0 and ${2 ** 32 - 1}`)
+    const ttl = this.ttlOf(options)
     if (!Number.isInteger(suite) || suite < 0 || suite > 255) throw new ChatError('bad_packet', `a suite is 0 to 255, not ${suite}`)
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content.slice()
+    return this.sendSealed({ n: 0n, id: null, to, suite, content: bytes, flags: 0, ttl, media }, null, signal)
+  }
+
+  /** Seconds to live, checked. @internal */
+  ttlOf(options: SendOptions): number {
+    const ttl = Math.ceil(options.ttlSeconds ?? 0)
+    if (!(ttl >= 0 && ttl < 2 ** 32)) throw new ChatError('bad_ttl', `a time to live of ${ttl} s is not between 0 and ${2 ** 32 - 1}`)
+    return ttl
+  }
+
+  /** Is send, of fields; seal makes the content when the message's id is known. @internal */
+  async sendSealed(fields: PacketFields<'send'>, seal: ((id: MessageId) => Uint8Array) | null, signal?: AbortSignal): Promise<Sent> {
     const turn = this.#sending.then(async () => {
       signal?.throwIfAborted()
-      const encoded = (await this.#core.settings.layer?.encode(to, bytes)) ?? { suite, content: bytes }
-      return this.#enqueue({ n: 0n, id: null, to, suite: encoded.suite, content: encoded.content, flags: 0, ttl, media }, signal)
+      return this.#enqueue(fields, seal, signal)
     })
     this.#sending = turn.catch(() => {})
     const item = await turn
-    await this.#core.recorder.sync(item.sequence)
+    await this.core.recorder.sync(item.sequence)
     return item.sent
   }
 
   /** Waits for a clock and for room. */
-  async #enqueue(fields: PacketFields<'send'>, signal?: AbortSignal): Promise<Item> {
-    const core = this.#core
+  async #enqueue(fields: PacketFields<'send'>, seal: ((id: MessageId) => Uint8Array) | null, signal?: AbortSignal): Promise<Item> {
+    const core = this.core
     const size = fields.content!.length
     for (;;) {
       if (core.end) throw core.end
@@ -136,13 +149,13 @@ export class Client implements AsyncIterable<ClientEvent> {
       if (core.maxContentBytes > 0n && size > core.maxContentBytes) {
         throw new ChatError('too_large', `the content has ${size} bytes, the server takes ${core.maxContentBytes}: send it as media`)
       }
-      if (core.clock && this.#hasRoom(size + fields.media.length + envelopeBytes)) return core.enqueue(fields)
+      if (core.clock && this.#hasRoom(size + fields.media.length + envelopeBytes)) return core.enqueue(fields, seal)
       await core.changed.wait(signal)
     }
   }
 
   #hasRoom(bytes: number): boolean {
-    const { outbox, settings } = this.#core
+    const { outbox, settings } = this.core
     const n = outbox.items.length
     return n === 0 || (n < settings.outboxMessages && outbox.bytes + bytes <= settings.outboxBytes)
   }
@@ -154,44 +167,29 @@ export class Client implements AsyncIterable<ClientEvent> {
    */
   async receive(signal?: AbortSignal): Promise<ClientEvent> {
     this.handled()
-    const { inbox } = this.#core
+    const { inbox } = this.core
     for (;;) {
       const w = inbox.next()
       if (w) {
         inbox.given = w
-        const event = await this.#opened(w.event!)
         this.#catchUp()
-        if (event) return event
-        this.handled()
-        continue
+        return w.event!
       }
       this.#catchUp()
-      if (this.#core.end) throw this.#core.end
+      if (this.core.end) throw this.core.end
       await inbox.ready.wait(signal)
     }
   }
 
   /** Asks for what the queue had no room for, once it is empty. */
   #catchUp(): void {
-    const { inbox, session } = this.#core
+    const { inbox, session } = this.core
     if (inbox.behind && inbox.length === 0) session?.quit(behind)
-  }
-
-  /** What the content layer makes of an event: null when it is not for the app. */
-  async #opened(event: ClientEvent): Promise<ClientEvent | null> {
-    const { layer } = this.#core.settings
-    if (!layer || (event.type !== 'message' && event.type !== 'copy')) return event
-    try {
-      const message = await layer.decode(event.message)
-      return message && { ...event, message }
-    } catch (err) {
-      return { type: 'problem', id: event.message.id, error: err as Error }
-    }
   }
 
   /** Says that the event which receive returned last has been handled, without asking for another. */
   handled(): void {
-    const core = this.#core
+    const core = this.core
     const w = core.inbox.given
     if (!w) return
     core.inbox.given = null
@@ -200,8 +198,8 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   /**
-   * The events of {@link Client.receive}, to its end: after {@link Client.close} the loop ends, another end throws. Breaking
-   * out of the loop leaves the last event unhandled, unless {@link Client.handled} is called.
+   * The events of {@link PlainClient.receive}, to its end: after {@link PlainClient.close} the loop ends, another end throws. Breaking
+   * out of the loop leaves the last event unhandled, unless {@link PlainClient.handled} is called.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<ClientEvent, void> {
     for (;;) {
@@ -222,7 +220,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    */
   markRead(peer: string, position: Position): void {
     checkUser(peer)
-    const { reads, session } = this.#core
+    const { reads, session } = this.core
     if (position <= (reads.get(peer) ?? 0n)) return
     reads.delete(peer)
     reads.set(peer, position)
@@ -234,13 +232,13 @@ export class Client implements AsyncIterable<ClientEvent> {
   /** Tells peer that the user types, or stopped. It may be lost. */
   typing(peer: string, on: boolean): void {
     checkUser(peer)
-    this.#core.say('typing', { peer, on })
+    this.core.say('typing', { peer, on })
   }
 
   /** Asks for presence events of users, now and on change, in this session and later ones. What the server refuses becomes a problem. */
   watch(...users: string[]): void {
     users.forEach(checkUser)
-    const { watched, session } = this.#core
+    const { watched, session } = this.core
     for (const user of users) {
       watched.add(user)
       session?.unwatched.add(user)
@@ -251,7 +249,7 @@ export class Client implements AsyncIterable<ClientEvent> {
   /** Ends it. */
   unwatch(...users: string[]): void {
     users.forEach(checkUser)
-    const core = this.#core
+    const core = this.core
     for (const user of users) {
       core.watched.delete(user)
       core.session?.unwatched.delete(user)
@@ -261,32 +259,21 @@ export class Client implements AsyncIterable<ClientEvent> {
 
   /**
    * Returns up to limit messages with peer older than before, newest first; null is no bound, and 0 as many as the server
-   * gives. The server may return fewer, and says whether there are more. Messages that the content layer keeps from the
-   * app, or cannot open, are left out.
+   * gives. The server may return fewer, and says whether there are more.
    */
   async history(peer: string, before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<HistoryPage> {
     checkUser(peer)
     if (before !== null) bytesOfId(before)
-    const page = await this.#ask<HistoryPage, 'history'>('history', { peer, before, limit }, '', signal)
-    return { ...page, messages: await this.#openedAll(page.messages) }
-  }
-
-  async #openedAll(messages: Message[]): Promise<Message[]> {
-    const opened: Message[] = []
-    for (const message of messages.toReversed()) {
-      const event = await this.#opened({ type: 'message', message })
-      if (event?.type === 'message') opened.push(event.message)
-    }
-    return opened.reverse()
+    return this.ask<HistoryPage, 'history'>('history', { peer, before, limit }, '', signal)
   }
 
   /**
    * Returns up to limit of the user's chats whose newest message is older than before, newest first; null is no bound, and
-   * 0 as many as the server gives. Newest messages are as on the wire: give them to the content layer's decode if need be.
+   * 0 as many as the server gives.
    */
   async chats(before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<ChatsPage> {
     if (before !== null) bytesOfId(before)
-    return this.#ask<ChatsPage, 'chats'>('chats', { before, limit }, '', signal)
+    return this.ask<ChatsPage, 'chats'>('chats', { before, limit }, '', signal)
   }
 
   /**
@@ -296,7 +283,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * server has not, or no token of it, and `unknown_type` for a server that pushes nothing.
    */
   async registerPush(provider: string, token: string, signal?: AbortSignal): Promise<void> {
-    await this.#ask<null, 'push'>('push', { provider, token }, 'push', signal)
+    await this.ask<null, 'push'>('push', { provider, token }, 'push', signal)
   }
 
   /** Ends it: before the user logs out, lest the device's next user be told of this one's messages. */
@@ -304,15 +291,15 @@ export class Client implements AsyncIterable<ClientEvent> {
     return this.registerPush('', '', signal)
   }
 
-  /** Puts a question until it is answered; what asks for a retry is asked again. */
-  async #ask<A, N extends PacketName>(name: N, fields: Partial<PacketFields<N>>, limit: string, signal?: AbortSignal): Promise<A> {
-    const { settings } = this.#core
+  /** Puts a question until it is answered; what asks for a retry is asked again. @internal */
+  async ask<A, N extends PacketName>(name: N, fields: Partial<PacketFields<N>>, limit: string, signal?: AbortSignal): Promise<A> {
+    const { settings } = this.core
     const encode = (req: bigint) => encodePacket(name, { ...fields, req })
     for (let tries = 0; ; tries++) {
       try {
         return (await this.#askOnce(encode, limit, signal)) as A
       } catch (err) {
-        if (!isRetry(err) || err === this.#core.end) throw err
+        if (!isRetry(err) || err === this.core.end) throw err
         await sleep(refusalWaitMs(err.retryAfterMs, tries, settings.backoffMinMs, settings.backoffMaxMs), signal)
         signal?.throwIfAborted()
       }
@@ -320,7 +307,7 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   #askOnce(encode: (req: bigint) => Uint8Array, limit: string, signal?: AbortSignal): Promise<unknown> {
-    const core = this.#core
+    const core = this.core
     return new Promise((resolve, reject) => {
       if (core.end) return reject(core.end)
       if (signal?.aborted) return reject(signal.reason)
@@ -345,10 +332,15 @@ export class Client implements AsyncIterable<ClientEvent> {
    * Ends the client. It writes what is ready, read marks and the marks of handled messages among it, but does not wait for
    * the outbox: what is there goes out when the journal is opened again, so wait for {@link Sent.durable} first where it is
    * in memory. When the signal is aborted the connection is cut. What receive returned last counts as not handled, unless
-   * {@link Client.handled} was called. Throws {@link StateError} of the journal.
+   * {@link PlainClient.handled} was called. Throws {@link StateError} of the journal.
    */
   async close(signal?: AbortSignal): Promise<void> {
-    const core = this.#core
+    await this.closePlain(signal)
+  }
+
+  /** @internal */
+  async closePlain(signal?: AbortSignal): Promise<void> {
+    const core = this.core
     if (core.closing) {
       await this.#running
       return

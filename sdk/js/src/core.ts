@@ -58,6 +58,10 @@ export class Core {
   /** Of a content, as the server said; 0 is not known. */
   maxContentBytes = 0n
   lastReq = 0n
+  /** Makes durable what is kept of the messages handled, before the cursor says so. */
+  beforeMark: (() => Promise<void>) | null = null
+  /** The server has few one-time keys of this device. */
+  keysLow: (() => void) | null = null
   soon: Uint8Array[] = []
   soonBytes = 0
   readonly #peers = new Map<string, Peer>()
@@ -134,8 +138,12 @@ export class Core {
   }
 
   /** Names a message and puts it into the journal and the outbox, in the same order. The clock is known. */
-  enqueue(fields: PacketFields<'send'>): Item {
+  enqueue(fields: PacketFields<'send'>, seal: ((id: MessageId) => Uint8Array) | null): Item {
     const id = this.clock!.next(this.now)
+    if (seal) fields.content = seal(id)
+    if (this.maxContentBytes > 0n && fields.content!.length > this.maxContentBytes) {
+      throw new ChatError('too_large', `the content has ${fields.content!.length} bytes, the server takes ${this.maxContentBytes}: send it as media`)
+    }
     this.ticks = ticksOfId(id)
     fields.id = id
     const packet = encodePacket('send', fields)
@@ -232,6 +240,7 @@ export class Core {
     const { inbox, recorder } = this
     const pos = inbox.handled
     if (pos === inbox.kept) return false
+    await this.beforeMark?.()
     await recorder.sync(recorder.append({ kind: 'cursor', cursor: pos, ticks: this.ticks }))
     if (inbox.handled >= pos) inbox.kept = pos // or the server has forgotten it meanwhile
     return true

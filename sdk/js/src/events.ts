@@ -14,7 +14,7 @@ export interface Message {
   from: string
   /** The receiver. */
   to: string
-  /** Its position in the receiver's chain: what {@link Client.markRead} takes of one to the user, and what receipts compare with. */
+  /** Its position in the receiver's chain: what {@link PlainClient.markRead} takes of one to the user, and what receipts compare with. */
   place: Position
   /** When the server took it in, ms since 1970. */
   at: number
@@ -22,8 +22,8 @@ export interface Message {
   expires: number
   /** How the content is encrypted; 0 is not at all. */
   suite: number
-  /** The content, as the sender gave it. */
-  content: Uint8Array
+  /** The content, as the sender gave it; null in history where it cannot be read. */
+  content: Uint8Array | null
   /** A URL beside the content, or empty. */
   media: string
 }
@@ -125,11 +125,11 @@ export interface ProblemEvent {
   type: 'problem'
   /** The message's id, where it is about one. */
   id: MessageId | null
-  /** Why: a {@link ChatError} of the server, or what {@link ContentLayer.decode} threw. */
+  /** Why: a {@link ChatError} of the server, or of the encryption. */
   error: Error
 }
 
-/** What {@link Client.receive} returns. */
+/** What {@link PlainClient.receive} returns. */
 export type ClientEvent =
   | MessageEvent
   | CopyEvent

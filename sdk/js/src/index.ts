@@ -3,7 +3,13 @@
  *
  * @packageDocumentation
  */
-export { Client, type SendOptions } from './client.ts'
+export { PlainClient, type SendOptions } from './client.ts'
+export { type Attachment, decryptAttachment, encryptAttachment } from './e2ee/attachment.ts'
+export { Client, type EncryptedEvent, type EncryptedOptions, type Safety } from './e2ee/client.ts'
+export { EncryptionError } from './e2ee/errors.ts'
+export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, TypedEvent } from './e2ee/events.ts'
+export { IndexedDBKeys, type KeyStorage } from './e2ee/keys.ts'
+export type { WasmSource } from './e2ee/machine.ts'
 export { type Action, ChatError, ClosedError, type CodeName, codes, StateError } from './errors.ts'
 export type {
   CaughtUpEvent,
@@ -26,5 +32,5 @@ export type {
 export { compareIds, type MessageId, msOfId } from './id.ts'
 export { IndexedDBJournal, type IndexedDBJournalOptions } from './indexeddb.ts'
 export { type Journal, type JournalChange, type JournalState, MemoryJournal, type StoredMessage } from './journal.ts'
-export type { ClientOptions, ContentLayer, EncodedContent, WebSocketConstructor } from './options.ts'
+export type { ClientOptions, WebSocketConstructor } from './options.ts'
 export type { Sent, Status } from './sent.ts'

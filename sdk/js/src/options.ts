@@ -1,31 +1,6 @@
 import { ChatError } from './errors.ts'
-import type { Message, Position } from './events.ts'
+import type { Position } from './events.ts'
 import type { Journal } from './journal.ts'
-
-/** A content as it is on the wire: bytes, and which suite made them. */
-export interface EncodedContent {
-  /** How the content is encrypted, 0 to 255; 0 is not at all. */
-  suite: number
-  /** The bytes that are kept, sent and stored. */
-  content: Uint8Array
-}
-
-/**
- * Where encryption sits: between the app and what keeps, sends and receives. Without one contents pass as they are.
- */
-export interface ContentLayer {
-  /**
-   * Makes of a content what goes into the outbox: it is called once a message, in the order of the sends, and what it
-   * returns is kept and sent byte for byte, however often. What it throws, {@link Client.send} throws.
-   */
-  encode(to: string, content: Uint8Array): EncodedContent | Promise<EncodedContent>
-  /**
-   * Makes of a message what the app is to see. It is called after the chain, in its order, once a message and device
-   * unless the page or process ended before the app had handled the message; and for rows of history. null: the message is
-   * not for the app. What it throws becomes a problem event, and the message counts as handled.
-   */
-  decode(message: Message): Message | null | Promise<Message | null>
-}
 
 /** A constructor of WebSockets as browsers have it, such as the global one or that of the package `ws`. */
 export type WebSocketConstructor = new (url: string, protocols: string[]) => object
@@ -63,12 +38,10 @@ export interface ClientOptions {
   dialTimeoutMs?: number
   /** Makes the sockets. Default: the global WebSocket, which Node has from version 22. */
   WebSocket?: WebSocketConstructor
-  /** Encrypts and decrypts. Default: none. */
-  layer?: ContentLayer
 }
 
 /** Options with their defaults. @internal */
-export type Settings = Required<Omit<ClientOptions, 'journal' | 'layer'>> & Pick<ClientOptions, 'layer'>
+export type Settings = Required<Omit<ClientOptions, 'journal'>>
 
 const defaults = {
   sendOnly: false,

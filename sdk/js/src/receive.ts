@@ -37,6 +37,14 @@ export function take(s: Session, p: Packet): void {
       return onHistoryPage(core, p)
     case 'chats_page':
       return onChatsPage(core, p)
+    case 'keys_stored':
+    case 'keys':
+    case 'keys_claimed':
+      core.answer(p.req, p)
+      return
+    case 'keys_low':
+      core.keysLow?.()
+      return
     case 'done':
       core.answer(p.req, null)
       return

@@ -1,0 +1,268 @@
+import { PlainClient, type SendOptions } from '../client.ts'
+import { Core } from '../core.ts'
+import type { Chat, ChatsPage, ClientEvent, HistoryPage, Message } from '../events.ts'
+import { ChatError } from '../errors.ts'
+import type { MessageId } from '../id.ts'
+import { IndexedDBJournal } from '../indexeddb.ts'
+import { MemoryJournal } from '../journal.ts'
+import { checkUser, type ClientOptions, settingsOf } from '../options.ts'
+import { decodePackets, encodePacket } from '../packets.ts'
+import type { Packet } from '../schema.ts'
+import type { Sent } from '../sent.ts'
+import type { BadKeysEvent, FailedEvent, IdentityChangedEvent, TypedEvent } from './events.ts'
+import { IndexedDBKeys, type KeyStorage } from './keys.ts'
+import { call, errorOf, type Link, load, type Machine, type MachineEvent, valueOf, type WasmSource } from './machine.ts'
+
+const suiteMegolm = 1
+const suiteKeyShare = 2
+/** What send sends: the app's own bytes. */
+const typeBody = 1
+
+/** What encryption may be told. */
+export interface EncryptedOptions extends ClientOptions {
+  /** Keeps this device's keys. Default: `keyFile` where it is given, {@link IndexedDBKeys} where there is IndexedDB, else memory. */
+  keys?: KeyStorage
+  /** In Node: the file with this device's keys, made where it is missing; it is the Go SDK's. Guard it by a journal in a file. */
+  keyFile?: string
+  /** In Node: the file with the user's identity, for several devices of one machine. Default: with the device's keys. */
+  identityFile?: string
+  /** Seals both files. Default: they lie open, readable by this user of the machine alone. */
+  passphrase?: string
+  /** Publishes this device's identity in the place of another one that the user has, whose devices are gone then. Default: false. */
+  resetIdentity?: boolean
+  /** Goes on when a user's identity changes, after the event. Default: false. */
+  acceptChanges?: boolean
+  /** Lets messages through that are not encrypted, with suite 0. Default: false, and they fail. */
+  allowPlain?: boolean
+  /** A chat's session is replaced after so many messages. Default: 100. */
+  rotateMessages?: number
+  /** Or after so long a time. Default: 7 days. */
+  rotateAfterMs?: number
+  /** How old what is known of a chat's devices may be when a message is sent. Default: 5 minutes. */
+  refreshMs?: number
+  /** How many messages may wait for their keys; of more, the oldest fail. Default: 1,000. */
+  held?: number
+  /** Where the compiled encryption is, or itself. Default: `e2ee.wasm` beside this module. */
+  wasm?: WasmSource
+}
+
+/** What {@link Client.receive} returns. */
+export type EncryptedEvent = ClientEvent | IdentityChangedEvent | BadKeysEvent | FailedEvent | TypedEvent
+
+/** What two users compare to be sure that the server gave each the other's identity: the same on both sides. */
+export interface Safety {
+  /** 60 digits in groups of five, to be compared by eye or ear. */
+  digits: string
+  /** For a QR code: both sides show the same bytes. */
+  scan: Uint8Array
+  /** As {@link Client.verify} noted. */
+  verified: boolean
+}
+
+/**
+ * One device of one user with end-to-end encryption: {@link PlainClient} whose contents only the devices of both users can read.
+ * Its journal is in IndexedDB where there is one, if none is given.
+ */
+export class Client extends PlainClient {
+  #machine!: Machine
+  #again: ClientEvent | null = null
+
+  /** Makes a client, as {@link PlainClient.open}, with the keys of its device. Throws {@link EncryptionError} for keys that cannot be used. */
+  static override async open(options: EncryptedOptions): Promise<Client> {
+    const settings = settingsOf(options)
+    const module = await load(options.wasm)
+    const browser = typeof indexedDB !== 'undefined'
+    // The journal comes first: its lock keeps other pages and processes from the keys.
+    const core = await Core.open(settings, options.journal ?? (browser ? new IndexedDBJournal() : new MemoryJournal()))
+    const { user, device } = options
+    const keys = options.keys ?? (options.keyFile || !browser ? null : new IndexedDBKeys(user, device))
+    let ready!: () => void
+    const opened = new Promise<void>((resolve) => (ready = resolve))
+    core.beforeMark = () => opened
+    const client = new Client(core)
+    try {
+      const { keyFile, identityFile, ...rest } = options
+      client.#machine = await call(module.open, user, device, client.#link(), keys, { ...rest, keys: keyFile, identity: identityFile })
+    } catch (err) {
+      ready()
+      await client.closePlain()
+      throw err
+    }
+    core.beforeMark = async () => void (await call(client.#machine.sync))
+    ready()
+    core.keysLow = () => valueOf(client.#machine.keysLow())
+    valueOf(client.#machine.start())
+    return client
+  }
+
+  /** Is {@link Client.open}, and waits for the first session. */
+  static override async connect(options: EncryptedOptions): Promise<Client> {
+    const client = await Client.open(options)
+    const error = await client.first
+    if (!error) return client
+    await client.close()
+    throw error
+  }
+
+  #link(): Link {
+    return {
+      ask: async (question) => {
+        const [packet] = decodePackets(question)
+        const { type, ...fields } = packet as Packet
+        const answer = await this.ask<Packet | null, typeof type>(type, fields as never, 'one_time_keys')
+        if (!answer) return new Uint8Array()
+        const { type: name, ...rest } = answer
+        return encodePacket(name, rest as never)
+      },
+      send: (to, content) => this.sendSealed({ n: 0n, id: null, to, suite: suiteKeyShare, content, flags: 0, ttl: 0, media: '' }, null),
+      online: () => this.core.session !== null,
+    }
+  }
+
+  /**
+   * Encrypts a content for every device of the receiver and the user's others, and sends it as {@link PlainClient.send} does.
+   * Before the first message of a session it waits until the server has the session's keys, which needs a connection; later
+   * ones wait in the outbox without one. Throws {@link EncryptionError} `no_keys` or `changed`.
+   */
+  override async send(to: string, content: Uint8Array | string, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
+    return this.sendTyped(to, typeBody, content, options, signal)
+  }
+
+  /** Is send for a type of content, 1 to 255. */
+  async sendTyped(to: string, kind: number, content: Uint8Array | string, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
+    checkUser(to)
+    if (options.suite) throw new ChatError('bad_packet', 'the suite is chosen by the encryption; what is not encrypted goes by PlainClient')
+    if (!Number.isInteger(kind) || kind < 1 || kind > 255) throw new ChatError('bad_packet', `a type is 1 to 255, not ${kind}`)
+    const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
+    const ttl = this.ttlOf(options)
+    const { seal, done } = await call(this.#machine.ready, to, kind, bytes, signal ?? null)
+    try {
+      const fields = { n: 0n, id: null, to, suite: suiteMegolm, content: new Uint8Array(bytes.length), flags: 0, ttl, media: options.media ?? '' }
+      return await this.sendSealed(fields, (id) => valueOf(seal(id)), signal)
+    } finally {
+      valueOf(done())
+    }
+  }
+
+  /**
+   * Returns the next event, as {@link PlainClient.receive} does, decrypted, and those of the encryption. A message whose key has
+   * not come is held, durably, and asked for; it comes when its key does.
+   */
+  override async receive(signal?: AbortSignal): Promise<EncryptedEvent & ClientEvent> {
+    valueOf(this.#machine.handled())
+    for (;;) {
+      const ready = valueOf(this.#machine.next())
+      if (ready) return this.#eventOf(ready) as EncryptedEvent & ClientEvent
+      const event = this.#again ?? (await super.receive(signal))
+      this.#again = event
+      const out = await this.#take(event)
+      this.#again = null
+      if (out) return out as EncryptedEvent & ClientEvent
+    }
+  }
+
+  async #take(event: ClientEvent): Promise<EncryptedEvent | null> {
+    if (event.type === 'connected') valueOf(this.#machine.connected())
+    if (event.type !== 'message' && event.type !== 'copy') return event
+    const out = await call(this.#machine.take, packetOf(event.message, event.type === 'copy'))
+    return out && this.#eventOf(out)
+  }
+
+  #eventOf(e: MachineEvent): EncryptedEvent {
+    if (e.type === 'identity_changed') return e
+    if (e.type === 'bad_keys') return { ...e, error: errorOf(e.error) }
+    if (e.type === 'problem') return { type: 'problem', id: null, error: errorOf(e.error) }
+    const { message, copy } = this.#messageOf(e.packet)
+    if (e.type === 'typed') return { type: 'typed', message, copy, kind: e.kind }
+    if (e.type === 'failed') return { type: 'failed', message: { ...message, content: null }, copy, error: errorOf(e.error) }
+    return { type: copy ? 'copy' : 'message', message }
+  }
+
+  #messageOf(packet: Uint8Array): { message: Message; copy: boolean } {
+    const [p] = decodePackets(packet)
+    if (p?.type !== 'message' && p?.type !== 'copy') throw new Error('no message')
+    const { user } = this.core.settings
+    const rest = { id: p.id!, at: Number(p.late), expires: Number(p.expires), suite: p.suite, content: p.content, media: p.media }
+    if (p.type === 'copy') return { message: { ...rest, from: user, to: p.to, place: p.place }, copy: true }
+    return { message: { ...rest, from: p.from, to: user, place: p.pos }, copy: false }
+  }
+
+  /** Says that the event which receive returned last has been handled. */
+  override handled(): void {
+    if (this.#machine) valueOf(this.#machine.handled())
+    super.handled()
+  }
+
+  /** Is {@link PlainClient.history}, decrypted. Key shares are left out; the content of what cannot be read is null. */
+  override async history(peer: string, before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<HistoryPage> {
+    for (;;) {
+      const page = await super.history(peer, before, limit, signal)
+      const messages = page.messages.filter((m) => m.suite !== suiteKeyShare).map((m) => this.#readable(m))
+      if (messages.length > 0 || !page.more) return { ...page, messages }
+      before = page.messages.at(-1)!.id
+    }
+  }
+
+  #readable(m: Message): Message {
+    return { ...m, content: valueOf(this.#machine.readable(packetOf(m, m.from === this.core.settings.user))) }
+  }
+
+  /** Is {@link PlainClient.chats}, with the newest messages decrypted as history's are. */
+  override async chats(before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<ChatsPage> {
+    const page = await super.chats(before, limit, signal)
+    const chats: Chat[] = []
+    for (const chat of page.chats) {
+      let last = chat.last
+      if (last.suite === suiteKeyShare) last = (await this.history(chat.peer, last.id, 1, signal)).messages[0] ?? { ...last, content: null }
+      else last = this.#readable(last)
+      chats.push({ ...chat, last })
+    }
+    return { ...page, chats }
+  }
+
+  /** Waits until this device's keys are on the server: from then on others can write to it. */
+  async published(): Promise<void> {
+    await call(this.#machine.published)
+  }
+
+  /** Returns the safety number with a user, whose identity it looks up where it is not known. */
+  safety(user: string): Promise<Safety> {
+    return call(this.#machine.safety, user)
+  }
+
+  /** Notes whether the user has compared the safety number with a peer. */
+  async verify(user: string, verified: boolean): Promise<void> {
+    await call(this.#machine.verify, user, verified)
+  }
+
+  /** Trusts the identity that the server names for a user from now on, after `identity_changed`. */
+  async accept(user: string): Promise<void> {
+    await call(this.#machine.accept, user)
+  }
+
+  /** Removes the keys of another device of this user: its sessions end with the next message of everybody who looks. */
+  async removeDevice(device: string): Promise<void> {
+    await call(this.#machine.removeDevice, device)
+  }
+
+  /** How many messages wait for their keys. */
+  get waiting(): number {
+    return valueOf(this.#machine.waiting())
+  }
+
+  /** Ends the client as {@link PlainClient.close} does, and writes the keys. */
+  override async close(signal?: AbortSignal): Promise<void> {
+    valueOf(this.#machine.stop())
+    try {
+      await super.close(signal)
+    } finally {
+      await call(this.#machine.close)
+    }
+  }
+}
+
+/** A message as the machine reads it: late carries when the server had it, whole. */
+function packetOf(m: Message, copy: boolean): Uint8Array {
+  const rest = { id: m.id, late: BigInt(m.at), suite: m.suite, content: m.content, expires: BigInt(m.expires), media: m.media }
+  return copy ? encodePacket('copy', { ...rest, to: m.to, place: m.place }) : encodePacket('message', { ...rest, from: m.from, pos: m.place })
+}

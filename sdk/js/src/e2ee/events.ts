@@ -1,0 +1,51 @@
+import type { Message } from '../events.ts'
+import type { EncryptionError } from './errors.ts'
+
+/**
+ * The server names another identity for a user than this device has known: they installed anew, or somebody stands in
+ * between. Nothing is sent to them until {@link Client.accept}, unless `acceptChanges` is set.
+ */
+export interface IdentityChangedEvent {
+  /** Which event this is. */
+  type: 'identity_changed'
+  /** Whose. */
+  user: string
+  /** It goes on, as `acceptChanges` is set. */
+  accepted: boolean
+}
+
+/** Keys that the server named for a user were not used, as they are weak or not signed as they have to be. */
+export interface BadKeysEvent {
+  /** Which event this is. */
+  type: 'bad_keys'
+  /** Whose. */
+  user: string
+  /** Of which device; empty: the identity. */
+  device: string
+  /** Why. */
+  error: Error
+}
+
+/** A message that cannot be shown. Its content is null. */
+export interface FailedEvent {
+  /** Which event this is. */
+  type: 'failed'
+  /** The message. */
+  message: Message
+  /** Another device of this user sent it. */
+  copy: boolean
+  /** Why: {@link EncryptionError}. */
+  error: EncryptionError | Error
+}
+
+/** A message of another type than a body, such as a later version's. */
+export interface TypedEvent {
+  /** Which event this is. */
+  type: 'typed'
+  /** The message. */
+  message: Message
+  /** Another device of this user sent it. */
+  copy: boolean
+  /** Its type. */
+  kind: number
+}

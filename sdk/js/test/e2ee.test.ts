@@ -1,0 +1,191 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { text as streamText } from 'node:stream/consumers'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+import { Client, decryptAttachment, encryptAttachment, type EncryptedOptions, MemoryJournal, PlainClient } from '../src/index.ts'
+import { FileJournal } from '../src/node/index.ts'
+import { data, dir, fresh, next, options, rookery, Server, text } from './world.ts'
+
+let server: Server
+
+beforeAll(async () => {
+  server = await Server.start()
+})
+
+afterAll(async () => {
+  await server?.kill()
+  rmSync(dir, { recursive: true })
+})
+
+/** A device in files: what it was is there again when it is opened again. */
+async function device(user: string, name: string, more: Partial<EncryptedOptions> = {}): Promise<Client> {
+  const path = join(dir, `${user}.${name}`)
+  const c = await Client.connect({
+    ...options(server, user),
+    device: name,
+    journal: new FileJournal(`${path}.journal`),
+    keyFile: `${path}.keys`,
+    identityFile: join(dir, `${user}.identity`),
+    refreshMs: 0.001,
+    ...more,
+  })
+  await c.published()
+  return c
+}
+
+/** A command of the Go SDK that acts as a user. */
+function go(command: string, user: string, ...args: string[]): ChildProcess {
+  const env = { ...process.env, ROOKERY_BIN: undefined }
+  const all = [command, ...args, `--url=${server.url}`, `--data=${data}`, `--as=${user}`, '--encrypt']
+  return spawn(rookery, all, { stdio: ['pipe', 'pipe', 'inherit'], env })
+}
+
+/** The command has started when the server has its keys. */
+async function whenThereAreKeys<T>(send: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await send()
+    } catch (err) {
+      if ((err as { reason?: string }).reason !== 'no_keys') throw err
+      await new Promise((done) => setTimeout(done, 200)) // the server bounds how often one may ask
+    }
+  }
+}
+
+const gone = (child: ChildProcess) => new Promise((done) => child.once('exit', done))
+
+test('Node to Node: both ways, history, safety numbers, a device of files again', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const a = await device(alice, 'node')
+  let b = await device(bob, 'node')
+  const sent = await a.send(bob, 'hello')
+  await sent.durable()
+  const { message } = await next(b, 'message')
+  expect([text(message), message.from, message.id, message.suite, message.place]).toEqual(['hello', alice, sent.id, 1, sent.place])
+  await b.send(alice, 'hi')
+  expect(text((await next(a, 'message')).message)).toBe('hi')
+  expect((await a.history(bob)).messages.map(text)).toEqual(['hi', 'hello'])
+  expect((await b.chats()).chats.map((each) => text(each.last))).toEqual(['hi'])
+  const safety = await a.safety(bob)
+  expect(safety).toEqual(await b.safety(alice))
+  expect([safety.digits.length, safety.scan.length, safety.verified]).toEqual([71, 68, false])
+  await a.verify(bob, true)
+  expect((await a.safety(bob)).verified).toBe(true)
+  b.handled()
+  await b.close()
+  await (await a.send(bob, 'while you were away')).durable()
+  b = await device(bob, 'node')
+  expect(text((await next(b, 'message')).message)).toBe('while you were away')
+  expect((await b.history(alice)).messages.map(text)).toEqual(['while you were away', 'hi', 'hello'])
+  await Promise.all([a.close(), b.close()])
+})
+
+test('Go and Node read each other', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const node = await device(alice, 'node')
+  const tail = go('tail', bob, '--json', '--count=1')
+  const printed = streamText(tail.stdout!)
+  const sent = await whenThereAreKeys(() => node.send(bob, 'from Node'))
+  await sent.delivered()
+  expect(await printed).toContain('from Node')
+  const send = go('send', bob, `--to=${alice}`, '--wait=durable', 'from Go')
+  const ended = gone(send)
+  expect(text((await next(node, 'message')).message)).toBe('from Go')
+  await ended
+  await node.close()
+})
+
+test('the server and who listens see ciphertext', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const a = await device(alice, 'node')
+  const b = await device(bob, 'node')
+  await (await a.send(bob, 'a secret of theirs')).durable()
+  await next(b, 'message')
+  await b.close()
+  const spy = await PlainClient.connect({ ...options(server, bob), device: 'spy', from: 'start', journal: new MemoryJournal() })
+  const seen = await spy.history(alice)
+  expect(seen.messages.map((m) => m.suite).sort()).toEqual([1, 2])
+  for (const m of seen.messages) expect(text(m)).not.toContain('secret')
+  await Promise.all([a.close(), spy.close()])
+})
+
+test('what is plain, tampered with, replayed or moved fails', async () => {
+  const [alice, bob, carol] = [fresh('alice'), fresh('bob'), fresh('carol')]
+  const a = await device(alice, 'node')
+  const b = await device(bob, 'node')
+  await (await a.send(bob, 'one')).durable()
+  await next(b, 'message')
+  const raw = await PlainClient.connect({ ...options(server, alice), device: 'raw', sendOnly: true })
+  const [first] = (await raw.history(bob)).messages.filter((m) => m.suite === 1)
+  const failsWith = async (to: string, content: Uint8Array, suite: number, at: Client) => {
+    await raw.send(to, content, { suite })
+    return ((await next(at, 'failed')).error as { reason?: string }).reason
+  }
+  expect(await failsWith(bob, new TextEncoder().encode('plain'), 0, b)).toBe('plain')
+  expect(await failsWith(bob, first!.content!, 1, b)).toBe('replayed')
+  const tampered = first!.content!.slice()
+  tampered[tampered.length - 70]! ^= 1
+  expect(await failsWith(bob, tampered, 1, b)).toBe('forged')
+  const c = await device(carol, 'node')
+  await (await raw.send(carol, first!.content!, { suite: 1 })).durable() // its key is not there, and does not come
+  expect((await c.history(alice)).messages.map((m) => m.content)).toEqual([null])
+  await Promise.all([a.close(), b.close(), c.close(), raw.close()])
+})
+
+test('a device added reads what follows, one removed does not', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const a = await device(alice, 'node')
+  const phone = await device(bob, 'phone')
+  await (await a.send(bob, 'one')).durable()
+  let tablet = await device(bob, 'tablet')
+  await (await a.send(bob, 'two')).durable()
+  expect(text((await next(tablet, 'message')).message)).toBe('two')
+  expect(text((await next(phone, 'message')).message)).toBe('one')
+  expect(text((await next(phone, 'message')).message)).toBe('two')
+  await tablet.close() // one that is connected would publish its keys again, until its token is revoked
+  await phone.removeDevice('tablet')
+  await (await a.send(bob, 'three')).durable()
+  expect(text((await next(phone, 'message')).message)).toBe('three')
+  tablet = await device(bob, 'tablet')
+  expect((await tablet.history(alice)).messages.map((m) => m.content && text(m))).toEqual([null, 'two', null])
+  await Promise.all([a.close(), phone.close(), tablet.close()])
+})
+
+test('another identity stops sending until it is accepted', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const a = await device(alice, 'node')
+  const b = await device(bob, 'node')
+  await (await a.send(bob, 'one')).durable()
+  const before = await a.safety(bob)
+  await b.close()
+  const anew = await device(bob, 'anew', { identityFile: join(dir, `${bob}.other`), resetIdentity: true })
+  await expect(a.send(bob, 'two')).rejects.toMatchObject({ reason: 'changed' })
+  expect(await next(a, 'identity_changed')).toMatchObject({ user: bob, accepted: false })
+  await a.accept(bob)
+  expect((await a.safety(bob)).digits).not.toBe(before.digits)
+  await (await a.send(bob, 'three')).durable()
+  expect(text((await next(anew, 'message')).message)).toBe('three')
+  await Promise.all([a.close(), anew.close()])
+})
+
+test('nobody without keys is written to, a wrong passphrase opens nothing', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const a = await device(alice, 'node')
+  await expect(a.send(bob, 'hello')).rejects.toMatchObject({ reason: 'no_keys' })
+  await a.close()
+  await expect(device(alice, 'other', { passphrase: 'wrong', identityFile: join(dir, `${alice}.identity`), keyFile: join(dir, 'sealed.keys') }).then(async (c) => {
+    await c.close()
+    await device(alice, 'other', { passphrase: 'another', keyFile: join(dir, 'sealed.keys') })
+  })).rejects.toMatchObject({ reason: 'passphrase' })
+})
+
+test('an attachment', async () => {
+  const file = crypto.getRandomValues(new Uint8Array(50_000))
+  const { file: sealed, attachment } = await encryptAttachment(file)
+  expect(sealed.length).toBeGreaterThan(file.length)
+  expect(await decryptAttachment(sealed, attachment)).toEqual(file)
+  sealed[20_000]! ^= 1
+  await expect(decryptAttachment(sealed, attachment)).rejects.toMatchObject({ reason: 'attachment' })
+})

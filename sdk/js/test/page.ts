@@ -1,0 +1,66 @@
+// What the browser's tests run in a page and in a Worker.
+import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent } from '../src/index.ts'
+
+let client: Client
+
+const text = (content: Uint8Array | null) => (content === null ? null : new TextDecoder().decode(content))
+
+/** What the test asks for: a name and its arguments, all of them JSON. */
+const calls: Record<string, (...args: never[]) => unknown> = {
+  async open(url: string, user: string, device: string, token: string) {
+    client = await Client.open({ url, user, device, token: () => token, wasm: '/e2ee.wasm', backoffMinMs: 50, backoffMaxMs: 500, refreshMs: 0.001 })
+  },
+  connected: () => client.connected(),
+  published: () => client.published(),
+  async send(to: string, content: string, durable: boolean) {
+    const sent = await client.send(to, content)
+    if (durable) await sent.durable()
+    return sent.id
+  },
+  async next(type: EncryptedEvent['type']) {
+    for (;;) {
+      const e = (await client.receive()) as EncryptedEvent
+      if (e.type === 'problem') throw e.error
+      if (e.type !== type) continue
+      if (!('message' in e)) return { type: e.type }
+      client.handled()
+      return { type: e.type, from: e.message.from, text: text(e.message.content), id: e.message.id }
+    }
+  },
+  async history(peer: string) {
+    return (await client.history(peer)).messages.map((m) => text(m.content))
+  },
+  safety: async (user: string) => (await client.safety(user)).digits,
+  outbox: () => client.outbox.length,
+  close: () => client.close(),
+  async attachment() {
+    const file = crypto.getRandomValues(new Uint8Array(60_000))
+    const { file: sealed, attachment } = await encryptAttachment(file)
+    const opened = await decryptAttachment(sealed, attachment)
+    return opened.length === file.length && opened.every((b, i) => b === file[i])
+  },
+  async keys(name: string) {
+    const db = await new Promise<IDBDatabase>((done) => {
+      const opening = indexedDB.open(name)
+      opening.onsuccess = () => done(opening.result)
+    })
+    const wrapping = db.transaction('wrapping').objectStore('wrapping').get('wrapping')
+    const key = await new Promise<CryptoKey>((done) => (wrapping.onsuccess = () => done(wrapping.result)))
+    db.close()
+    return key.extractable
+  },
+}
+
+async function rookery(name: string, ...args: unknown[]): Promise<unknown> {
+  return calls[name]!(...(args as never[]))
+}
+
+if (typeof window === 'undefined') {
+  self.onmessage = async ({ data: [n, name, ...args] }) => {
+    try {
+      self.postMessage([n, await rookery(name, ...args), ''])
+    } catch (err) {
+      self.postMessage([n, null, String(err)])
+    }
+  }
+} else Object.assign(globalThis, { rookery })

@@ -1,0 +1,69 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import WebSocket from 'ws'
+
+import type { ClientOptions, EncryptedEvent, Message } from '../src/index.ts'
+
+export const rookery = resolve(process.env.ROOKERY_BIN || '../../bin/rookery')
+export const dir = mkdtempSync(join(tmpdir(), 'rookery-js-'))
+export const data = join(dir, 'data')
+
+/** A server of its own for these tests, on the embedded defaults. */
+export class Server {
+  private constructor(
+    readonly url: string,
+    private readonly child: ChildProcess,
+  ) {}
+
+  static async start(listen = '127.0.0.1:0'): Promise<Server> {
+    if (!existsSync(rookery)) throw new Error(`there is no ${rookery}: run make build`)
+    const env = { ...process.env, ROOKERY_BIN: undefined } // the server refuses settings that it does not know
+    const args = ['serve', `--listen=${listen}`, '--admin=127.0.0.1:0', '--web=127.0.0.1:0', '--auth-origins=*', `--data=${data}`, '--log-level=error']
+    const child = spawn(rookery, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
+    let url = ''
+    for await (const line of createInterface({ input: child.stdout! })) {
+      const at = /^sockets\s+(\S+)\/ws\//.exec(line)
+      if (at) url = at[1]!
+      if (/^ready/.test(line)) return new Server(url, child)
+    }
+    throw new Error('the server did not start')
+  }
+
+  get address(): string {
+    return this.url.slice('ws://'.length)
+  }
+
+  async kill(): Promise<void> {
+    const gone = new Promise((done) => this.child.once('exit', done))
+    this.child.kill('SIGKILL')
+    await gone
+  }
+}
+
+/** A token by the server's development key. */
+export function token(user: string): string {
+  const out = execFileSync('node', ['../../test/foreign/js/tokens.js', join(data, 'dev-key.json'), user], { encoding: 'utf8' })
+  return JSON.parse(out)[user]
+}
+
+export function options(server: Server, user: string, more: Partial<ClientOptions> = {}): ClientOptions {
+  return { url: server.url, user, device: 'node', token: () => token(user), WebSocket, backoffMinMs: 50, backoffMaxMs: 500, ...more }
+}
+
+/** A name that no other test uses. */
+export const fresh = (name: string) => `${name}-${randomUUID().slice(0, 8)}`
+
+export async function next<T extends EncryptedEvent['type']>(c: { receive(): Promise<EncryptedEvent> }, type: T): Promise<Extract<EncryptedEvent, { type: T }>> {
+  for (;;) {
+    const event = await c.receive()
+    if (event.type === 'problem') throw event.error
+    if (event.type === type) return event as Extract<EncryptedEvent, { type: T }>
+  }
+}
+
+export const text = (m: Message) => new TextDecoder().decode(m.content!)
+
