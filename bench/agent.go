@@ -74,6 +74,7 @@ type connectOrder struct {
 // Patterns of a load.
 const (
 	patternAnyTwo  = "any_two"   // from any to any
+	patternCircle  = "circle"    // from any to those it always talks with
 	patternToFirst = "to_first"  // a tenth to the first session
 	patternOneWay  = "first_one" // from the first session to the second user
 )
@@ -87,6 +88,7 @@ type loadOrder struct {
 	PerWrite    int     `json:"per_write"`
 	SizeBytes   int     `json:"size_bytes"`
 	MarkEveryNs int64   `json:"mark_every_ns"`
+	Contacts    int     `json:"contacts,omitempty"` // of each session, even; for patternCircle
 	Seed        uint64  `json:"seed"`
 	Pattern     string  `json:"pattern"`
 }

@@ -127,6 +127,11 @@ func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
 	switch o.Pattern {
 	case patternAnyTwo:
 		p.pick = r.anyTwo
+	case patternCircle:
+		if o.Contacts < 2 || o.Contacts%2 != 0 || o.Contacts >= r.total {
+			return fmt.Errorf("bench: agent: %d contacts of %d sessions; they are even, at least 2, and fewer than there are sessions", o.Contacts, r.total)
+		}
+		p.pick = r.circle(o.Contacts)
 	case patternToFirst:
 		r.watchFirst()
 		p.pick = r.tenthToFirst

@@ -26,6 +26,7 @@ type Options struct {
 	Size         int           // bytes of content, at least 8; 0 is 100
 	Warmup       time.Duration // before it counts; 0 is 3 s
 	Duration     time.Duration // that counts; 0 is the profile's own
+	Contacts     int           // whom a session writes to, where the profile lets it be said; 0 is everybody
 	MarkEvery    time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
 	Cluster      string        // folder of the cluster that scripts/cluster.sh has started, for real
 	Dir          string        // where the server's data goes; "" is a temporary folder
@@ -64,6 +65,7 @@ type Result struct {
 	Rate        float64     `json:"rate,omitempty"` // asked for, messages a second
 	PerWrite    int         `json:"per_write,omitempty"`
 	MarkEveryMs float64     `json:"mark_every_ms,omitempty"`
+	Contacts    int         `json:"contacts,omitempty"`
 	SizeBytes   int         `json:"size_bytes,omitempty"`
 	ServerFlags []string    `json:"server_flags,omitempty"`
 	Seconds     float64     `json:"seconds,omitempty"` // that counted

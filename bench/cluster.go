@@ -82,7 +82,11 @@ func throughCluster(ctx context.Context, o *Options, res *Result) error {
 		return err
 	}
 	defer f.close()
-	if err := load(ctx, o, res, t, f, patternAnyTwo); err != nil {
+	pattern := patternAnyTwo
+	if o.Contacts > 0 {
+		pattern = patternCircle
+	}
+	if err := load(ctx, o, res, t, f, pattern); err != nil {
 		return err
 	}
 	judgeLag(res, 20*time.Millisecond)

@@ -56,6 +56,19 @@ func (r *run) anyTwo(rng *rand.Rand) (from *conn, to int) {
 	return r.conns[rng.IntN(len(r.conns))], rng.IntN(r.total)
 }
 
+// circle picks a random sender of this process and one of its contacts: those
+// next to it, as many on either side, so that who is written to writes back.
+func (r *run) circle(contacts int) func(rng *rand.Rand) (from *conn, to int) {
+	return func(rng *rand.Rand) (from *conn, to int) {
+		from = r.conns[rng.IntN(len(r.conns))]
+		step := rng.IntN(contacts) - contacts/2
+		if step >= 0 {
+			step++
+		}
+		return from, (int(from.index) + step + r.total) % r.total
+	}
+}
+
 // tenthToFirst picks the load's first session for a tenth of the messages, which
 // sends none itself.
 func (r *run) tenthToFirst(rng *rand.Rand) (from *conn, to int) {

@@ -126,3 +126,26 @@ func TestAGapInTheChainIsNoticed(t *testing.T) {
 }
 
 func posOf(p uint64) chat.Position { return chat.Position(p) }
+
+// Everybody in a circle writes to its contacts alone, to all of them, and they write back.
+func TestACircleIsClosed(t *testing.T) {
+	const total, contacts = 11, 4
+	r := &run{total: total}
+	for i := range total {
+		r.conns = append(r.conns, &conn{index: int32(i)})
+	}
+	met := map[[2]int]bool{}
+	rng, pick := rand.New(rand.NewPCG(1, 1)), r.circle(contacts)
+	for range 10_000 {
+		from, to := pick(rng)
+		met[[2]int{int(from.index), to}] = true
+	}
+	if len(met) != total*contacts {
+		t.Errorf("%d pairs, want %d", len(met), total*contacts)
+	}
+	for pair := range met {
+		if pair[0] == pair[1] || !met[[2]int{pair[1], pair[0]}] {
+			t.Errorf("%d writes to %d, and hears nothing back", pair[0], pair[1])
+		}
+	}
+}

@@ -44,6 +44,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.IntVar(&o.Size, "size", 100, "bytes of content")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "time before it counts; 0 is 3s")
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
+	fs.IntVar(&o.Contacts, "contacts", 0, "real: how many others a session writes to, as people do; 0 is everybody")
 	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
 	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real is to measure, such as .cache/cluster")
 	fs.StringVar(&o.Dir, "dir", "", "folder for the server's data; empty is a temporary one")

@@ -343,11 +343,19 @@ func (w *writer) receipt(r *storage.ReceiptAt) {
 // heads writes where a user's chain ends, and where the inbox in it ends and
 // began.
 func (w *writer) heads(u *userGroup) {
-	if u.head > 0 {
+	switch {
+	case u.head > 0 && u.head == u.last: // nearly always
+		w.arena.begin(4)
+		w.arena.int64(stamp(u.head))
+		w.arena.pos(u.head)
+		w.arena.pos(u.last)
+		w.arena.text(string(u.user))
+		w.add(&u.group, putEnds)
+	case u.head > 0:
 		w.userCell(u, putHead, stamp(u.head), u.head)
-	}
-	if u.last > 0 {
-		w.userCell(u, putLast, stamp(u.last), u.last)
+		if u.last > 0 {
+			w.userCell(u, putLast, stamp(u.last), u.last)
+		}
 	}
 	if u.first > 0 && !w.knows(w.s.known.user(u.user)) {
 		w.userCell(u, putFirst, firstStamp(u.first), u.first)

@@ -155,6 +155,7 @@ const (
 	putBucket = `INSERT INTO chat_buckets (chat, bucket) VALUES (?, ?) USING TIMESTAMP ? AND TTL ?`
 	putEntry  = `INSERT INTO inbox (user, pos, kind, peer, id, at, prev) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?`
 	putHead   = `UPDATE users USING TIMESTAMP ? SET head = ? WHERE user = ?`
+	putEnds   = `UPDATE users USING TIMESTAMP ? SET head = ?, last_entry = ? WHERE user = ?`
 	putLast   = `UPDATE users USING TIMESTAMP ? SET last_entry = ? WHERE user = ?`
 	putFirst  = `UPDATE users USING TIMESTAMP ? SET first_entry = ? WHERE user = ?`
 	putDay    = `UPDATE peers USING TIMESTAMP ? SET day = ? WHERE user = ? AND peer = ?`
