@@ -5,6 +5,8 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10m
 ROUNDS      ?= 50
 DURATION    ?= 30m
+RATE        ?= 2000
+SOCKETS     ?= 3000
 PACKAGES    ?= ./...
 
 # The commit goes into the binary where git can tell it.
@@ -58,11 +60,11 @@ fuzz: ## every fuzz target, FUZZTIME (10m) each
 crash: ## kill the server under load ROUNDS (50) times and judge what it kept
 	scripts/crash.sh $(ROUNDS)
 
-chaos: build ## a cluster under load for DURATION (30m), of which one part after the other fails; needs root
-	scripts/chaos.sh --duration $(DURATION)
+chaos: build ## a cluster under load (RATE messages/s, SOCKETS) for DURATION (30m), of which one part after the other fails; needs root
+	scripts/chaos.sh --duration $(DURATION) --rate $(RATE) --sockets $(SOCKETS)
 
 outage: build ## the same cluster without Cassandra for five minutes, then without Kafka for one
-	scripts/chaos.sh --duration 9m --outage 5m
+	scripts/chaos.sh --duration 9m --outage 5m --rate $(RATE) --sockets $(SOCKETS)
 
 knownbugs: ## switch on known faults, and see that the checker finds each; about ten minutes
 	scripts/knownbugs.sh

@@ -35,7 +35,6 @@ type stormOptions struct {
 	patience             time.Duration
 	seed                 uint64
 	keep                 bool
-	memory               int64
 	targets              string
 	expect               string
 }
@@ -50,6 +49,7 @@ type storm struct {
 	clients []*client
 	times   *times
 	rng     *rand.Rand // of the faults
+	checks  []check    // of an outage
 
 	mu     sync.Mutex
 	faulty []error // of the storm itself
@@ -79,8 +79,7 @@ func chaosMain(args []string) int {
 	fs.StringVar(&o.scenes, "scenes", "all", "named scenes beside the random faults: all, none, or their names")
 	fs.DurationVar(&o.hold, "hold", 8*time.Second, "how long a fault stays, about; longer than a consumer's session timeout of 6 s")
 	fs.DurationVar(&o.calm, "calm", 6*time.Second, "time between a healed fault and the next")
-	fs.DurationVar(&o.outage, "outage", 0, "instead of faults: stop Cassandra for so long, then Kafka for a fifth of it")
-	fs.Int64Var(&o.memory, "memory", 1024, "MB that a gateway or processor may take in an outage")
+	fs.DurationVar(&o.outage, "outage", 0, "instead of faults: stop Cassandra for so long, then Kafka for a fifth of it; the load should last twice as long")
 	fs.DurationVar(&o.patience, "patience", time.Minute, "what is missing when nothing has come for so long at the end is lost")
 	fs.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the faults' order and the devices")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder for data and logs")
@@ -385,6 +384,9 @@ func (s *storm) settle(ctx context.Context) error {
 		}
 	})
 	s.judge()
+	if s.o.outage > 0 {
+		s.after(ctx)
+	}
 	return s.tell()
 }
 

@@ -24,17 +24,17 @@ type device struct {
 	rng        *rand.Rand
 	seq        uint16
 
-	mu       sync.Mutex
-	sending  bool
-	ticks    uint64
-	counter  int
-	outbox   []*message          // attempted and not accepted, in order
-	written  int                 // of the outbox, on this connection
-	n        uint64              // of the first of the outbox on this connection
-	open     map[uint64]*message // by number on this connection
-	inflight int
-	holdTill time.Time
-	refusals int
+	mu                   sync.Mutex
+	sending              bool
+	ticks                uint64
+	counter              int
+	outbox               []*message          // attempted and not accepted, in order
+	written              int                 // of the outbox, on this connection
+	n                    uint64              // of the first of the outbox on this connection
+	open                 map[uint64]*message // by number on this connection
+	inflight             int
+	holdTill             time.Time
+	refusals, overloaded int // of these, because the server is full
 
 	mine     uint64
 	start    uint64 // where its chain began

@@ -26,6 +26,7 @@ type result struct {
 	CalmP50, CalmP99                               float64 // in seconds without a fault
 	CheckerCores                                   float64
 	Counts                                         map[string]int
+	Checks                                         []check `json:",omitempty"` // of an outage
 	FaultsFound                                    []string
 	FaultsCount                                    int
 	Events                                         []*event
@@ -46,7 +47,7 @@ func (s *storm) result() *result {
 	r := &result{
 		Began: t.began, Seed: s.o.seed, Rate: s.o.rate, Sockets: s.o.sockets, Attempted: l.attempted, Accepted: l.accepted, Retried: l.retried,
 		Delivered: l.delivered, Again: l.again, CaughtUps: l.caughtUps, Outcomes: l.outcomes, Counts: t.counts, Events: t.events,
-		FaultsFound: l.faults, FaultsCount: l.count, CheckerCores: cpuSeconds() / time.Since(t.began).Seconds(), MemoryMB: map[string]int64{},
+		Checks: s.checks, FaultsFound: l.faults, FaultsCount: l.count, CheckerCores: cpuSeconds() / time.Since(t.began).Seconds(), MemoryMB: map[string]int64{},
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

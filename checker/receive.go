@@ -74,9 +74,15 @@ func (d *device) accepted(p fields) {
 	}
 }
 
+// Why a send is refused for now.
+const (
+	codeOverloaded  = 1
+	codeRateLimited = 2
+)
+
 func (d *device) refused(p fields) {
 	n := p.uint(1)
-	if code := p.uint(2); code != 1 && code != 2 {
+	if code := p.uint(2); code != codeOverloaded && code != codeRateLimited {
 		d.fault("%s: send %d refused with %d %s", d.who(), n, code, p.str(4))
 	}
 	for i := range d.open {
@@ -87,12 +93,15 @@ func (d *device) refused(p fields) {
 	}
 	d.written = int(n - d.n)
 	hold := time.Duration(p.uint(3)) * time.Millisecond
-	if hold <= 0 && p.uint(2) <= 2 {
+	if hold <= 0 && p.uint(2) <= codeRateLimited {
 		d.fault("%s: send %d refused for now, without a time to come back at", d.who(), n)
 	}
 	d.holdTill = time.Now().Add(hold)
 	d.wake(hold + time.Millisecond)
 	d.refusals++
+	if p.uint(2) == codeOverloaded {
+		d.overloaded++
+	}
 }
 
 // link holds an entry against the chain rule.

@@ -17,10 +17,10 @@ type times struct {
 
 // second is one of them.
 type second struct {
-	attempted, accepted, delivered, refused, online int
-	latencies                                       []uint32 // of messages that arrived in it, in 0.1 ms
-	memory                                          map[string]int64
-	lag                                             float64
+	attempted, accepted, delivered, refused, overloaded, online int
+	latencies                                                   []uint32 // of messages that arrived in it, in 0.1 ms
+	memory                                                      map[string]int64
+	lag                                                         float64
 }
 
 // event is one fault, from its beginning until all is well again.
