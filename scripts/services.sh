@@ -191,7 +191,10 @@ resume) for name in $(names "$@"); do signal "$name" CONT || fail "$name does no
 clean)
 	which=$([ $# -gt 0 ] && names "$@" || recorded)
 	halt KILL $which
-	for name in $which; do rm -rf "${run:?}/$name"; done
+	for name in $which; do
+		[ "$name" != cassandra ] || cassandra_remove "$name"
+		rm -rf "${run:?}/$name"
+	done
 	[ -n "$(recorded)" ] || rm -rf "$run"
 	;;
 esac
