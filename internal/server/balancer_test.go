@@ -282,6 +282,7 @@ func (h *haproxy) dial(user, path string) (w *wire, number int) {
 		welcome, ok := w.next().(*packet.Welcome)
 		if ok {
 			number = int(welcome.Limits["watches"]) - numberBase
+			w.welcomed(welcome)
 		}
 		return ok
 	})

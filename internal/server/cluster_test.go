@@ -38,6 +38,8 @@ type testCluster struct {
 	dir   string // with the development key that all take
 	kafka string
 	n     int
+
+	secured func(*config.Config) // how its processes log in, where they have to
 }
 
 func newCluster(t *testing.T) *testCluster {
@@ -49,6 +51,14 @@ func newCluster(t *testing.T) *testCluster {
 func newClusterOn(t *testing.T, broker string) *testCluster {
 	t.Helper()
 	cl := &testCluster{t: t, kafka: broker, name: fmt.Sprintf("cluster_%d_%d", time.Now().UnixNano(), clusters.Add(1)), dir: t.TempDir()}
+	cl.prepare()
+	return cl
+}
+
+// prepare makes the cluster's topic and keyspace.
+func (cl *testCluster) prepare() {
+	t := cl.t
+	t.Helper()
 	if err := os.WriteFile(filepath.Join(cl.dir, "cassandra"), []byte(services.Get(t).CassandraPassword), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +71,6 @@ func newClusterOn(t *testing.T, broker string) *testCluster {
 	must(t, err)
 	_, err = cql.Migrate(t.Context(), q, "1")
 	must(t, err)
-	return cl
 }
 
 // log opens the log as a process of the cluster does.
@@ -108,6 +117,9 @@ func (cl *testCluster) settings(c *config.Config, role string) {
 	c.Redis.Prefix = cl.name
 	c.CQL.User, c.CQL.PasswordFile = s.CassandraUser, filepath.Join(cl.dir, "cassandra")
 	c.RPC.Plaintext, c.RPC.Listen = true, "127.0.0.1:0"
+	if cl.secured != nil {
+		cl.secured(c)
+	}
 }
 
 // start starts a process of the cluster.

@@ -194,8 +194,11 @@ func dial(t *testing.T, s *Server, user, device string, resume int64) *wire {
 func (w *wire) hello(device string, resume int64) {
 	w.t.Helper()
 	w.put(&packet.Hello{Version: packet.Version, Device: device, Seq: 7, Resume: resume})
-	w.welcome = *expect[*packet.Welcome](w)
-	w.pos = w.welcome.Resume
+	w.welcomed(expect[*packet.Welcome](w))
+}
+
+func (w *wire) welcomed(p *packet.Welcome) {
+	w.welcome, w.pos = *p, p.Resume
 	w.clock = chat.NewClock(w.welcome.Node, 7, chat.ID{})
 }
 
