@@ -183,6 +183,8 @@ var testDrivers = []exception{
 	{"internal/server", "github.com/golang-jwt/jwt", "tests forge tokens"},
 	{"internal/server", "github.com/twmb/franz-go", "a broker of the test says what it did not do"},
 	{"internal/server", "github.com/minio/minio-go", "makes a bucket for the test"},
+	{"internal/server", "github.com/gocql/gocql", "reads what a message left in the store, without our code"},
+	{"internal/server", "github.com/redis/rueidis", "reads what a session left in the directory, without our code"},
 	{"internal/push/fcm", "github.com/golang-jwt/jwt", "a server in the test checks who asks for an access token"},
 	{"internal/push/apns", "github.com/golang-jwt/jwt", "a server in the test checks the provider's tokens"},
 	{"shard", "github.com/cockroachdb/pebble", "its vfs alone: the power fails for log and store together"},
