@@ -225,7 +225,7 @@ func httpClient(ca string) (*http.Client, error) {
 	}
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true, ReadBufferSize: 1 << 10, WriteBufferSize: 1 << 10,
-		TLSHandshakeTimeout: 10 * time.Second,
+		TLSHandshakeTimeout: time.Minute,
 	}}, nil
 }
 

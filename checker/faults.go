@@ -162,7 +162,7 @@ func (s *storm) whole(ctx context.Context) error {
 		missing := 0
 		for _, c := range s.clients {
 			c.mu.Lock()
-			if !c.away.Load() && !c.welcomed {
+			if !c.away.Load() && !(c.online && c.welcomed) {
 				missing++
 			}
 			c.mu.Unlock()

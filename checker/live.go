@@ -61,7 +61,7 @@ func (c *client) live(ctx context.Context) {
 			wait(ctx, c.stir, time.Hour)
 		}
 		began := time.Now()
-		err := c.session(ctx)
+		err := c.session(ctx, min(time.Minute, welcomeWithin<<min(attempt, 3)))
 		if ctx.Err() != nil {
 			return
 		}
@@ -82,15 +82,20 @@ func (c *client) live(ctx context.Context) {
 	}
 }
 
-// session is one connection, from its handshake on; 10 s are for getting a welcome.
-func (c *client) session(ctx context.Context) error {
+// welcomeWithin is how long a first try may take to get a welcome. Later ones
+// may take longer: when all come back at once, who gives up too early has had a
+// handshake for nothing, and asks for another.
+const welcomeWithin = 10 * time.Second
+
+// session is one connection, from its handshake on.
+func (c *client) session(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	late := time.AfterFunc(10*time.Second, func() {
+	late := time.AfterFunc(patience, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if !c.online || !c.welcomed {
-			c.s.times.count("no welcome within 10 s")
+			c.s.times.count("no welcome in time")
 			cancel()
 		}
 	})
@@ -108,7 +113,7 @@ func (c *client) refusedForGood(err error) {
 		return
 	}
 	text := err.Error()
-	c.s.times.count("dial: " + text[max(0, len(text)-60):])
+	c.s.times.count("dial: " + text[strings.LastIndex(text, "\": ")+1:]) // without the address, which has the user's name
 	for _, status := range []int{400, 401, 403, 404, 405, 431, 505} {
 		if strings.Contains(err.Error(), fmt.Sprintf("got %d", status)) {
 			c.ledger.fault("%s: handshake refused: %v", c.who(), err)
