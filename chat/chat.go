@@ -140,8 +140,8 @@ func ParsePosition(s string) (Position, error) {
 type Message struct {
 	ID      ID
 	From    User
-	To      User     // the receiver of a direct message
-	Place   Position // where it lies in the receiver's partition; ticks compare with it
+	To      User     // the receiver, or the group
+	Place   Position // where it lies in the receiver's or group's partition; ticks compare with it
 	At      int64    // when the server took it in, ms since 1970
 	Expires int64    // when it ends, ms since 1970; 0 is never
 	Suite   uint8    // how Content is encrypted; SuitePlain is not at all
@@ -154,14 +154,16 @@ const (
 	SuitePlain    = 0 // not at all
 	SuiteMegolm   = 1 // a Megolm message
 	SuiteKeyShare = 2 // keys of Megolm sessions, over Olm, for devices: nothing to show
+	SuiteGroup    = 3 // a Change of a group, which the server reads
 )
 
 // Chat returns the chat the message belongs to.
-func (m *Message) Chat() ChatID { return DirectChat(m.From, m.To) }
+func (m *Message) Chat() ChatID { return ChatOf(m.From, m.To) }
 
 // Receipt says how far Peer has come with what User sent to Peer. Both marks
 // are positions in Peer's partition, cumulative: a message is delivered when
-// its Place <= Delivered, and read when its Place <= Read.
+// its Place <= Delivered, and read when its Place <= Read. Where Peer is a group
+// the marks are places in the group's order, up to where all members have come.
 type Receipt struct {
 	User      User
 	Peer      User
@@ -223,6 +225,18 @@ type Entry struct {
 	Prev    Position
 	Message Message // for EntryMessage and EntryCopy
 	Receipt Receipt // for EntryReceipt
+}
+
+// With returns whom the entry's user has the chat with that it is of: a user or
+// a group.
+func (e *Entry) With() User {
+	switch {
+	case e.Kind == EntryReceipt:
+		return e.Receipt.Peer
+	case e.Kind == EntryCopy || e.Message.To.IsGroup():
+		return e.Message.To
+	}
+	return e.Message.From
 }
 
 // MillisNow is the wall clock in the unit records and rows use.

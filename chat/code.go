@@ -38,6 +38,11 @@ const (
 	CodeBadTTL      Code = 10 // the time to live is out of range
 	CodeBadSequence Code = 11 // the send's number is not the next one
 
+	CodeNotMember Code = 12 // the sender is no member of the group, or there is none
+	CodeNotAdmin  Code = 13 // the change of a group is an admin's to make
+	CodeGroupFull Code = 14 // the group would have too many members
+	CodeBadChange Code = 15 // no change of a group, or one that cannot be
+
 	CodeBadPacket     Code = 100 // the packet cannot be decoded
 	CodeUnknownType   Code = 101 // the packet's type is not known here
 	CodeForbidden     Code = 102 // not yours: no member of the chat
@@ -88,6 +93,10 @@ var codeFacts = map[Code]codeFact{
 	CodeBadName:        {"bad_name", ActionStop},
 	CodeBadTTL:         {"bad_ttl", ActionStop},
 	CodeBadSequence:    {"bad_sequence", ActionReconnect},
+	CodeNotMember:      {"not_member", ActionStop},
+	CodeNotAdmin:       {"not_admin", ActionStop},
+	CodeGroupFull:      {"group_full", ActionStop},
+	CodeBadChange:      {"bad_change", ActionStop},
 	CodeBadPacket:      {"bad_packet", ActionStop},
 	CodeUnknownType:    {"unknown_type", ActionStop},
 	CodeForbidden:      {"forbidden", ActionStop},

@@ -147,7 +147,7 @@ func (x *Presence) Decode(p Raw) error {
 func (x *Presence) AppendTo(dst []byte) []byte { return appendCold(dst, TypePresence, x) }
 
 func (x *HistoryPage) fields() []any {
-	return []any{&x.Req, &x.Peer, &x.Delivered, &x.Read, &x.More, &x.Rows}
+	return []any{&x.Req, &x.Peer, &x.Delivered, &x.Read, &x.More, &x.Rows, &x.Next}
 }
 
 // Decode reads a HistoryPage.

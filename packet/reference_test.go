@@ -38,6 +38,7 @@ var codecs = map[Type]func() codec{
 	TypeDone:    make1[Done],
 	TypeKeysPut: make1[KeysPut], TypeKeysGet: make1[KeysGet], TypeKeysClaim: make1[KeysClaim], TypeKeysDrop: make1[KeysDrop],
 	TypeKeysStored: make1[KeysStored], TypeKeys: make1[Keys], TypeKeysClaimed: make1[KeysClaimed], TypeKeysLow: make1[KeysLow],
+	TypeGroupGet: make1[GroupGet], TypeGroupMessage: make1[GroupMessage], TypeGroupPage: make1[GroupPage],
 }
 
 func make1[T any, P interface {
@@ -125,7 +126,7 @@ func wire(x any) []any {
 }
 
 // isBin are the fields of bytes that are bin; the others are names, which are str.
-var isBin = map[string]bool{"content": true, "identity": true, "curve": true, "signing": true, "signature": true, "key": true}
+var isBin = map[string]bool{"content": true, "identity": true, "curve": true, "signing": true, "signature": true, "key": true, "info": true}
 
 func wireValue(v reflect.Value, name string) any {
 	switch x := v.Interface().(type) {

@@ -77,7 +77,7 @@ type Hello struct {
 type Send struct {
 	N       uint64
 	ID      chat.ID
-	To      []byte // a user's name (str)
+	To      []byte // the name of a user or a group (str)
 	Suite   uint8
 	Content []byte
 	Flags   uint8
@@ -89,7 +89,7 @@ type Send struct {
 type Mark struct{ Pos chat.Position }
 
 // Read [4, peer, pos]: the user has been shown the chat with peer up to pos, a
-// position in the user's own partition. Hot.
+// position in the user's own partition; of a group, a place in its order. Hot.
 type Read struct {
 	Peer []byte
 	Pos  chat.Position
@@ -248,8 +248,10 @@ type Row struct {
 	Media   string
 }
 
-// HistoryPage [42, req, peer, delivered, read, more, rows] answers History;
-// delivered and read are the receipt of what the user sent to peer.
+// HistoryPage [42, req, peer, delivered, read, more, rows, next] answers
+// History; delivered and read are the receipt of what the user sent to peer.
+// next is where the next page begins, where that is not the last row: what lies
+// between is not the user's to read.
 type HistoryPage struct {
 	Req       uint64
 	Peer      string
@@ -257,6 +259,7 @@ type HistoryPage struct {
 	Read      chat.Position
 	More      bool
 	Rows      []Row
+	Next      chat.ID
 }
 
 // ChatRow is one chat: [peer, delivered, read, mine, last]; mine is how far the

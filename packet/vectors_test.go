@@ -141,10 +141,12 @@ func examples() []example {
 	first, reply := chat.NewID(chat.Ticks(at), 0x1234, phone), chat.NewID(chat.Ticks(at.Add(2500*time.Millisecond)), 0x0777, bobs)
 	alice, bob := []byte("alice"), []byte("bob")
 	limits := map[string]uint64{}
-	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096, 100, 64, 64, 120} {
+	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096, 100, 64, 64, 120, 1024, 16384} {
 		limits[LimitNames[i]] = v
 	}
 	replyRow := Row{ID: reply, From: "bob", Place: 4711, Late: 38, Content: []byte("hello")}
+	made, inGroup := chat.NewID(chat.Ticks(at.Add(5*time.Second)), 0x1234, phone), chat.NewID(chat.Ticks(at.Add(6*time.Second)), 0x1234, phone)
+	group, create := []byte(chat.NewGroup("", made)), chat.Change{Verb: chat.GroupCreate, Users: []chat.User{"bob"}, Info: []byte{0xca, 0xfe}}
 	firstRow := Row{ID: first, From: "alice", Place: 90211, Late: 41, Content: []byte("hi")}
 	return []example{
 		{"hello-first", &Hello{Version: 1, Device: "phone", Seq: 0x1234, Resume: ResumeCursor}},
@@ -198,6 +200,14 @@ func examples() []example {
 		{"keys-claimed", &KeysClaimed{Req: 16, Keys: []ClaimedKey{{User: "bob", Device: "phone", PreKey: PreKey{ID: 1, Key: some(0x10, 32), Signature: some(0x20, 64)}}}}},
 		{"keys-drop", &KeysDrop{Req: 17, Device: "tablet"}},
 		{"keys-low", &KeysLow{Left: 9}},
+		{"send-group", &Send{N: 5, ID: inGroup, To: group, Suite: 1, Content: []byte{0xde, 0xad, 0xbe, 0xef}}},
+		{"send-group-create", &Send{N: 4, ID: made, To: group, Suite: chat.SuiteGroup, Content: create.AppendTo(nil)}},
+		{"group-message", &GroupMessage{Pos: 4741, Gap: 8, ID: inGroup, From: alice, Group: group, Place: 1207, Late: 12, Suite: 1, Content: []byte{0xde, 0xad, 0xbe, 0xef}}},
+		{"outcome-not-member", &Outcome{ID: inGroup, To: string(group), Code: chat.CodeNotMember}},
+		{"receipt-group", &Receipt{Pos: 4750, Gap: 9, Peer: group, Delivered: 1207, Read: 1200}},
+		{"group-get", &GroupGet{Req: 18, Group: string(group), Limit: 100}},
+		{"group-page", &GroupPage{Req: 18, Group: string(group), Info: []byte{0xca, 0xfe}, Members: []MemberRow{
+			{User: "alice", Admin: true, Since: 1200, Delivered: 1200, Read: 1200}, {User: "bob", Since: 1200, Delivered: 1207, Read: 1200}}}},
 		{"bye", &Bye{Code: chat.CodeDraining, Retry: 3120, URL: "wss://b.chat.example", Text: "this server is going away"}},
 	}
 }

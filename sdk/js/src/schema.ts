@@ -42,6 +42,7 @@ const preKey = { id: 'uint', key: 'bin', signature: 'bin' } as const
 const deviceRef = { user: 'str', device: 'str' } as const
 const deviceKeys = { device: 'str', curve: 'bin', signing: 'bin', signature: 'bin' } as const
 const userKeys = { user: 'str', identity: 'bin', devices: [deviceKeys] } as const
+const member = { user: 'str', admin: 'bool', since: 'uint', delivered: 'uint', read: 'uint' } as const
 const claimedKey = { user: 'str', device: 'str', fallback: 'bool', pre_key: preKey } as const
 
 /** Each packet's type and fields. */
@@ -84,7 +85,7 @@ export const schemas = {
   truncated: [39, { pos: 'uint' }],
   typing_from: [40, { peer: 'str', on: 'bool' }],
   presence: [41, { peer: 'str', online: 'bool', seen: 'int' }],
-  history_page: [42, { req: 'uint', peer: 'str', delivered: 'uint', read: 'uint', more: 'bool', rows: [row] }],
+  history_page: [42, { req: 'uint', peer: 'str', delivered: 'uint', read: 'uint', more: 'bool', rows: [row], next: 'id' }],
   chats_page: [43, { req: 'uint', more: 'bool', chats: [chat] }],
   outcome: [44, { id: 'id', to: 'str', code: 'u16', place: 'uint' }],
   refreshed: [45, { expires: 'int' }],
@@ -96,6 +97,12 @@ export const schemas = {
   keys: [51, { req: 'uint', users: [userKeys] }],
   keys_claimed: [52, { req: 'uint', keys: [claimedKey] }],
   keys_low: [53, { left: 'uint' }],
+  group_get: [17, { req: 'uint', group: 'str', beyond: 'str', limit: 'i32' }],
+  group_message: [
+    54,
+    { pos: 'uint', gap: 'uint', id: 'id', from: 'str', group: 'str', place: 'uint', late: 'int', suite: 'u8', content: 'bin', expires: 'int', media: 'str' },
+  ],
+  group_page: [55, { req: 'uint', group: 'str', info: 'bin', more: 'bool', members: [member] }],
 } as const
 
 type Schemas = typeof schemas
