@@ -58,7 +58,7 @@ type Store interface {
 
 	// Senders appends to dst who sent the messages at after < Pos <= upTo of
 	// the user's inbox, in order, copies left out, whatever became of the
-	// messages. A call looks at limit rows at most; last is the position up to
+	// messages; but messages to a group that have gone are left out. A call looks at limit rows at most; last is the position up to
 	// which it has looked: upTo when it is done.
 	Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []Sender) (senders []Sender, last chat.Position, err error)
 
@@ -97,7 +97,8 @@ type Store interface {
 	// ID is no bound); so the last message of a page is where the next begins.
 	Chats(ctx context.Context, user chat.User, before chat.ID, limit int, now int64, dst []ChatSummary) ([]ChatSummary, error)
 
-	// HasChat reports whether user and peer have ever exchanged a message.
+	// HasChat reports whether user and peer have ever exchanged a message. A
+	// group is a chat of who has a row as its member and an entry of it.
 	HasChat(ctx context.Context, user, peer chat.User) (bool, error)
 
 	// Devices returns the devices of a user, in order of name.
@@ -119,6 +120,7 @@ type Store interface {
 	PutPushed(ctx context.Context, user chat.User, device chat.Device, pos chat.Position) error
 
 	KeyStore
+	GroupStore
 
 	// LastSeen returns when the user was last connected, ms since 1970, 0 when
 	// never; PutLastSeen writes it, and need not be durable.
@@ -166,6 +168,11 @@ type Batch struct {
 	// Cursors of devices as they are from now on.
 	Cursors []UserCursor
 
+	// Groups whose info, members whose spans and marks are from now on these.
+	Groups     []GroupAt
+	Members    []MemberAt
+	GroupMarks []GroupMark
+
 	// Applied is how far everything of the partition is stored once this batch
 	// is; 0 says nothing.
 	Applied chat.Position
@@ -179,9 +186,12 @@ type Batch struct {
 func (b *Batch) Reset() {
 	clear(b.Messages)
 	clear(b.Inbox)
+	clear(b.Groups)
+	clear(b.Members)
 	*b = Batch{
 		Messages: b.Messages[:0], Inbox: b.Inbox[:0], Receipts: b.Receipts[:0],
 		Reads: b.Reads[:0], Cursors: b.Cursors[:0],
+		Groups: b.Groups[:0], Members: b.Members[:0], GroupMarks: b.GroupMarks[:0],
 	}
 }
 
@@ -213,10 +223,12 @@ type ReadMark struct {
 	Pos        chat.Position
 }
 
-// Sender is who sent the message at a position of a user's inbox.
+// Sender is who sent the message at a position of a user's inbox: for a message
+// to a group the group, and the message's place in its order.
 type Sender struct {
-	From chat.User
-	Pos  chat.Position
+	From  chat.User
+	Pos   chat.Position
+	Place chat.Position // 0 where From is a user
 }
 
 // Cursor is how far a device has persisted its user's chain.

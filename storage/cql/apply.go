@@ -82,6 +82,9 @@ func checkPositions(b *storage.Batch) error {
 	for i := range b.Receipts {
 		furthest = max(furthest, b.Receipts[i].Pos)
 	}
+	for i := range b.Members {
+		furthest = max(furthest, b.Members[i].Pos)
+	}
 	if furthest > maxPosition {
 		return fmt.Errorf("storage/cql: position %v: epochs end at %d here", furthest, maxPosition.Epoch())
 	}
@@ -136,6 +139,7 @@ func (w *writer) rows(b *storage.Batch) {
 		w.arena.text(string(c.Device))
 		w.add(&w.user(c.User).group, putCursor)
 	}
+	w.groups(b)
 	for _, u := range w.userList {
 		w.heads(u)
 		w.sends.send(&u.group)
@@ -282,6 +286,9 @@ func (w *writer) chatDay(m *chat.Message, key chatBucket, day int32, end int64) 
 	bucket := new(group)
 	w.add(bucket, putBucket)
 	w.sends.send(bucket)
+	if m.To.IsGroup() {
+		return // its members find it by their entries
+	}
 	w.peerDay(m.From, m.To, day)
 	if m.From != m.To {
 		w.peerDay(m.To, m.From, day)
@@ -305,7 +312,7 @@ func (w *writer) entry(e *chat.Entry) {
 	a.text(string(e.User))
 	a.pos(e.Pos)
 	a.int8(uint8(e.Kind))
-	a.text(string(peerOf(e)))
+	a.text(string(e.With()))
 	a.key(e.Message.ID)
 	a.int64(e.Message.At)
 	a.pos(e.Prev)
@@ -316,14 +323,11 @@ func (w *writer) entry(e *chat.Entry) {
 	if u.first == 0 || e.Pos < u.first {
 		u.first = e.Pos
 	}
-}
-
-// peerOf is with whom the user of an entry has the chat it is of.
-func peerOf(e *chat.Entry) chat.User {
-	if e.Kind == chat.EntryCopy {
-		return e.Message.To
+	if g := e.Message.To; g.IsGroup() {
+		if day := dayOf(e.Message.ID.UnixMilli()); !w.knows(w.s.known.groupDay(e.User, g, day)) {
+			w.peerDay(e.User, g, day)
+		}
 	}
-	return e.Message.From
 }
 
 func (w *writer) receipt(r *storage.ReceiptAt) {

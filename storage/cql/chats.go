@@ -76,7 +76,7 @@ func (s *Store) chatsOf(ctx context.Context, user chat.User) (chats []peerChat, 
 func (s *Store) newestOf(ctx context.Context, user chat.User, chats []peerChat, now int64) ([]storage.ChatSummary, error) {
 	newest := make([]storage.ChatSummary, len(chats))
 	err := each(ctx, len(chats), func(ctx context.Context, i int) error {
-		c := chat.DirectChat(user, chats[i].peer)
+		c := chat.ChatOf(user, chats[i].peer)
 		bucket := bucketOf(int64(chats[i].day) * dayMs)
 		ms, err := s.historyIn(ctx, chatBucket{c, bucket}, chat.ID{}, 1, now)
 		if err == nil && len(ms) == 0 {

@@ -105,7 +105,7 @@ func (r *inboxReader) fetch(ctx context.Context) error {
 		}
 		c, ok := chats[row.peer]
 		if !ok {
-			c = chat.DirectChat(r.user, row.peer)
+			c = chat.ChatOf(r.user, row.peer)
 			chats[row.peer] = c
 		}
 		at := chatBucket{c, bucketOf(row.id.UnixMilli())}
@@ -171,12 +171,42 @@ func (s *Store) Senders(ctx context.Context, user chat.User, after, upTo chat.Po
 	if len(rows) == limit {
 		last = rows[limit-1].pos
 	}
+	kept := len(dst)
+	places, err := s.placesOf(ctx, user, rows)
+	if err != nil {
+		return dst[:kept], after, failed("senders", err)
+	}
 	for i := range rows {
-		if rows[i].kind == chat.EntryMessage {
-			dst = append(dst, storage.Sender{From: rows[i].peer, Pos: rows[i].pos})
+		place, ok := places[rows[i].pos]
+		if rows[i].kind == chat.EntryMessage && (ok || !rows[i].peer.IsGroup()) {
+			dst = append(dst, storage.Sender{From: rows[i].peer, Pos: rows[i].pos, Place: place})
 		}
 	}
 	return dst, last, nil
+}
+
+// placesOf looks up the places of messages to groups, by the positions of their
+// rows.
+func (s *Store) placesOf(ctx context.Context, user chat.User, rows []inboxRow) (map[chat.Position]chat.Position, error) {
+	r := inboxReader{s: s, user: user}
+	for _, row := range rows {
+		if row.kind == chat.EntryMessage && row.peer.IsGroup() {
+			r.rows = append(r.rows, row)
+		}
+	}
+	if len(r.rows) == 0 {
+		return nil, nil
+	}
+	if err := r.fetch(ctx); err != nil {
+		return nil, err
+	}
+	places := map[chat.Position]chat.Position{}
+	for _, row := range r.rows {
+		if row.found {
+			places[row.pos] = row.message.Place
+		}
+	}
+	return places, nil
 }
 
 // waitingChunk is how many rows Waiting asks for at once.

@@ -29,6 +29,14 @@ func (k *known) chatDay(c chat.ChatID, day int32) uint64 {
 	}{c, day})
 }
 
+// groupDay is the key of a day of a group, as a chat of one of its members.
+func (k *known) groupDay(user, group chat.User, day int32) uint64 {
+	return maphash.Comparable(k.seed, struct {
+		user, group chat.User
+		day         int32
+	}{user, group, day})
+}
+
 func (k *known) user(u chat.User) uint64 { return maphash.String(k.seed, string(u)) }
 
 func (k *known) has(key uint64) bool { return k.slots[key%uint64(len(k.slots))].Load() == key }

@@ -129,6 +129,20 @@ var migrations = []migration{
 	PRIMARY KEY (user, kind, device, id)
 ) WITH compaction = {'class': 'LeveledCompactionStrategy'}`,
 	}},
+	{3, "groups and their members", []string{
+		// spans is what storage.AppendSpans makes. Members who are none any more stay.
+		`CREATE TABLE IF NOT EXISTS {ks}.group_members (
+	grp text,
+	user text,
+	info blob STATIC,
+	info_at bigint STATIC,
+	spans blob,
+	changed bigint,
+	delivered bigint,
+	read bigint,
+	PRIMARY KEY (grp, user)
+) WITH compaction = {'class': 'LeveledCompactionStrategy'}`,
+	}},
 }
 
 // Tables that the migrations themselves need; they are made first.
@@ -162,6 +176,9 @@ const (
 	putRcpt   = `UPDATE peers USING TIMESTAMP ? SET delivered = ?, read = ?, changed = ? WHERE user = ? AND peer = ?`
 	putRead   = `UPDATE peers USING TIMESTAMP ? SET read_to = ? WHERE user = ? AND peer = ?`
 	putCursor = `UPDATE devices USING TIMESTAMP ? SET cursor = ? WHERE user = ? AND device = ?`
+	putInfo   = `UPDATE group_members USING TIMESTAMP ? SET info = ?, info_at = ? WHERE grp = ?`
+	putMember = `UPDATE group_members USING TIMESTAMP ? SET spans = ?, changed = ? WHERE grp = ? AND user = ?`
+	putCome   = `UPDATE group_members USING TIMESTAMP ? SET delivered = ?, read = ? WHERE grp = ? AND user = ?`
 	putMark   = `UPDATE partitions USING TIMESTAMP ? SET log = ?, mark = ?, owner = ? WHERE partition = ?`
 	putDone   = `UPDATE partitions USING TIMESTAMP ? SET applied = ? WHERE partition = ?`
 
@@ -190,6 +207,9 @@ const (
 	getPeer     = `SELECT day, delivered, read, read_to FROM peers WHERE user = ? AND peer = ?`
 	getReceipts = `SELECT peer, delivered, read FROM peers WHERE user = ? AND peer > ? AND changed > ? AND changed <= ? LIMIT ? ALLOW FILTERING`
 	getDevices  = `SELECT device, seq, start, created, cursor, push_provider, push_token, pushed FROM devices WHERE user = ?`
+	getInfo     = `SELECT info, info_at FROM group_members WHERE grp = ? LIMIT 1`
+	getMembers  = `SELECT user, spans, changed, delivered, read FROM group_members WHERE grp = ? AND user > ? LIMIT ?`
+	getMember   = `SELECT user, spans, changed, delivered, read FROM group_members WHERE grp = ? AND user = ?`
 	getMark     = `SELECT log, mark, owner, applied FROM partitions WHERE partition = ?`
 	getApplied  = `SELECT mark, applied FROM partitions WHERE partition = ?`
 	getSwept    = `SELECT expired, inbox, messages FROM sweeps WHERE id = 0`

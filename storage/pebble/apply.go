@@ -86,6 +86,9 @@ func (w *writer) build(b *storage.Batch, known *pairs) error {
 	if err := w.marks(b); err != nil {
 		return err
 	}
+	if err := w.groups(b); err != nil {
+		return err
+	}
 	if b.Mark == (storage.Mark{}) {
 		return nil
 	}
@@ -171,7 +174,7 @@ func (w *writer) messages(ms []chat.Message, known *pairs) error {
 		if err := w.ofChat(ms, order[:n], c); err != nil {
 			return err
 		}
-		if !known.has(c) {
+		if !ms[i].To.IsGroup() && !known.has(c) {
 			w.fresh = append(w.fresh, i)
 		}
 		order = order[n:]

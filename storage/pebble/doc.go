@@ -17,7 +17,7 @@
 //	n      chat(16) sortid(16)              run, see below; the key has its oldest message
 //	j      user position(8)                 stretch, see below; the key has its last position
 //	t      user                             position(8): the inbox is swept up to here
-//	c      user peer                        nothing: they have exchanged a message
+//	c      user peer                        nothing: they have exchanged a message, or the peer is a group of the user
 //	r      user peer                        delivered(8) read(8) position(8)
 //	e      user peer                        read to(8) position(8)
 //	u      user device                      position(8): the device's cursor
@@ -27,6 +27,9 @@
 //	y      user                             identity key
 //	z      user device                      version(1) gone(1) v upto, s identity, s curve, s signing, s signature, v id, s key, s signature
 //	o      user vdevice id(8)               s key, signature to the end
+//	h      group                            position(8) info
+//	b      group user                       position(8), spans: see storage.AppendSpans
+//	f      group user                       delivered(8) read(8) position(8)
 //	g                                       time(8), ms since 1970: older messages are gone
 //	v                                       format(8) of the store; 1 where there is none
 //

@@ -113,7 +113,7 @@ func (r *inboxReader) chunk(rows *inboxCursor, n int) (read int, more bool, err 
 		}
 		if read == 0 || string(in.peer) != string(peer) {
 			peer = append(peer[:0], in.peer...)
-			c = chat.DirectChat(r.user, chat.User(peer))
+			c = chat.ChatOf(r.user, chat.User(peer))
 		}
 		ref := &r.refs[read]
 		*ref = inboxRef{pos: rows.pos, kind: in.kind, id: in.id}
@@ -202,17 +202,35 @@ func (s *Store) Senders(ctx context.Context, user chat.User, after, upTo chat.Po
 		}
 		if in.kind == chat.EntryMessage {
 			from = keep(from, in.peer)
-			dst = append(dst, storage.Sender{From: from, Pos: pos})
+			sender := storage.Sender{From: from, Pos: pos}
+			found := true
+			if from.IsGroup() {
+				sender.Place, found, err = s.placeOf(chat.GroupChat(from), in.id)
+			}
+			if found {
+				dst = append(dst, sender)
+			}
 		}
 		if limit--; limit == 0 {
 			last = pos
 		}
-		return true, nil
+		return err == nil, err
 	})
 	if err != nil {
 		return dst, after, err
 	}
 	return dst, last, nil
+}
+
+// placeOf returns the place of a message, also of one that has expired.
+func (s *Store) placeOf(c chat.ChatID, id chat.ID) (place chat.Position, found bool, err error) {
+	var m chat.Message
+	for _, table := range []byte{tableMessage, tableStub} {
+		if found, err = s.message(table, c, id, 0, &m); found || err != nil {
+			break
+		}
+	}
+	return m.Place, found, err
 }
 
 // Waiting implements storage.Store. It counts rows: those of expired messages

@@ -32,6 +32,9 @@ const (
 	tableRun       = 'n' // right behind tableMessage: Sweep goes through both
 	tableStretch   = 'j' // right behind tableInbox
 	tableFormat    = 'v'
+	tableGroup     = 'h'
+	tableMember    = 'b'
+	tableGroupMark = 'f'
 )
 
 const (

@@ -168,7 +168,7 @@ func (s *Store) newestOfChats(ctx context.Context, user chat.User, now int64) ([
 	prefix := appendUserKey(nil, tableChat, user)
 	err = s.scan(ctx, prefix, after(nil, prefix), func(key, _ []byte) (bool, error) {
 		n := newest{peer: chat.User(key[len(prefix):])}
-		n.chat = chat.DirectChat(user, n.peer)
+		n.chat = chat.ChatOf(user, n.peer)
 		messages.seek(s, n.chat, chat.ID{})
 		if messages.shown(ctx, s, now) {
 			n.id = messages.id

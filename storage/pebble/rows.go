@@ -124,10 +124,7 @@ type inboxRow struct {
 }
 
 func appendInbox(dst []byte, e *chat.Entry) []byte {
-	peer := e.Message.From
-	if e.Kind == chat.EntryCopy {
-		peer = e.Message.To
-	}
+	peer := e.With()
 	dst = append(dst, rowVersion, byte(e.Kind))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Message.At))
 	dst = append(dst, e.Message.ID[:]...)
