@@ -11,7 +11,8 @@ import (
 // client.Problem, or one of this package's.
 type Event = client.Event
 
-type otherEvent = client.OtherEvent
+// OtherEvent makes a type an event beside those of package client.
+type OtherEvent = client.OtherEvent
 
 func problemOf(err error) Event { return client.Problem{Err: err} }
 

@@ -9,7 +9,8 @@ import "github.com/rookery-chat/rookery/chat"
 // every platform.
 type Event = any
 
-type otherEvent struct{}
+// OtherEvent marks an event; without a client it needs nothing.
+type OtherEvent struct{}
 
 // Shown is a message that can be read.
 type Shown struct {

@@ -340,7 +340,7 @@ func (c *Machine) tell(e Event) {
 // this device has known: they installed anew, or somebody stands in between.
 // Nothing is sent to them until Accept, unless Options.AcceptChanges.
 type IdentityChanged struct {
-	otherEvent
+	OtherEvent
 	User     chat.User
 	Accepted bool
 }
@@ -348,7 +348,7 @@ type IdentityChanged struct {
 // BadKeys says that keys the server named for a user were not used, as they are
 // weak or not signed as they have to be.
 type BadKeys struct {
-	otherEvent
+	OtherEvent
 	User   chat.User
 	Device chat.Device
 	Err    error
@@ -358,7 +358,7 @@ type BadKeys struct {
 // package's. It has no content. Copy says that another device of this user sent
 // it.
 type Failed struct {
-	otherEvent
+	OtherEvent
 	Message chat.Message
 	Copy    bool
 	Err     error
@@ -366,7 +366,7 @@ type Failed struct {
 
 // Typed is a message of another type than a body, such as a later version's.
 type Typed struct {
-	otherEvent
+	OtherEvent
 	Message chat.Message
 	Type    uint8
 	Copy    bool

@@ -52,7 +52,6 @@ func (l *heldLog) durable() {
 type sender struct {
 	*resumed
 	clock *chat.Clock
-	n     uint64
 }
 
 func (s *sender) send(n uint64) {

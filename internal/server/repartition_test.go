@@ -27,8 +27,7 @@ type talker struct {
 	mu     sync.Mutex
 	got    map[string]int // by sender
 	copies map[string]int // by receiver
-	place  chat.Position
-	newest chat.Position // newest place among what came
+	newest chat.Position  // newest place among what came
 	gone   error
 }
 

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -113,6 +112,6 @@ func TestOpenAPIReferences(t *testing.T) {
 	}
 	walk(d)
 	if found < 20 {
-		t.Error(fmt.Sprintf("only %d references", found))
+		t.Errorf("only %d references", found)
 	}
 }

@@ -143,7 +143,6 @@ type inboxCursor struct {
 	rowOK, inOne    bool
 	last            chat.Position // of the stretch we are in
 	rest            parts
-	onRow           bool
 	nextPos         chat.Position // of the stretch
 	nextRow         []byte
 
