@@ -314,8 +314,11 @@ func TestErrorsHoldNoAddress(t *testing.T) {
 func TestContext(t *testing.T) {
 	r := newReceiver(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	r.answer = func(_ http.ResponseWriter, q *http.Request) { cancel(); <-q.Context().Done() }
-	if err := r.sender(t, nil).Send(ctx, r.URL, notice); !errors.Is(err, context.Canceled) {
+	sent := make(chan struct{})
+	r.answer = func(http.ResponseWriter, *http.Request) { cancel(); <-sent } // an answer would be as good
+	err := r.sender(t, nil).Send(ctx, r.URL, notice)
+	close(sent)
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
