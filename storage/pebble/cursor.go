@@ -53,7 +53,7 @@ func (c *messageCursor) seek(s *Store, id chat.ChatID, before chat.ID) {
 	from, runsFrom := append([]byte{tableMessage}, id[:]...), append([]byte{tableRun}, id[:]...)
 	if !before.Zero() {
 		from = append(appendMessageKey(nil, tableMessage, id, before), 0)
-		runsFrom = append(appendMessageKey(nil, tableRun, id, before), 0)
+		runsFrom = after(nil, appendMessageKey(nil, tableRun, id, before))
 	}
 	c.rowOK = c.rows.SeekGE(from) && string(c.rows.Key()) < string(c.end)
 	c.runOK = c.runs.SeekGE(runsFrom) && string(c.runs.Key()) < string(c.runsEnd)
@@ -95,7 +95,7 @@ func (c *messageCursor) newest() bool {
 			id = c.loaded[n-1].id
 		}
 		// A run that was not read may have messages up to its span above its key.
-		if c.runOK && (!c.rowOK && n == 0 || idOfSortID(c.runs.Key()).Ticks()+runSpanTicks > id.Ticks()) {
+		if c.runOK && (!c.rowOK && n == 0 || oldestOf(c.runs.Key()).Ticks()+runSpanTicks > id.Ticks()) {
 			if c.err = c.load(); c.err != nil {
 				return true
 			}

@@ -14,7 +14,7 @@
 //	s      chat(16) sortid(16)              stub: message row without content and media
 //	x      expires(8) chat(16) sortid(16)   nothing: look at this message or stub then
 //	i      user position(8)                 version(1) kind(1) at(8) id(16) peer
-//	n      chat(16) sortid(16)              run, see below; the key has its oldest message
+//	n      chat(16) sortid(16) ids(8)       run, see below; the key has its oldest message, and SipHash-2-4 of all ids
 //	j      user position(8)                 stretch, see below; the key has its last position
 //	t      user                             position(8): the inbox is swept up to here
 //	c      user peer                        nothing: they have exchanged a message, or the peer is a group of the user

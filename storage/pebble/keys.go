@@ -39,6 +39,7 @@ const (
 
 const (
 	messageKeyBytes = 1 + 16 + 16
+	runKeyBytes     = messageKeyBytes + 8
 	expiryKeyBytes  = 1 + 8 + 16 + 16
 )
 
@@ -74,8 +75,8 @@ func positionOf(key []byte) chat.Position {
 	return chat.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
 }
 
-// appendMessageKey appends the key of a message, of its stub, or of the run of
-// which it is the oldest.
+// appendMessageKey appends the key of a message, of its stub, or what the key of
+// a run begins with of which it is the oldest.
 func appendMessageKey(dst []byte, table byte, c chat.ChatID, id chat.ID) []byte {
 	return appendSortID(append(append(dst, table), c[:]...), id)
 }
@@ -102,6 +103,9 @@ func appendSortID(dst []byte, id chat.ID) []byte {
 	}
 	return append(dst, s[:]...)
 }
+
+// oldestOf reads the key of a run.
+func oldestOf(key []byte) chat.ID { return idOfSortID(key[:messageKeyBytes]) }
 
 // idOfSortID undoes appendSortID on the last 16 bytes of a key.
 func idOfSortID(key []byte) chat.ID {

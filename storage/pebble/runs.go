@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/dchest/siphash"
 
 	"github.com/rookery-chat/rookery/chat"
 )
@@ -61,14 +62,19 @@ func (w *writer) ofChat(ms []chat.Message, order []int32, c chat.ChatID) error {
 	return nil
 }
 
+// run writes a run. Its key ends with a hash of its ids: another owner, or this
+// one after a crash, may cut another run that has the same oldest message.
 func (w *writer) run(ms []chat.Message, order []int32, c chat.ChatID) error {
-	w.key = appendMessageKey(w.key[:0], tableRun, c, ms[order[len(order)-1]].ID)
+	ids := siphash.New(make([]byte, 16))
 	w.row = append(w.row[:0], rowVersion)
 	for _, i := range order {
 		w.part = appendMessage(w.part[:0], &ms[i])
 		w.row = append(w.row, ms[i].ID[:]...)
 		w.row = append(binary.AppendUvarint(w.row, uint64(len(w.part))), w.part...)
+		ids.Write(ms[i].ID[:])
 	}
+	w.key = appendMessageKey(w.key[:0], tableRun, c, ms[order[len(order)-1]].ID)
+	w.key = binary.BigEndian.AppendUint64(w.key, ids.Sum64())
 	return w.set()
 }
 

@@ -143,6 +143,31 @@ func TestRunsCutElsewhere(t *testing.T) {
 	}
 }
 
+// TestRunsOfTwoOwners: the owners of a chat's two ends write runs that begin
+// with the same message and have others. Nothing is written over.
+func TestRunsOfTwoOwners(t *testing.T) {
+	for seed := range uint64(60) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		s := openFS(t, vfs.NewMem())
+		s.runLeast = 1 + rnd.IntN(3)
+		all := talk(rnd, 400)
+		owners := [2]*storage.Batch{batchOf(all), {}}
+		owners[0].Messages = nil
+		for _, m := range all {
+			first := rnd.IntN(3) // 2: both have it
+			if first != 1 {
+				owners[0].Messages = append(owners[0].Messages, m)
+			}
+			if first != 0 {
+				owners[1].Messages = append(owners[1].Messages, m)
+			}
+		}
+		mustApply(t, s, owners[0])
+		mustApply(t, s, owners[1])
+		shows(t, s, all)
+	}
+}
+
 // TestRunsAreFound: a burst is two rows, and the chat's.
 func TestRunsAreFound(t *testing.T) {
 	s := openFS(t, vfs.NewMem())
@@ -262,7 +287,8 @@ func TestCorruptRuns(t *testing.T) {
 	for _, broken := range [][]byte{{}, {1}, {2, 2, 3}, {1, 2, 3}, {1, 0, 0xff, 0xff}, bytes.Repeat([]byte{1}, 17)} {
 		s := openFS(t, vfs.NewMem())
 		mustApply(t, s, batchOf(burst))
-		s.db.Set(appendMessageKey(nil, tableRun, m.Chat(), m.ID), broken, nil)
+		key := append(appendMessageKey(nil, tableRun, m.Chat(), m.ID), make([]byte, 8)...)
+		s.db.Set(key, broken, nil)
 		_, _, messageErr := s.Message(ctx, m.Chat(), m.ID, 0)
 		_, historyErr := s.History(ctx, m.Chat(), chat.ID{}, 9, 0, nil)
 		_, chatsErr := s.Chats(ctx, "bob", chat.ID{}, 9, 0, nil)

@@ -120,8 +120,8 @@ func (w *oldSweep) rows(it *pebble.Iterator, from []byte) (next []byte, err erro
 	for looked := 0; ok && looked < sweepOldRows; looked++ {
 		key := it.Key()
 		table := key[0]
-		if len(key) != messageKeyBytes {
-			return nil, fmt.Errorf("%w: a message key of %d bytes", errCorrupt, len(key))
+		if table == tableMessage && len(key) != messageKeyBytes || table == tableRun && len(key) != runKeyBytes {
+			return nil, fmt.Errorf("%w: a message's or run's key of %d bytes", errCorrupt, len(key))
 		}
 		c := chat.ChatID(key[1:17])
 		if w.bound = appendAgeKey(w.bound[:0], table, c, w.before); bytes.Compare(key, w.bound) < 0 {
