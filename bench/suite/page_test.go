@@ -54,7 +54,7 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 	if strings.Contains(page, "<b>loud") {
 		t.Error("a text of the run is markup in the page")
 	}
-	for _, want := range []string{"its defaults: own server", "at least 0.95", "0.90", "not measured in this run", "2026"} {
+	for _, want := range []string{"its defaults: own server", "at least 0.95", "0.90", "not measured in this run"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no word of %q", want)
 		}
@@ -86,7 +86,7 @@ func TestFiguresOfDocumentsAreReplaced(t *testing.T) {
 	}
 	was := "before\n" + blockBegin + "\nold\n" + blockEnd + "\nafter\n"
 	now, err := ReplaceBlock(was, s)
-	if err != nil || strings.Contains(now, "old") || !strings.HasPrefix(now, "before\n") || !strings.HasSuffix(now, "\nafter\n") || !strings.Contains(now, "28 November 2026") {
+	if err != nil || strings.Contains(now, "old") || !strings.HasPrefix(now, "before\n") || !strings.HasSuffix(now, "\nafter\n") || !strings.Contains(now, s.Finished.Format("2 January 2006")) {
 		t.Fatalf("%v: %s", err, now)
 	}
 	if again, err := ReplaceBlock(now, s); err != nil || again != now {

@@ -47,8 +47,9 @@ func (s *Server) serveWeb() error {
 	if desk != nil {
 		s.run(func() { s.sweepMedia(s.life, desk) })
 	}
+	s.web.Open(web.Site{Sockets: s.engine.Addr(), Dial: s.dialSelf, Media: desk, Blobs: blobs})
 	s.run(func() {
-		if err := s.web.Serve(web.Site{Sockets: s.engine.Addr(), Dial: s.dialSelf, Media: desk, Blobs: blobs}); err != nil {
+		if err := s.web.Serve(); err != nil {
 			s.logger.Error("the web listener ended", "err", err)
 		}
 	})

@@ -40,7 +40,8 @@ func startSite(t *testing.T, change func(*Options), site func(*Server) Site) *Se
 		t.Fatal(err)
 	}
 	done, with := make(chan error, 1), site(s)
-	go func() { done <- s.Serve(with) }()
+	s.Open(with)
+	go func() { done <- s.Serve() }()
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
 		if err := s.Stop(context.Background()); err != nil {

@@ -66,7 +66,7 @@ type caller struct {
 	token string
 }
 
-// Site is what Serve has to know that starts after the address was taken.
+// Site is what starts after the address was taken.
 type Site struct {
 	Sockets net.Addr // where the sockets listen
 	// Dial opens a connection to the sockets from this process, nil for a plain
@@ -76,7 +76,8 @@ type Site struct {
 	Blobs http.Handler // answers signed URLs below /media/, nil where a service of its own does
 }
 
-// Server is the web listener. Its methods may be called from any goroutine.
+// Server is the web listener. After Open its methods may be called from any
+// goroutine.
 type Server struct {
 	opt      Options
 	http     *http.Server
@@ -144,12 +145,16 @@ func (s *Server) URL() string {
 	return s.scheme() + "://" + s.Addr().String()
 }
 
-// Serve answers until Stop; then it returns nil. It is called once.
-func (s *Server) Serve(site Site) error {
+// Open tells it what started after Listen; then Serve may run.
+func (s *Server) Open(site Site) {
 	s.site = site
 	s.bots = newBots(s.opt.Bots, s.opt.Logger, site)
 	s.http.RegisterOnShutdown(s.bots.drain)
 	_, s.sockets, _ = net.SplitHostPort(site.Sockets.String())
+}
+
+// Serve answers until Stop; then it returns nil. It is called once.
+func (s *Server) Serve() error {
 	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("web: %w", err)
 	}
@@ -163,10 +168,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	if err != nil {
 		s.http.Close()
 	}
-	if s.bots != nil {
+	if s.bots != nil { // it was opened
 		s.bots.close(ctx)
 	}
-	s.listener.Close() // Serve may never have run
+	s.listener.Close() // it may not have served
 	return err
 }
 

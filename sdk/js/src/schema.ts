@@ -117,4 +117,4 @@ export type PacketFields<N extends PacketName> = Value<Schemas[N][1]>
 export type Packet = { [N in PacketName]: { type: N } & PacketFields<N> }[PacketName]
 
 /** Up to how many fields those packets have at least that leave out zeros at their end. */
-export const leastFields: Partial<Record<PacketName, number>> = { send: 5, message: 7, copy: 8 }
+export const leastFields: Partial<Record<PacketName, number>> = { send: 5, message: 7, copy: 8, group_message: 9 }
