@@ -109,7 +109,7 @@ func TestServerDiesAndComesBack(t *testing.T) {
 
 	server.Kill()
 	failUntilOpen(t, p)
-	failUntilOpen(t, g) // it has noticed too, and so doubts its lease
+	failUntilOpen(t, g)              // it has noticed too, and so doubts its lease
 	late := session("bob", phone, 2) // comes while it is dead
 	s.add(late)
 	if _, err := g.Register(t.Context(), late); !errors.Is(err, presence.ErrUnavailable) {
