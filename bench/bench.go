@@ -111,6 +111,7 @@ type Result struct {
 	Fanout        []FanoutFigures   `json:"fanout,omitempty"`         // of fanout
 	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
 	Echo          []EchoResult      `json:"echo,omitempty"`           // of echo: lines of their own, in place of this one
+	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
 	TimeLines     []TimeLine        `json:"time_lines,omitempty"`
 }
 
@@ -157,6 +158,7 @@ func Profiles() []Profile {
 		{Name: "fanout", What: "one message to 2 … 10,000 sockets: processor time a recipient", run: fanout},
 		{Name: "reconnect", What: "everybody at once: all sockets close, and come back as an SDK does", run: reconnect},
 		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},
+		{Name: "stages", What: "each stage alone, in this process: decode, append, durable, store, deliver", run: stages},
 		{Name: "real", What: "like trickle, through the balancer of the cluster that --cluster names", run: throughCluster},
 	}
 }

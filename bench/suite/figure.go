@@ -62,6 +62,15 @@ func points(r *Round) (p []point) {
 			add(of+"CPU a recipient in the kernel", "us", lower, f.KernelUs)
 			add(of+"p99", "ms", lower, float64(f.Latency.P99)/1e3)
 		}
+	case "stages":
+		for _, f := range r.Stages {
+			add(f.Name+": CPU a message", "us", lower, f.CPUUs)
+			add(f.Name+": messages", "/s", higher, f.PerSecond)
+			add(f.Name+": allocations a message", "", lower, f.Allocations)
+			if f.Name != bench.StageReference {
+				add(f.Name+": CPU, of the reference's", "", lower, f.OfReference)
+			}
+		}
 	case "reconnect":
 		if b := r.Reconnect; b != nil {
 			add("all settled after", "s", lower, b.SettledSecs)

@@ -110,6 +110,7 @@ func (p *Plan) full() {
 	for _, rate := range []float64{100_000, 300_000, 1_160_000} {
 		p.add(fmt.Sprintf("firehose@%.0f", rate), 3, 60, bench.Options{Rate: rate})
 	}
+	p.add("stages", 3, 20, bench.Options{})
 	p.add("connect", 3, 60, bench.Options{})
 	p.add("fanout", 3, 90, bench.Options{})
 	p.add("reconnect", 3, 60, bench.Options{})
@@ -128,6 +129,7 @@ func (p *Plan) quick() {
 		p.add(fmt.Sprintf("trickle@%.0f", rate), 3, 8, at(rate))
 	}
 	p.add("firehose@100000", 3, 12, at(100_000))
+	p.add("stages", 1, 5, bench.Options{Duration: 150 * time.Millisecond})
 	p.add("connect", 1, 20, short)
 	p.add("fanout", 1, 30, short)
 	p.add("reconnect", 1, 15, short)

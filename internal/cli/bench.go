@@ -25,7 +25,7 @@ const (
 
 // benchCommands are what is said behind bench that is no profile.
 var benchCommands = map[string]func(context.Context, *Env, []string) int{
-	"agent": cmdBenchAgent, "diff": cmdBenchDiff, "report": cmdBenchReport, "readme": cmdBenchReadme,
+	"agent": cmdBenchAgent, "diff": cmdBenchDiff, "report": cmdBenchReport, "readme": cmdBenchReadme, "guard": cmdBenchGuard,
 }
 
 // cmdBench measures a server that it starts itself, and prints one line of JSON
@@ -58,7 +58,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	var all suiteFlags
 	all.add(fs)
 	usage := "rookery bench [PROFILE...] [flags]\n\nWithout a profile everything is measured in rounds that take turns; started again, it goes on where it was.\n" +
-		"rookery bench diff, report and readme make something of such runs; bench agent makes load from another machine.\n\nProfiles:\n" + benchProfiles()
+		"rookery bench diff, report and readme make something of such runs; bench guard compares stages with those that landed; bench agent makes load from another machine.\n\nProfiles:\n" + benchProfiles()
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
 	}
