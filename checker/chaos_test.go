@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -116,6 +120,19 @@ func TestCutsAreKeptToANetworkOfTheirOwn(t *testing.T) {
 }
 
 // The report is one page that needs nothing beside it.
+func TestErrorsOfDialsAreCountedByKind(t *testing.T) {
+	reset := func(port int) error {
+		op := &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, Err: syscall.ECONNRESET}
+		return fmt.Errorf("failed to send handshake request: %w", &url.Error{Op: "Get", URL: "https://127.0.0.1:1/ws/ann", Err: op})
+	}
+	if a, b := kindOf(reset(1)), kindOf(reset(2)); a != b || a != "read: connection reset by peer" {
+		t.Errorf("%q and %q", a, b)
+	}
+	if k := kindOf(fmt.Errorf(`failed to WebSocket dial: %w`, &url.Error{Op: "Get", URL: "https://127.0.0.1:1/ws/ann", Err: io.EOF})); k != "EOF" {
+		t.Errorf("%q", k)
+	}
+}
+
 func TestTheReport(t *testing.T) {
 	s := &storm{crowd: crowd{ledger: newLedger()}, o: &stormOptions{out: filepath.Join(t.TempDir(), "out"), rate: 10, sockets: 4}, times: newTimes()}
 	s.times.seconds = make([]second, 30)

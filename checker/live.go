@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -107,13 +109,23 @@ func (c *client) session(ctx context.Context, patience time.Duration) error {
 	return err
 }
 
+// kindOf is an error of a dial without what differs each time: the address,
+// which has the user's name, and the ports of a connection.
+func kindOf(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op + ": " + op.Err.Error()
+	}
+	text := err.Error()
+	return strings.TrimLeft(text[strings.LastIndex(text, "\": ")+1:], ": ")
+}
+
 // refusedForGood finds handshakes that were refused as if the client were wrong.
 func (c *client) refusedForGood(err error) {
 	if err == nil {
 		return
 	}
-	text := err.Error()
-	c.s.times.count("dial: " + text[strings.LastIndex(text, "\": ")+1:]) // without the address, which has the user's name
+	c.s.times.count("dial: " + kindOf(err))
 	for _, status := range []int{400, 401, 403, 404, 405, 431, 505} {
 		if strings.Contains(err.Error(), fmt.Sprintf("got %d", status)) {
 			c.ledger.fault("%s: handshake refused: %v", c.who(), err)

@@ -52,7 +52,10 @@ func benchAll(ctx context.Context, env *Env, f suiteFlags, o bench.Options, quic
 	}
 	suite.WriteTargets(env.Stdout, s)
 	fmt.Fprintln(env.Stdout, dir)
-	return ExitOK
+	if _, err := os.Stat(peersDocument); err != nil { // not in the source tree, where its page goes
+		return ExitOK
+	}
+	return writeReport(env, dir, reportPage)
 }
 
 func isTerminal(w io.Writer) bool {
@@ -89,10 +92,13 @@ func cmdBenchDiff(_ context.Context, env *Env, args []string) int {
 // peersDocument has the table of the peers' settings and why they are so.
 var peersDocument = filepath.Join("bench", "peers", "README.md")
 
+// reportPage is where a run's page goes.
+var reportPage = filepath.Join("bench", "report", "index.html")
+
 // cmdBenchReport writes the page of a run.
 func cmdBenchReport(_ context.Context, env *Env, args []string) int {
 	fs := pflag.NewFlagSet("bench report", pflag.ContinueOnError)
-	out := fs.String("out", filepath.Join("bench", "report", "index.html"), "the page")
+	out := fs.String("out", reportPage, "the page")
 	if code, ok := parseFlags(env, fs, "rookery bench report FOLDER [flags]\n\nOne page of a run, finished or not, that needs no server and asks nobody else.", args); !ok {
 		return code
 	}
@@ -100,19 +106,23 @@ func cmdBenchReport(_ context.Context, env *Env, args []string) int {
 		env.Errorf("bench report takes the folder of a run")
 		return ExitUsage
 	}
+	return writeReport(env, fs.Arg(0), *out)
+}
+
+func writeReport(env *Env, dir, out string) int {
 	settings, err := os.ReadFile(peersDocument)
 	if err != nil {
 		env.Errorf("the peers' settings: %v (run it in the source tree)", err)
 		return ExitFailed
 	}
-	if err = os.MkdirAll(filepath.Dir(*out), 0o777); err == nil {
-		err = suite.WritePageFile(*out, fs.Arg(0), string(settings))
+	if err = os.MkdirAll(filepath.Dir(out), 0o777); err == nil {
+		err = suite.WritePageFile(out, dir, string(settings))
 	}
 	if err != nil {
 		env.Errorf("%v", err)
 		return ExitFailed
 	}
-	fmt.Fprintln(env.Stdout, *out)
+	fmt.Fprintln(env.Stdout, out)
 	return ExitOK
 }
 
