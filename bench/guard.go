@@ -21,8 +21,8 @@ func Guard(landed, now []StageFigures) (worse []string) {
 			worse = append(worse, was.Name+" is not measured any more")
 			continue
 		}
-		if f := now[i]; f.Spread.Min > was.OfReference*guardSlack { // in its best round
-			worse = append(worse, fmt.Sprintf("%s: %.2f of the reference's processor time a message in its best round, landed with %.2f", f.Name, f.Spread.Min, was.OfReference))
+		if f := now[i]; f.OfReference > was.OfReference*guardSlack {
+			worse = append(worse, fmt.Sprintf("%s: %.2f of the reference's processor time a message, landed with %.2f", f.Name, f.OfReference, was.OfReference))
 		}
 		if f := now[i]; f.Allocations > was.Allocations+guardAllocations {
 			worse = append(worse, fmt.Sprintf("%s: %.2f allocations a message, landed with %.2f", f.Name, f.Allocations, was.Allocations))

@@ -35,8 +35,8 @@ type StageFigures struct {
 
 // Stages are measured in turns, so many rounds of so much time.
 const (
-	stageRounds     = 5
-	stageTime       = 500 * time.Millisecond
+	stageRounds     = 15
+	stageTime       = 150 * time.Millisecond
 	stagePartitions = 8
 	stageChats      = 1_000
 	stageBatch      = 1_024   // messages stored at once
@@ -56,8 +56,8 @@ type stage struct {
 }
 
 // stages measures each stage alone: reading and decoding what a client wrote
-// (decode), encoding records and queueing them in a log whose disk is memory
-// (append), the same until they are synced to the disk (durable), rows and
+// (decode), encoding records, appending them to a log whose disk is memory and
+// reading them there (append), the same with a disk that is synced (durable), rows and
 // inbox entries (store), and encoding and framing for the receiver (deliver).
 // It needs no server and no socket.
 func stages(ctx context.Context, o *Options, res *Result) (err error) {
@@ -220,7 +220,8 @@ func decodeStage(o *Options) func() (int, error) {
 	}
 }
 
-// stageLog appends to a log whose owners read nothing.
+// stageLog appends to a log, and reads what is durable as its owners do: what
+// is not read is kept.
 type stageLog struct {
 	log     *local.Log
 	rec     record.Record
@@ -228,7 +229,7 @@ type stageLog struct {
 	each    int
 	batches [][]byte // that are free
 	done    chan stageDone
-	ahead   int
+	read    [stagePartitions]chat.Position
 }
 
 type stageDone struct {
@@ -255,10 +256,16 @@ func newStageLog(o *Options, dir string, fs vfs.FS) (*stageLog, error) {
 // step appends a batch, and counts those that have become durable meanwhile.
 func (l *stageLog) step() (durable int, err error) {
 	take := func(d stageDone) {
-		err = errors.Join(err, d.err)
-		l.log.Release(d.partition, d.first+chat.Position(l.each)-1, true)
 		l.batches = append(l.batches, d.batch)
 		durable += l.each
+		err = errors.Join(err, d.err)
+		for last := d.first + chat.Position(l.each) - 1; err == nil && l.read[d.partition] < last; {
+			var b pipeline.Batch
+			if b, err = l.log.Read(context.Background(), d.partition, l.read[d.partition], 1<<20); err == nil {
+				l.read[d.partition] = b.Last()
+				l.log.Release(d.partition, b.Last(), true)
+			}
+		}
 	}
 	for len(l.done) > 0 {
 		take(<-l.done)
@@ -283,6 +290,9 @@ func (l *stageLog) step() (durable int, err error) {
 	})
 	if errors.Is(err, pipeline.ErrFull) { // its queue is shorter than what we have ahead
 		l.batches, err = append(l.batches, batch), nil
+		if len(l.batches) == cap(l.done) {
+			return durable, errors.New("the log is full and nothing is on its way to it")
+		}
 		take(<-l.done)
 	}
 	return durable, err

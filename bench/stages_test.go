@@ -62,7 +62,6 @@ func TestGuard(t *testing.T) {
 	landed := []StageFigures{{Name: "decode", OfReference: 0.5, Allocations: 0.02}, {Name: "store", OfReference: 4, Allocations: 2}}
 	now := func(decode, store StageFigures) []StageFigures {
 		decode.Name, store.Name = "decode", "store"
-		decode.Spread.Min, store.Spread.Min = decode.OfReference, store.OfReference
 		return []StageFigures{decode, store}
 	}
 	as := now(landed[0], landed[1])

@@ -44,6 +44,9 @@ step_modules() {
 	done
 }
 
+# Processor time and allocations of each stage against the figures that landed, by ratio.
+step_guard() { bin/rookery bench guard bench/guard.json; }
+
 step_autobahn() { scripts/autobahn.sh quick; }
 step_foreign() { scripts/foreign.sh; }
 step_js() { scripts/js.sh; }
@@ -53,7 +56,7 @@ step_cluster() { scripts/cluster/smoke.sh; }
 # Two minutes of `make chaos`, at what two processors carry with all servers and the load on them.
 step_chaos() { scripts/chaos.sh --duration 2m --rate 100 --sockets 400 --calm 2s; }
 
-steps=(setup build lint services race alloc gnet invariants failpoints modules autobahn foreign js crash cluster chaos)
+steps=(setup build lint services race alloc gnet invariants failpoints modules guard autobahn foreign js crash cluster chaos)
 [ $# -gt 0 ] && steps=("$@")
 
 passed=0 failed=() started=$SECONDS

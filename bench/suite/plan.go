@@ -129,7 +129,7 @@ func (p *Plan) quick() {
 		p.add(fmt.Sprintf("trickle@%.0f", rate), 3, 8, at(rate))
 	}
 	p.add("firehose@100000", 3, 12, at(100_000))
-	p.add("stages", 1, 5, bench.Options{Duration: 150 * time.Millisecond})
+	p.add("stages", 1, 5, bench.Options{Duration: 50 * time.Millisecond})
 	p.add("connect", 1, 20, short)
 	p.add("fanout", 1, 30, short)
 	p.add("reconnect", 1, 15, short)
