@@ -8,7 +8,7 @@ import (
 // guardSlack is how many times its landed figure a stage may cost: more than
 // neighbours on the machine change a ratio by, less than a lost optimisation.
 const (
-	guardSlack       = 1.6
+	guardSlack       = 2.0
 	guardAllocations = 0.1 // a message more than before, for what grows by doubling
 )
 

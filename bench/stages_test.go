@@ -73,7 +73,7 @@ func TestGuard(t *testing.T) {
 		want []string
 	}{
 		{as, nil},
-		{now(slower, as[1]), []string{"decode: 0.81 of the reference's"}},
+		{now(slower, as[1]), []string{"decode: 1.01 of the reference's"}},
 		{now(as[0], greedy), []string{"store: 2.10 allocations"}},
 		{now(slower, greedy), []string{"decode", "store"}},
 		{as[:1], []string{"store is not measured any more"}},

