@@ -29,7 +29,7 @@ func TestAdminRepartition(t *testing.T) {
 	runAdmin(t, ExitOK, append([]string{"schema", "--replication=1"}, cql...))
 
 	c := config.Default()
-	c.Role, c.Listen, c.Admin, c.Data = "all", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	c.Role, c.Listen, c.Admin, c.Web.Listen, c.Data = "all", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	c.Pipeline.URL, c.Store.URL, c.Presence.URL, c.Redis.Prefix = log, store, "redis://"+services.Redis(t), name
 	c.CQL.User, c.CQL.PasswordFile = s.CassandraUser, password
 	c.RPC.Plaintext, c.RPC.Listen = true, "127.0.0.1:0"
