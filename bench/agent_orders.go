@@ -223,7 +223,7 @@ func (r *run) cut() {
 		c.reader.Release()
 	}
 	r.conns, r.marks, r.samples, r.done, r.live = nil, nil, nil, 0, 0
-	r.counts = counts{}
+	r.counts, r.begunNs = counts{}, 0
 	r.clear()
 }
 

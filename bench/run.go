@@ -30,7 +30,8 @@ type run struct {
 	to    []netip.AddrPort
 	mask  [4]byte
 
-	done, live    int // connections that are what they are to become; sessions caught up
+	done, live    int   // connections that are what they are to become; sessions caught up
+	begunNs       int64 // when the first session was made: what was due before is of another load
 	measureFromNs int64
 	counts        counts
 
@@ -115,6 +116,9 @@ func appendUser(dst []byte, i int) []byte {
 // prepare makes n sessions, the first of which is a number of the whole load;
 // as devices of one user, where that is not negative.
 func (r *run) prepare(first, n, devicesOf int, token func(user string) (string, error)) ([]*conn, error) {
+	if r.begunNs == 0 {
+		r.begunNs = r.loop.clock()
+	}
 	begun := make([]*conn, 0, n)
 	signed, err := "", error(nil)
 	for i := range n {
@@ -260,11 +264,16 @@ func (r *run) message(c *conn, p packet.Raw) error {
 	if err := c.link(m.Pos, m.Gap); err != nil {
 		return err
 	}
-	r.counts.Delivered++
-	if c == r.frozen {
+	switch due := int64(binary.LittleEndian.Uint64(m.Content)); {
+	case due < r.begunNs: // the server, which was there before, had it for this device
+	case c == r.frozen:
+		r.counts.Delivered++
 		r.counts.FirstGot++
-	} else if due := int64(binary.LittleEndian.Uint64(m.Content)); due >= r.measureFromNs {
-		r.delivery.RecordValue(max((r.loop.nowNs-due)/1000, 1))
+	default:
+		r.counts.Delivered++
+		if due >= r.measureFromNs {
+			r.delivery.RecordValue(max((r.loop.nowNs-due)/1000, 1))
+		}
 	}
 	if c.got++; c.got == 1 {
 		r.marks = append(r.marks, c)

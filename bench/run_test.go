@@ -65,6 +65,16 @@ func startLoad(t *testing.T, sessions int) *run {
 	return r
 }
 
+func TestWhatAnEarlierLoadSentIsNotCounted(t *testing.T) {
+	r := startLoad(t, 2)
+	r.burst(r.conns[0], 1, 3, 100, r.begunNs-1)
+	r.burst(r.conns[0], 1, 2, 100, r.begunNs)
+	done, err := r.drain(t.Context(), time.Minute, func() bool { return r.counts.Accepted == 5 && r.counts.Delivered >= 2 })
+	if err != nil || !done || r.counts.Delivered != 2 {
+		t.Errorf("%v, %+v, %v", done, r.counts, err)
+	}
+}
+
 func TestALoadCountsWhatItStarted(t *testing.T) {
 	r := startLoad(t, 20)
 	r.measureFromNs = 0
