@@ -10,8 +10,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/frame"
 	"github.com/rookery-chat/rookery/internal/record"
@@ -56,8 +54,8 @@ type stage struct {
 }
 
 // stages measures each stage alone: reading and decoding what a client wrote
-// (decode), encoding records, appending them to a log whose disk is memory and
-// reading them there (append), the same with a disk that is synced (durable), rows and
+// (decode), encoding records as a loop does for the log (append), the same and the log
+// with its disk, synced, and reading them there (durable), rows and
 // inbox entries (store), and encoding and framing for the receiver (deliver).
 // It needs no server and no socket.
 func stages(ctx context.Context, o *Options, res *Result) (err error) {
@@ -140,12 +138,9 @@ func medianStage(rounds []StageFigures) StageFigures {
 
 // makeStages makes them, the reference first.
 func makeStages(o *Options) ([]stage, error) {
-	logs := [2]*stageLog{}
-	for i, fs := range []vfs.FS{vfs.NewMem(), vfs.Default} {
-		var err error
-		if logs[i], err = newStageLog(o, filepath.Join(o.Dir, fmt.Sprint("log", i)), fs); err != nil {
-			return nil, err
-		}
+	log, err := newStageLog(o)
+	if err != nil {
+		return nil, err
 	}
 	store, err := newStageStore(o)
 	if err != nil {
@@ -155,8 +150,8 @@ func makeStages(o *Options) ([]stage, error) {
 	return []stage{
 		{StageReference, referenceStage(o), nothing},
 		{"decode", decodeStage(o), nothing},
-		{"append", logs[0].step, logs[0].log.Close},
-		{"durable", logs[1].step, logs[1].log.Close},
+		{"append", appendStage(o), nothing},
+		{"durable", log.step, log.log.Close},
 		{"store", store.step, store.store.Close},
 		{"deliver", deliverStage(o), nothing},
 	}, nil
@@ -220,12 +215,40 @@ func decodeStage(o *Options) func() (int, error) {
 	}
 }
 
+// stageRecords encodes records as a loop does that gathers them for a partition.
+type stageRecords struct {
+	rec record.Record
+	n   uint64
+}
+
+func newStageRecords(o *Options) stageRecords {
+	return stageRecords{rec: record.Record{
+		Kind: record.Message, Suite: 1, Content: stageContent(o), User: []byte("user0000001"), Peer: []byte("user0000002"),
+	}}
+}
+
+func (b *stageRecords) appendTo(dst []byte, count int) []byte {
+	for range count {
+		b.n++
+		b.rec.ID, b.rec.At = stageID(b.n), 1_750_000_000_000+int64(b.n>>10)
+		dst = record.AppendFramed(dst, &b.rec)
+	}
+	return dst
+}
+
+func appendStage(o *Options) func() (int, error) {
+	b, batch := newStageRecords(o), []byte(nil)
+	return func() (int, error) {
+		batch = b.appendTo(batch[:0], o.PerWrite)
+		return o.PerWrite, nil
+	}
+}
+
 // stageLog appends to a log, and reads what is durable as its owners do: what
 // is not read is kept.
 type stageLog struct {
 	log     *local.Log
-	rec     record.Record
-	n       uint64
+	batch   stageRecords
 	each    int
 	batches [][]byte // that are free
 	done    chan stageDone
@@ -239,12 +262,12 @@ type stageDone struct {
 	err       error
 }
 
-func newStageLog(o *Options, dir string, fs vfs.FS) (*stageLog, error) {
-	log, err := local.Open(local.Options{Dir: dir, Partitions: stagePartitions, FS: fs, Logger: slog.New(slog.DiscardHandler)})
+func newStageLog(o *Options) (*stageLog, error) {
+	log, err := local.Open(local.Options{Dir: filepath.Join(o.Dir, "log"), Partitions: stagePartitions, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
-	l := &stageLog{log: log, each: o.PerWrite, rec: record.Record{Kind: record.Message, Suite: 1, Content: stageContent(o), User: []byte("user0000001"), Peer: []byte("user0000002")}}
+	l := &stageLog{log: log, each: o.PerWrite, batch: newStageRecords(o)}
 	room := max(stageAhead/(o.PerWrite*(o.Size+64)), 1)
 	l.done = make(chan stageDone, room)
 	for range room {
@@ -279,12 +302,8 @@ func (l *stageLog) step() (durable int, err error) {
 	last := len(l.batches) - 1
 	batch := l.batches[last][:0]
 	l.batches = l.batches[:last]
-	for range l.each {
-		l.n++
-		l.rec.ID, l.rec.At = stageID(l.n), 1_750_000_000_000+int64(l.n>>10)
-		batch = record.AppendFramed(batch, &l.rec)
-	}
-	partition := int(l.n/uint64(l.each)) % stagePartitions
+	batch = l.batch.appendTo(batch, l.each)
+	partition := int(l.batch.n/uint64(l.each)) % stagePartitions
 	err = l.log.TryAppend(partition, batch, l.each, func(first chat.Position, err error) {
 		l.done <- stageDone{partition, first, batch, err}
 	})

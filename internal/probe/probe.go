@@ -181,8 +181,8 @@ func (p *Probe) ended() error {
 }
 
 // round sends one message and waits for its steps.
-func (p *Probe) round(ctx context.Context, n int) Round {
-	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
+func (p *Probe) round(life context.Context, n int) Round {
+	ctx, cancel := context.WithTimeout(life, p.o.Timeout)
 	defer cancel()
 	r := Round{Number: n}
 	began := time.Now()
@@ -207,7 +207,8 @@ func (p *Probe) round(ctx context.Context, n int) Round {
 		}
 		r.Took[step] = at.Sub(began)
 	}
-	if r.Err != nil && r.Failed <= Received && len(p.missing) < maxMissing {
+	cutOff := life.Err() != nil // which says nothing about the server
+	if r.Err != nil && r.Failed <= Received && !cutOff && len(p.missing) < maxMissing {
 		p.missing[r.ID] = struct{}{}
 	}
 	return r
