@@ -28,6 +28,12 @@ export interface SendOptions {
   ttlSeconds?: number
   /** A URL beside the content. Default: none. */
   media?: string
+  /**
+   * The message's id, one of {@link PlainClient.newId}: who keeps it may send the message again after an end of this page or
+   * process, and it arrives once. Other bytes under the same id, which encryption makes each time, are refused with
+   * `id_conflict` when the first have arrived. Default: one is made.
+   */
+  id?: MessageId
 }
 
 /**
@@ -114,10 +120,24 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
   async send(to: string, content: Uint8Array | string, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
     checkUser(to)
     const { suite = 0, media = '' } = options
+    const id = idOf(options)
     const ttl = this.ttlOf(options)
     if (!Number.isInteger(suite) || suite < 0 || suite > 255) throw new ChatError('bad_packet', `a suite is 0 to 255, not ${suite}`)
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content.slice()
-    return this.sendSealed({ n: 0n, id: null, to, suite, content: bytes, flags: 0, ttl, media }, null, signal)
+    return this.sendSealed({ n: 0n, id, to, suite, content: bytes, flags: 0, ttl, media }, null, signal)
+  }
+
+  /**
+   * Makes an id for {@link SendOptions.id}. On a device that never was connected it waits for the first session, from which its
+   * ids come. Throws why no session will follow, or the signal's reason.
+   */
+  async newId(signal?: AbortSignal): Promise<MessageId> {
+    const { core } = this
+    for (;;) {
+      if (core.end) throw core.end
+      if (core.clock) return core.clock.next(core.now)
+      await core.changed.wait(signal)
+    }
   }
 
   /** Seconds to live, checked. @internal */
@@ -359,4 +379,10 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
       await core.recorder.close()
     }
   }
+}
+
+/** The id that was asked for, checked; null: none was. @internal */
+export function idOf(options: SendOptions): MessageId | null {
+  if (options.id !== undefined) bytesOfId(options.id)
+  return options.id ?? null
 }

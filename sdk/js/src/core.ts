@@ -139,12 +139,13 @@ export class Core {
 
   /** Names a message and puts it into the journal and the outbox, in the same order. The clock is known. */
   enqueue(fields: PacketFields<'send'>, seal: ((id: MessageId) => Uint8Array) | null): Item {
-    const id = this.clock!.next(this.now)
+    const id = fields.id ?? this.clock!.next(this.now)
+    if (fields.id !== null) fields.flags |= retryFlag // the server looks whether it has it
     if (seal) fields.content = seal(id)
     if (this.maxContentBytes > 0n && fields.content!.length > this.maxContentBytes) {
       throw new ChatError('too_large', `the content has ${fields.content!.length} bytes, the server takes ${this.maxContentBytes}: send it as media`)
     }
-    this.ticks = ticksOfId(id)
+    if (ticksOfId(id) > this.ticks) this.ticks = ticksOfId(id)
     fields.id = id
     const packet = encodePacket('send', fields)
     return this.#push(id, fields, this.recorder.append({ kind: 'put', id, packet }), packet.length)

@@ -1,5 +1,6 @@
 import { StateError } from './errors.ts'
 import { sortKeyOfId } from './id.ts'
+import { completed, requested } from './idb.ts'
 import { applyChange, freshState, type Journal, type JournalChange, type JournalState, type StoredMessage } from './journal.ts'
 
 const meta = 'meta' // what is not the outbox, as one object
@@ -74,10 +75,7 @@ export class IndexedDBJournal implements Journal {
   async commit(changes: readonly JournalChange[]): Promise<void> {
     try {
       const tx = this.#db!.transaction([meta, outbox], 'readwrite', { durability: 'strict' })
-      const done = new Promise<void>((resolve, reject) => {
-        tx.oncomplete = () => resolve()
-        tx.onabort = () => reject(tx.error)
-      })
+      const done = completed(tx)
       const state: JournalState = { ...this.#kept, outbox: [] }
       for (const change of changes) {
         if (change.kind === 'put') tx.objectStore(outbox).put({ id: change.id, packet: change.packet }, sortKeyOfId(change.id))
@@ -99,11 +97,4 @@ export class IndexedDBJournal implements Journal {
     this.#db = null
     this.#unlock()
   }
-}
-
-function requested<T>(request: IDBRequest<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result)
-    request.onerror = () => reject(request.error)
-  })
 }

@@ -85,3 +85,20 @@ test('an outbox in a file goes out with the next run', async () => {
   expect([text(message), message.id]).toEqual(['kept', id])
   await Promise.all([again.close(), b.close()])
 })
+
+test('a message sent again under its id arrives once', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const a = await PlainClient.connect(options(alice))
+  const b = await PlainClient.connect(options(bob))
+  const id = await a.newId()
+  const sent = await a.send(bob, 'once', { id })
+  await a.send(bob, 'once', { id }) // as after an end of the page in between
+  const other = await a.send(bob, 'other bytes', { id })
+  await (await a.send(bob, 'the end')).durable()
+  expect([text((await next(b, 'message')).message), text((await next(b, 'message')).message)]).toEqual(['once', 'the end'])
+  expect((await b.history(alice)).messages.map((m) => [m.id === id, text(m)])).toEqual([[false, 'the end'], [true, 'once']])
+  await expect(next(a, 'problem')).rejects.toMatchObject({ codeName: 'id_conflict' })
+  expect([sent.error, other.error?.message]).toEqual([null, expect.stringContaining('id_conflict')])
+  await expect(a.send(bob, 'no', { id: 'none' })).rejects.toMatchObject({ codeName: 'bad_id' })
+  await Promise.all([a.close(), b.close()])
+})

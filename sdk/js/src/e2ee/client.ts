@@ -1,4 +1,4 @@
-import { PlainClient, type SendOptions } from '../client.ts'
+import { idOf, PlainClient, type SendOptions } from '../client.ts'
 import { Core } from '../core.ts'
 import type { Chat, ChatsPage, ClientEvent, HistoryPage, Message } from '../events.ts'
 import { ChatError } from '../errors.ts'
@@ -135,9 +135,10 @@ export class Client extends PlainClient {
     if (!Number.isInteger(kind) || kind < 1 || kind > 255) throw new ChatError('bad_packet', `a type is 1 to 255, not ${kind}`)
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
     const ttl = this.ttlOf(options)
+    const id = idOf(options)
     const { seal, done } = await call(this.#machine.ready, to, kind, bytes, signal ?? null)
     try {
-      const fields = { n: 0n, id: null, to, suite: suiteMegolm, content: new Uint8Array(bytes.length), flags: 0, ttl, media: options.media ?? '' }
+      const fields = { n: 0n, id, to, suite: suiteMegolm, content: new Uint8Array(bytes.length), flags: 0, ttl, media: options.media ?? '' }
       return await this.sendSealed(fields, (id) => valueOf(seal(id)), signal)
     } finally {
       valueOf(done())

@@ -1,4 +1,6 @@
 import { StateError } from '../errors.ts'
+import { completed, requested } from '../idb.ts'
+import { Seal } from './seal.ts'
 
 /** Keeps the keys of a device as commits, sealed. One at a time uses it. */
 export interface KeyStorage {
@@ -22,7 +24,7 @@ const wrapping = 'wrapping' // the key that seals them, which no code can read
 export class IndexedDBKeys implements KeyStorage {
   readonly #name: string
   #db: IDBDatabase | null = null
-  #key!: CryptoKey
+  #seal!: Seal
   #number = 0
 
   /** Of a user's device; nothing is opened yet. */
@@ -40,24 +42,14 @@ export class IndexedDBKeys implements KeyStorage {
       }
       const db = (this.#db = await requested(opening))
       db.onversionchange = () => db.close()
-      this.#key = await this.#wrappingKey(db)
+      this.#seal = await Seal.of(db, wrapping)
       const tx = db.transaction(commits).objectStore(commits)
       const [numbers, sealed] = await Promise.all([requested(tx.getAllKeys()), requested<Uint8Array[]>(tx.getAll())])
       this.#number = Number(numbers.at(-1) ?? 0)
-      return await Promise.all(sealed.map((each, i) => this.#open(each, Number(numbers[i]))))
+      return await Promise.all(sealed.map((each, i) => this.#seal.open(each, String(numbers[i]))))
     } catch (err) {
       throw new StateError(`the keys in ${this.#name} cannot be used: ${err}`, { cause: err })
     }
-  }
-
-  async #wrappingKey(db: IDBDatabase): Promise<CryptoKey> {
-    const kept = await requested<CryptoKey | undefined>(db.transaction(wrapping).objectStore(wrapping).get(wrapping))
-    if (kept) return kept
-    const made = await crypto.subtle.generateKey({ name: 'AES-GCM', length: 256 }, false, ['encrypt', 'decrypt'])
-    const tx = db.transaction(wrapping, 'readwrite', { durability: 'strict' })
-    tx.objectStore(wrapping).put(made, wrapping)
-    await completed(tx)
-    return made
   }
 
   async extend(records: Uint8Array): Promise<void> {
@@ -70,48 +62,15 @@ export class IndexedDBKeys implements KeyStorage {
 
   async #put(records: Uint8Array, alone: boolean): Promise<void> {
     const number = ++this.#number
-    const sealed = await this.#seal(records, number)
+    const sealed = await this.#seal.seal(records, String(number))
     const tx = this.#db!.transaction(commits, 'readwrite', { durability: 'strict' })
     if (alone) tx.objectStore(commits).clear()
     tx.objectStore(commits).put(sealed, number)
     await completed(tx)
   }
 
-  async #seal(records: Uint8Array, number: number): Promise<Uint8Array> {
-    const iv = crypto.getRandomValues(new Uint8Array(12))
-    const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: place(number) }, this.#key, records.slice())
-    const all = new Uint8Array(iv.length + sealed.byteLength)
-    all.set(iv)
-    all.set(new Uint8Array(sealed), iv.length)
-    return all
-  }
-
-  async #open(sealed: Uint8Array, number: number): Promise<Uint8Array> {
-    const iv = sealed.slice(0, 12)
-    return new Uint8Array(await crypto.subtle.decrypt({ name: 'AES-GCM', iv, additionalData: place(number) }, this.#key, sealed.slice(12)))
-  }
-
   async close(): Promise<void> {
     this.#db?.close()
     this.#db = null
   }
-}
-
-/** Binds a commit to its number. */
-function place(number: number): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(String(number))
-}
-
-function requested<T>(request: IDBRequest<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result)
-    request.onerror = () => reject(request.error)
-  })
-}
-
-function completed(tx: IDBTransaction): Promise<void> {
-  return new Promise((resolve, reject) => {
-    tx.oncomplete = () => resolve()
-    tx.onabort = () => reject(tx.error)
-  })
 }
