@@ -18,7 +18,8 @@ VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/rookery
+build: ## build bin/rookery, with the chat page's encryption
+	web/crypto.sh
 	$(GO) build -buildvcs=$(VCS) -o bin/ ./cmd/rookery
 
 run: build ## build, and serve on the embedded defaults until Ctrl-C
@@ -75,7 +76,7 @@ autobahn: build ## all 517 cases of the Autobahn suite, about 20 minutes
 foreign: build ## clients in Python and JavaScript against the server
 	scripts/foreign.sh
 
-js: ## the TypeScript SDK: types, tests, build
+js: ## the TypeScript SDK and the chat page: types, tests in Node and Chromium, build
 	scripts/js.sh
 
 cover: ## statement coverage of the tests, as .cache/cover.html

@@ -1,19 +1,37 @@
 #!/usr/bin/env bash
-# The TypeScript SDK: its encryption (Go, as WebAssembly), types, build, documentation, tests in Node and Chromium. Needs go,
-# node and npm; fetches its own packages, and Chromium by apt where it is missing.
+# The TypeScript SDK: its encryption (Go, as WebAssembly), types, build, documentation, tests in Node and Chromium; then the chat
+# page on it: types, whether its bundle is the committed one, tests in Chromium, which leave screenshots in web/shots. Needs go, node
+# and npm; fetches its own packages, and Chromium by apt where it is missing.
 #
-# ROOKERY_BIN names the server (default bin/rookery, built when missing).
+# usage: js.sh [sdk|page]   # both
+#
+# ROOKERY_BIN names the server (default bin/rookery, built when missing); the page's tests need one that `make build` made.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export ROOKERY_BIN=${ROOKERY_BIN:-$PWD/bin/rookery}
 [ -x "$ROOKERY_BIN" ] || make --no-print-directory build
 scripts/chromium.sh
-cd sdk/js
 command -v npm >/dev/null || { echo "js: npm is missing: install Node.js 20 or newer" >&2; exit 1; }
+
 # Not `npm ci`: it refuses a lock file that names the native parts of this platform alone.
-npm install --no-save --no-audit --no-fund --loglevel=error
-npm run --silent wasm
-npm run --silent check
-npm run --silent build
-npm run --silent docs
-npm run --silent test
+packages() { npm install --no-save --no-audit --no-fund --prefer-offline --loglevel=error; }
+
+sdk() {
+	cd sdk/js
+	npm run --silent wasm
+	npm run --silent check
+	npm run --silent build
+	npm run --silent docs
+	npm run --silent test
+}
+
+page() {
+	cd web
+	packages
+	npm run --silent check
+	npm run --silent test
+}
+
+(cd sdk/js && packages) # the page bundles it
+[ "${1:-sdk}" = sdk ] && (sdk)
+[ "${1:-page}" = page ] && (page)

@@ -238,6 +238,19 @@ func TestExhaustedOneTimeKeys(t *testing.T) {
 	}
 }
 
+// TestFirstKeys holds that who had no keys is written to as soon as there are
+// some, however long what is known of a user's devices is good for.
+func TestFirstKeys(t *testing.T) {
+	w := newWorld(t)
+	alice := w.device("alice", "phone", func(o *Options) { o.Refresh = time.Hour })
+	if _, err := alice.Send(w.ctx(), "bob", []byte("x")); !errors.Is(err, ErrNoKeys) {
+		t.Error(err)
+	}
+	bob := w.device("bob", "phone")
+	w.send(alice, "bob", "there you are")
+	w.reads(bob, "there you are")
+}
+
 func TestNobodyToEncryptFor(t *testing.T) {
 	w := newWorld(t)
 	alice := w.device("alice", "phone")

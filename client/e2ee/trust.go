@@ -55,7 +55,7 @@ func (p *peer) device(name string) (device, bool) {
 }
 
 // look asks the server for users whose keys were last seen longer ago than
-// maxAge, and takes over what holds.
+// maxAge, or never, and takes over what holds.
 func (c *Machine) look(ctx context.Context, maxAge time.Duration, users ...string) error {
 	var stale []string
 	c.mu.Lock()
@@ -65,7 +65,8 @@ func (c *Machine) look(ctx context.Context, maxAge time.Duration, users ...strin
 			c.mu.Unlock()
 			return err
 		}
-		if age := time.Since(time.UnixMilli(p.Fetched)); (p.Fetched == 0 || age >= maxAge || age < 0) && !slices.Contains(stale, u) {
+		age := time.Since(time.UnixMilli(p.Fetched))
+		if old := p.Fetched == 0 || age >= maxAge || age < 0 || p.Identity == nil; old && !slices.Contains(stale, u) {
 			stale = append(stale, u)
 		}
 	}

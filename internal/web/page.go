@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"mime"
 	"net/http"
@@ -21,9 +22,14 @@ import (
 type file struct {
 	kind   string // its Content-Type
 	tag    string // its ETag
-	plain  []byte
+	plain  []byte // nil where it is kept zipped only
 	zipped []byte // nil where it would not be smaller
+	packed string // the name among the page's files, of what lies there zipped and is large
 }
+
+// wasm is the page's encryption, which `make build` compiles; other builds do
+// not have it.
+const wasm = "/crypto/e2ee.wasm"
 
 // kinds are types that the machine's own table may not have.
 var kinds = map[string]string{
@@ -31,12 +37,17 @@ var kinds = map[string]string{
 	".wasm": "application/wasm", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json",
 }
 
-// loadPage reads the page's files and compresses them, once.
+// loadPage reads the page's files and compresses them, once. What lies there
+// compressed stays where it is, in the binary.
 func loadPage() (map[string]*file, error) {
 	files := map[string]*file{}
 	all := web.Files()
 	err := fs.WalkDir(all, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
+			return err
+		}
+		if plain, zipped := strings.CutSuffix(name, ".gz"); zipped {
+			files["/"+plain], err = packedFile(all, name, plain)
 			return err
 		}
 		text, err := fs.ReadFile(all, name)
@@ -55,12 +66,22 @@ func loadPage() (map[string]*file, error) {
 	return files, nil
 }
 
+func packedFile(all fs.FS, name, plain string) (*file, error) {
+	src, err := all.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, src); err != nil {
+		return nil, err
+	}
+	return &file{kind: kindOf(plain), tag: hex.EncodeToString(sum.Sum(nil)[:8]), packed: name}, nil
+}
+
 func newFile(name string, text []byte) *file {
 	sum := sha256.Sum256(text)
-	f := &file{kind: kinds[path.Ext(name)], tag: hex.EncodeToString(sum[:8]), plain: text}
-	if f.kind == "" {
-		f.kind = mime.TypeByExtension(path.Ext(name))
-	}
+	f := &file{kind: kindOf(name), tag: hex.EncodeToString(sum[:8]), plain: text}
 	var out bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // the level exists
 	z.Write(text)                                           // a buffer takes all
@@ -69,6 +90,13 @@ func newFile(name string, text []byte) *file {
 		f.zipped = out.Bytes()
 	}
 	return f
+}
+
+func kindOf(name string) string {
+	if kind := kinds[path.Ext(name)]; kind != "" {
+		return kind
+	}
+	return mime.TypeByExtension(path.Ext(name))
 }
 
 // page answers with a file. A browser asks each time whether it is still the
@@ -86,12 +114,40 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", f.kind)
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Vary", "Accept-Encoding")
-	if f.zipped != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	zipped := strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+	if zipped && (f.zipped != nil || f.packed != "") {
 		body, tag = f.zipped, f.tag+"-gzip"
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("ETag", `"`+tag+`"`)
+	if f.packed != "" {
+		servePacked(w, r, f.packed, zipped)
+		return
+	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// servePacked answers with a file of the binary that is zipped there, without
+// another copy of it in memory. Who does not take it so gets it unpacked, whole.
+func servePacked(w http.ResponseWriter, r *http.Request, name string, zipped bool) {
+	src, err := web.Files().Open(name)
+	if err != nil {
+		fail(w, chat.Errorf(chat.CodeInternal, "the page's files: %v", err))
+		return
+	}
+	defer src.Close()
+	if zipped {
+		http.ServeContent(w, r, "", time.Time{}, src.(io.ReadSeeker)) // as files of a binary are
+		return
+	}
+	plain, err := gzip.NewReader(src)
+	if err != nil {
+		fail(w, chat.Errorf(chat.CodeInternal, "the page's files: %v", err))
+		return
+	}
+	if r.Method == http.MethodGet {
+		io.Copy(w, plain) // who has gone does not read the error
+	}
 }
 
 // siteConfig is what the page has to know of its server.
@@ -99,13 +155,15 @@ type siteConfig struct {
 	Sockets string `json:"sockets"` // base of the sockets' URL; /ws/<user> follows
 	Pick    bool   `json:"pick"`    // whether /dev/token gives a token for any name
 	Media   int64  `json:"media"`   // bytes of the largest blob, 0 where there is no media
+	// Encryption is whether this binary has the page's encryption.
+	Encryption bool `json:"encryption"`
 }
 
 func (s *Server) config(w http.ResponseWriter, r *http.Request) {
 	if !allowed(w, r, http.MethodGet) {
 		return
 	}
-	c := siteConfig{Sockets: s.socketsURL(r), Pick: s.mayPick(r) == nil}
+	c := siteConfig{Sockets: s.socketsURL(r), Pick: s.mayPick(r) == nil, Encryption: s.files[wasm] != nil}
 	if s.site.Media != nil {
 		c.Media = s.site.Media.Limits().Bytes
 	}

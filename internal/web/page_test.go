@@ -1,6 +1,8 @@
 package web
 
 import (
+	"compress/gzip"
+	"io"
 	"io/fs"
 	"net/http"
 	"regexp"
@@ -68,4 +70,40 @@ func TestNothingFromElsewhere(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestEncryptionOfThePage holds that a binary says whether it has the page's
+// encryption, which `make build` compiles and `go build` alone does not, and
+// gives it out compressed to whoever takes that.
+func TestEncryptionOfThePage(t *testing.T) {
+	s := start(t, nil)
+	_, config := ask(t, s, "GET", "/config", "")
+	res, zipped := ask(t, s, "GET", "/crypto/e2ee.wasm", "", "Accept-Encoding", "gzip")
+	if res.StatusCode == http.StatusNotFound {
+		if !strings.Contains(config, `"encryption":false`) {
+			t.Errorf("there is none, and the page is told %s", config)
+		}
+		t.Skip("this build has no encryption for the page: make build")
+	}
+	if !strings.Contains(config, `"encryption":true`) {
+		t.Errorf("the page is told %s", config)
+	}
+	if h := res.Header; h.Get("Content-Encoding") != "gzip" || h.Get("Content-Type") != "application/wasm" {
+		t.Errorf("%v", h)
+	}
+	unzip, err := gzip.NewReader(strings.NewReader(zipped))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := io.ReadAll(unzip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, got := ask(t, s, "GET", "/crypto/e2ee.wasm", "", "Accept-Encoding", "identity")
+	if got != string(want) || !strings.HasPrefix(got, "\x00asm") || plain.Header.Get("Content-Encoding") != "" {
+		t.Errorf("plain: %d bytes, want %d, %v", len(got), len(want), plain.Header)
+	}
+	if again, _ := ask(t, s, "GET", "/crypto/e2ee.wasm", "", "Accept-Encoding", "gzip", "If-None-Match", res.Header.Get("Etag")); again.StatusCode != http.StatusNotModified {
+		t.Errorf("the same again: %d", again.StatusCode)
+	}
 }

@@ -1,0 +1,235 @@
+import type { Calls, Chat, News, State } from '../talk.ts'
+import { Conversation } from './conversation.ts'
+import { the, timeText } from './dom.ts'
+import { List } from './list.ts'
+import { Safety } from './safety.ts'
+import { Viewer } from './viewer.ts'
+import { startWorker } from './worker.ts'
+
+/** After so long somebody who said to be typing is not any more. */
+const typingEndsMs = 10_000
+
+/** Who this tab is, over reloads. Another tab may be somebody else. */
+const whoKey = 'rookery.user'
+/** Who was here in this browser. */
+const namesKey = 'rookery.names'
+
+const states: Record<State, string> = {
+  starting: 'Starting …',
+  offline: 'No connection. What you write is sent when there is one.',
+  online: 'Connected, end-to-end encrypted',
+  aeroplane: 'Aeroplane mode. What you write is sent afterwards.',
+  elsewhere: 'Not connected',
+  stopped: 'Stopped',
+}
+
+/** The page, once somebody is here. */
+class App {
+  readonly #user: string
+  readonly #worker: Calls
+  readonly #list: List
+  readonly #conversation: Conversation
+  readonly #chats = new Map<string, Chat>()
+  readonly #here = new Set<string>()
+  readonly #seen = new Map<string, number>()
+  readonly #typing = new Map<string, number>()
+  #drawing = false
+
+  constructor(user: string) {
+    this.#user = user
+    this.#worker = startWorker((news) => this.#take(news))
+    this.#list = new List((peer) => this.#go(peer))
+    this.#conversation = new Conversation(this.#worker, new Viewer(this.#worker))
+    const safety = new Safety(this.#worker)
+    the('me').textContent = user
+    the('safety').onclick = the('compare').onclick = () => void safety.open(this.#conversation.peer)
+    the('accept').onclick = () => void this.#worker.accept(this.#conversation.peer).catch((err: Error) => this.#state('offline', err.message))
+    the('take-over').onclick = () => {
+      the('elsewhere').hidden = true
+      void this.#worker.open(this.#user, true)
+    }
+    const aeroplane = the<HTMLInputElement>('aeroplane')
+    aeroplane.checked = false // some browsers keep it over a reload
+    aeroplane.onchange = () => void this.#worker.aeroplane(aeroplane.checked)
+    the('begin').onsubmit = (event) => {
+      event.preventDefault()
+      const peer = the<HTMLInputElement>('peer')
+      void this.#begin(peer.value.trim())
+      peer.value = ''
+    }
+    the('back').onclick = () => this.#go('')
+    window.onhashchange = () => void this.#follow()
+    document.onvisibilitychange = window.onfocus = () => this.#shown()
+    document.onkeydown = (event) => this.#key(event)
+    the('app').hidden = false
+    void this.#start()
+  }
+
+  async #start(): Promise<void> {
+    try {
+      await this.#worker.open(this.#user, false)
+    } catch (err) {
+      this.#state('stopped', (err as Error).message)
+      return
+    }
+    await this.#follow()
+    if (!this.#conversation.peer) the('peer').focus()
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.key === 'k' && (event.ctrlKey || event.metaKey) && !document.querySelector('dialog[open]')) {
+      event.preventDefault()
+      if (narrow()) this.#go('')
+      the('peer').focus()
+    } else if (event.key === 'Escape' && this.#conversation.peer && !document.querySelector('dialog[open]')) {
+      if (narrow()) this.#go('')
+      the('chats').querySelector<HTMLElement>('[aria-current]')?.focus()
+    }
+  }
+
+  async #begin(peer: string): Promise<void> {
+    await this.#worker.begin(peer)
+    this.#go(peer)
+  }
+
+  /** The open chat is in the address: a reload comes back to it, and the browser's way back is the page's. */
+  #go(peer: string): void {
+    const hash = peer ? `#${encodeURIComponent(peer)}` : ''
+    if (location.hash === hash) return void this.#follow()
+    if (peer) location.hash = hash
+    else {
+      history.pushState(null, '', location.pathname)
+      void this.#follow()
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const chat = this.#chats.get(decodeURIComponent(location.hash.slice(1))) ?? null
+    the('app').classList.toggle('open', chat !== null)
+    the('chat').hidden = chat === null
+    the('nobody').hidden = chat !== null
+    const before = this.#conversation.peer
+    await this.#conversation.open(chat)
+    this.#draw()
+    if (chat) the('text').focus()
+    else if (before) [...the('chats').querySelectorAll('button')].find((each) => each.querySelector('.peer')?.firstChild?.textContent === before)?.focus()
+    this.#shown()
+  }
+
+  #take(news: News): void {
+    switch (news.type) {
+      case 'state':
+        return this.#state(news.state, news.text)
+      case 'chat':
+        this.#chats.set(news.chat.peer, news.chat)
+        if (news.chat.peer === this.#conversation.peer) this.#conversation.update(news.chat)
+        break
+      case 'message':
+        if (!news.message.mine) this.#typing.delete(news.message.peer)
+        if (news.message.peer === this.#conversation.peer) this.#conversation.take(news.message)
+        break
+      case 'typing':
+        if (news.on) {
+          const until = performance.now() + typingEndsMs
+          this.#typing.set(news.peer, until)
+          setTimeout(() => this.#draw(), typingEndsMs + 10)
+        } else this.#typing.delete(news.peer)
+        break
+      case 'presence':
+        if (news.online) this.#here.add(news.peer)
+        else this.#here.delete(news.peer)
+        this.#seen.set(news.peer, news.seen)
+    }
+    this.#draw()
+  }
+
+  /** Draws all but the messages, once a frame. */
+  #draw(): void {
+    if (this.#drawing) return
+    this.#drawing = true
+    const draw = () => {
+      this.#drawing = false
+      const { peer } = this.#conversation
+      this.#list.show([...this.#chats.values()], peer, this.#here)
+      the('presence').textContent = this.#presence(peer)
+      const changed = this.#chats.get(peer)?.changed ?? false
+      if (the('changed').hidden === changed) {
+        the('changed').hidden = !changed
+        the('changed').querySelector('span')!.textContent = `Either ${peer} has a new browser, or somebody stands in between. Nothing is sent until you decide.`
+      }
+      const unread = [...this.#chats.values()].reduce((n, chat) => n + chat.unread, 0)
+      document.title = `${unread ? `(${unread}) ` : ''}${this.#user} – Rookery`
+      this.#shown()
+    }
+    if (document.hidden) setTimeout(draw)
+    else requestAnimationFrame(draw)
+  }
+
+  #presence(peer: string): string {
+    if ((this.#typing.get(peer) ?? 0) > performance.now()) return 'types …'
+    if (this.#here.has(peer)) return 'here now'
+    const seen = this.#seen.get(peer)
+    return seen ? `last here ${timeText(seen)}` : ''
+  }
+
+  /** Tells that the user sees the open chat, when that is so. */
+  #shown(): void {
+    const chat = this.#chats.get(this.#conversation.peer)
+    if (chat && chat.unread > 0 && document.visibilityState === 'visible' && document.hasFocus()) void this.#worker.shown(chat.peer)
+  }
+
+  #state(state: State, text: string): void {
+    the('state').textContent = state === 'stopped' && text ? text : states[state]
+    the('state').title = text
+    the('state').classList.toggle('warning', state === 'stopped')
+    if (state === 'elsewhere') the('elsewhere').hidden = false
+    if (state !== 'online') {
+      this.#here.clear()
+      this.#typing.clear()
+      this.#draw()
+    }
+  }
+}
+
+const narrow = () => getComputedStyle(the('back')).display !== 'none'
+
+/** Lets somebody in under a name. */
+function enter(user: string): void {
+  sessionStorage.setItem(whoKey, user)
+  localStorage.setItem(namesKey, JSON.stringify([user, ...names().filter((each) => each !== user)].slice(0, 8)))
+  the('door').hidden = true
+  new App(user)
+}
+
+function names(): string[] {
+  return JSON.parse(localStorage.getItem(namesKey) ?? '[]') as string[]
+}
+
+async function start(): Promise<void> {
+  const user = sessionStorage.getItem(whoKey)
+  if (user) return enter(user)
+  the('door').hidden = false
+  the('enter').onsubmit = (event) => {
+    event.preventDefault()
+    enter(the<HTMLInputElement>('name').value)
+  }
+  for (const name of names()) {
+    const button = document.createElement('button')
+    button.textContent = name
+    button.onclick = () => enter(name)
+    const item = document.createElement('li')
+    item.append(button)
+    the('names').querySelector('ul')!.append(item)
+  }
+  the('names').hidden = names().length === 0
+  the('name').focus()
+  const { pick, encryption } = (await (await fetch('/config')).json()) as { pick: boolean; encryption: boolean }
+  if (pick && encryption) return
+  the('closed').textContent = encryption
+    ? 'Names are picked only on the server\u2019s own machine, at a loopback address, with its development key.'
+    : 'This server was built without the page\u2019s encryption: build it with make.'
+  the('closed').hidden = false
+  for (const each of [the('enter'), the('names')]) each.hidden = true
+}
+
+void start()

@@ -1,0 +1,97 @@
+// What the page and its Worker say to each other.
+
+/** How far a message has come; one of others is only ever received. */
+export type Stage = 'waiting' | 'sent' | 'received' | 'failed'
+
+/** A message as the page shows it. */
+export interface Message {
+  /** Its name in this browser, for as long as it is kept. */
+  key: string
+  peer: string
+  /** The user's own. */
+  mine: boolean
+  /** Sorts the messages of a chat. */
+  order: string
+  /** When it was written, ms since 1970. */
+  at: number
+  stage: Stage
+  /** In the receiver's chain, 0 while not known: what the watermarks of a chat compare with. */
+  place: bigint
+  text: string
+  /** Why it waits, failed, or cannot be read. */
+  note: string
+  file: Picture | null
+}
+
+/** A file that a message brings. */
+export interface Picture {
+  name: string
+  type: string
+  /** Bytes of the file. */
+  size: number
+  /** A small picture, JPEG; null: none. */
+  thumbnail: Uint8Array | null
+}
+
+/** A chat as the list shows it. */
+export interface Chat {
+  peer: string
+  /** Up to where the peer has what the user sent. */
+  delivered: bigint
+  /** Up to where the peer has read it. */
+  read: bigint
+  unread: number
+  /** The server names another identity for the peer than before. */
+  changed: boolean
+  last: Message | null
+}
+
+/** Where the connection stands. `elsewhere`: another browser has the name. `stopped`: nothing more happens by itself. */
+export type State = 'starting' | 'offline' | 'online' | 'aeroplane' | 'elsewhere' | 'stopped'
+
+/** What the Worker tells by itself. */
+export type News =
+  | { type: 'state'; state: State; text: string }
+  | { type: 'chat'; chat: Chat }
+  | { type: 'message'; message: Message }
+  | { type: 'typing'; peer: string; on: boolean }
+  | { type: 'presence'; peer: string; online: boolean; seen: number }
+
+/** Messages of a chat, oldest first. */
+export interface Page {
+  messages: Message[]
+  /** There are older ones. */
+  more: boolean
+}
+
+/** What the page may ask for. */
+export interface Calls {
+  /** Opens what this browser keeps of a user, tells its chats, and connects. With anew it takes the name over from another browser. */
+  open(user: string, anew: boolean): Promise<void>
+  /** Begins a chat, where there is none. */
+  begin(peer: string): Promise<void>
+  /** Messages of a chat before one of an order; '' is no bound. */
+  page(peer: string, before: string): Promise<Page>
+  /** Returns when the message is kept: it will be sent, over reloads and times without a network. */
+  send(peer: string, text: string): Promise<void>
+  /** The same for a picture, which is made smaller and loses what the camera wrote into it. */
+  sendPicture(peer: string, file: File): Promise<void>
+  /** Downloads and decrypts what a message brings. */
+  fetch(key: string): Promise<Blob>
+  /** The user has been shown all of a chat. */
+  shown(peer: string): Promise<void>
+  typing(peer: string, on: boolean): Promise<void>
+  /** The safety number with a peer, and whether it was compared. */
+  safety(peer: string): Promise<{ digits: string; verified: boolean }>
+  verify(peer: string, verified: boolean): Promise<void>
+  /** Trusts a peer's new identity. */
+  accept(peer: string): Promise<void>
+  /** Ends the connection, or makes it again. */
+  aeroplane(on: boolean): Promise<void>
+}
+
+/** A call: its number, name and arguments. */
+export type Call = [number, keyof Calls, unknown[]]
+
+/** Its answer: the number, the result, and an error's text or ''. */
+export type Answer = [number, unknown, string]

@@ -1,0 +1,163 @@
+import { Seal } from '../../../sdk/js/src/e2ee/seal.ts'
+import { completed, requested } from '../../../sdk/js/src/idb.ts'
+import type { FileBody } from './media.ts'
+
+const rows = 'rows' // messages; what they say is sealed
+const chats = 'chats'
+const files = 'files' // pictures that are not uploaded yet, sealed
+const device = 'device'
+const wrapping = 'wrapping' // the key that seals
+
+/** What a message says. */
+export interface Body {
+  text: string
+  note: string
+  file: FileBody | null
+}
+
+/** A message as it is kept, and what it says. */
+export interface Row {
+  key: string
+  peer: string
+  mine: boolean
+  order: string
+  at: number
+  /** '' until it is known. */
+  id: string
+  /** waiting: not in the outbox yet. outbox: the SDK has it. done: it has a place, or never will. */
+  stage: 'waiting' | 'outbox' | 'done' | 'failed'
+  place: bigint
+  body: Body
+}
+
+/** What is kept of a chat. */
+export interface ChatRow {
+  peer: string
+  delivered: bigint
+  read: bigint
+  /** Up to where the user has been shown it, in the user's own chain. */
+  mine: bigint
+  /** The newest place of the peer's messages, in the user's own chain. */
+  top: bigint
+  unread: number
+  changed: boolean
+}
+
+type Sealed = Omit<Row, 'body'> & { sealed: Uint8Array; open?: 1 }
+
+/**
+ * What this browser keeps of a user's chats, in a database of its own: so that the page shows them before the encryption has
+ * started and without a network, and sends what waits after a reload. What messages say is sealed; names and times are not.
+ */
+export class Store {
+  readonly #db: IDBDatabase
+  readonly #seal: Seal
+  /** This installation's name. */
+  readonly device: string
+
+  private constructor(db: IDBDatabase, seal: Seal, name: string) {
+    this.#db = db
+    this.#seal = seal
+    this.device = name
+  }
+
+  static async open(user: string): Promise<Store> {
+    const opening = indexedDB.open(`rookery-page:${user}`, 1)
+    opening.onupgradeneeded = () => {
+      const db = opening.result
+      const messages = db.createObjectStore(rows, { keyPath: 'key' })
+      messages.createIndex('order', ['peer', 'order'])
+      messages.createIndex('id', 'id')
+      messages.createIndex('open', 'open')
+      db.createObjectStore(chats, { keyPath: 'peer' })
+      for (const name of [files, device, wrapping]) db.createObjectStore(name)
+    }
+    const db = await requested(opening)
+    db.onversionchange = () => db.close()
+    const seal = await Seal.of(db, wrapping)
+    let name = await requested<string | undefined>(db.transaction(device).objectStore(device).get(device))
+    if (!name) {
+      name = `page-${crypto.randomUUID().slice(0, 8)}`
+      const tx = db.transaction(device, 'readwrite', { durability: 'strict' })
+      tx.objectStore(device).put(name, device)
+      await completed(tx)
+    }
+    return new Store(db, seal, name)
+  }
+
+  async chats(): Promise<ChatRow[]> {
+    return requested(this.#db.transaction(chats).objectStore(chats).getAll())
+  }
+
+  /** Keeps a chat and messages of it, durably and all or none. */
+  async put(chat: ChatRow, ...messages: Row[]): Promise<void> {
+    const sealed = await Promise.all(messages.map((row) => this.#close(row)))
+    const tx = this.#db.transaction([chats, rows], 'readwrite', { durability: 'strict' })
+    tx.objectStore(chats).put(chat)
+    for (const each of sealed) tx.objectStore(rows).put(each)
+    await completed(tx)
+  }
+
+  /** At most n messages of a chat with the greatest orders below one, oldest first; '' is no bound. */
+  async page(peer: string, before: string, n: number): Promise<Row[]> {
+    const range = IDBKeyRange.bound([peer, ''], [peer, before || '~'], false, true)
+    const cursor = this.#db.transaction(rows).objectStore(rows).index('order').openCursor(range, 'prev')
+    const found: Sealed[] = []
+    await new Promise<void>((resolve, reject) => {
+      cursor.onerror = () => reject(cursor.error)
+      cursor.onsuccess = () => {
+        if (!cursor.result || found.length === n) return resolve()
+        found.push(cursor.result.value as Sealed)
+        cursor.result.continue()
+      }
+    })
+    return Promise.all(found.reverse().map((each) => this.#open(each)))
+  }
+
+  async row(key: string): Promise<Row | null> {
+    return this.#maybe(await requested<Sealed | undefined>(this.#db.transaction(rows).objectStore(rows).get(key)))
+  }
+
+  async byId(id: string): Promise<Row | null> {
+    return this.#maybe(await requested<Sealed | undefined>(this.#db.transaction(rows).objectStore(rows).index('id').get(id)))
+  }
+
+  /** What is not accepted yet, in order. */
+  async unsent(): Promise<Row[]> {
+    const found = await requested<Sealed[]>(this.#db.transaction(rows).objectStore(rows).index('open').getAll(1))
+    found.sort((a, b) => (a.order < b.order ? -1 : 1))
+    return Promise.all(found.map((each) => this.#open(each)))
+  }
+
+  /** Keeps the bytes of a picture until they are uploaded. */
+  async putFile(key: string, bytes: Uint8Array): Promise<void> {
+    const sealed = await this.#seal.seal(bytes, `file ${key}`)
+    const tx = this.#db.transaction(files, 'readwrite', { durability: 'strict' })
+    tx.objectStore(files).put(sealed, key)
+    await completed(tx)
+  }
+
+  async file(key: string): Promise<Uint8Array | null> {
+    const sealed = await requested<Uint8Array | undefined>(this.#db.transaction(files).objectStore(files).get(key))
+    return sealed ? this.#seal.open(sealed, `file ${key}`) : null
+  }
+
+  async dropFile(key: string): Promise<void> {
+    const tx = this.#db.transaction(files, 'readwrite')
+    tx.objectStore(files).delete(key)
+    await completed(tx)
+  }
+
+  async #close({ body, ...row }: Row): Promise<Sealed> {
+    const sealed = await this.#seal.seal(new TextEncoder().encode(JSON.stringify(body)), `row ${row.key}`)
+    return { ...row, sealed, ...(row.stage === 'waiting' || row.stage === 'outbox' ? { open: 1 as const } : {}) }
+  }
+
+  async #maybe(row: Sealed | undefined): Promise<Row | null> {
+    return row ? this.#open(row) : null
+  }
+
+  async #open({ sealed, open: _, ...row }: Sealed): Promise<Row> {
+    return { ...row, body: JSON.parse(new TextDecoder().decode(await this.#seal.open(sealed, `row ${row.key}`))) as Body }
+  }
+}

@@ -1,0 +1,374 @@
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { get } from 'node:http'
+import { join } from 'node:path'
+import { deflateSync } from 'node:zlib'
+import type { BrowserContext, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+
+import { breaches, browser, dir, fresh, Server, Somebody } from './world.ts'
+
+let server: Server
+let one: BrowserContext
+let two: BrowserContext
+
+const shots = new URL('../shots/', import.meta.url).pathname
+const axe = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
+
+beforeAll(async () => {
+  rmSync(shots, { recursive: true, force: true })
+  mkdirSync(shots)
+  server = await Server.start()
+  const { encryption } = (await (await fetch(`${server.web}config`)).json()) as { encryption: boolean }
+  if (!encryption) throw new Error('the server was built without the page\u2019s encryption: run make build')
+  ;[one, two] = await Promise.all([browser('one', () => server), browser('two', () => server)])
+})
+
+afterAll(async () => {
+  await Promise.all([one?.close(), two?.close()])
+  await server?.kill()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+afterEach(async () => {
+  for (const context of [one, two]) await Promise.all(context.pages().slice(1).map((page) => page.close()))
+  expect(breaches.splice(0)).toEqual([])
+})
+
+/** Two who have written to each other. */
+async function pair(a = 'alice', b = 'bob'): Promise<[Somebody, Somebody]> {
+  const [alice, bob] = await Promise.all([Somebody.enter(one, server, fresh(a)), Somebody.enter(two, server, fresh(b))])
+  await alice.chatWith(bob.name)
+  await alice.say('hello')
+  await bob.page.getByRole('button', { name: alice.name }).click()
+  await bob.message('hello').waitFor()
+  await alice.tick('hello', 'read')
+  return [alice, bob]
+}
+
+type Axe = { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
+
+/** Faults of accessibility, by all rules of axe-core, or by some. */
+async function faults(page: Page, rules: string[] = []): Promise<string[]> {
+  await page.evaluate(axe)
+  return page.evaluate(async (only) => {
+    const { violations } = await (globalThis as unknown as Axe).axe.run(only.length > 0 ? { runOnly: only } : {})
+    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`))
+  }, rules)
+}
+
+/** Bytes of a file of the page on the wire. */
+function compressed(path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    get(new URL(path, server.web), { headers: { 'Accept-Encoding': 'gzip' } }, (answer) => {
+      let bytes = 0
+      answer.on('data', (piece: Buffer) => (bytes += piece.length)).on('end', () => resolve(bytes))
+    }).on('error', reject)
+  })
+}
+
+/** A PNG of one colour into another. */
+function png(width: number, height: number): Buffer {
+  const table = Array.from({ length: 256 }, (_, n) => { for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1; return n >>> 0 })
+  const crc = (b: Buffer) => (b.reduce((c, x) => table[(c ^ x) & 255]! ^ (c >>> 8), 0xffffffff) ^ 0xffffffff) >>> 0
+  const chunk = (type: string, data: Buffer) => {
+    const body = Buffer.concat([Buffer.from(type), data])
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)]
+    length.writeUInt32BE(data.length)
+    sum.writeUInt32BE(crc(body))
+    return Buffer.concat([length, body, sum])
+  }
+  const head = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0])
+  head.writeUInt32BE(width, 0)
+  head.writeUInt32BE(height, 4)
+  const rows = Buffer.alloc(height * (1 + 3 * width))
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) rows.set([70 + (90 * y) / height, 140 + (60 * x) / width, 130], y * (1 + 3 * width) + 1 + 3 * x)
+  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', head), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))])
+}
+
+test('two talk encrypted: ticks, typing, presence, the list of chats', async () => {
+  const [alice, bob] = await pair()
+  await bob.say('hi\nthere')
+  await alice.message('there').waitFor()
+  await alice.page.getByText('here now').first().waitFor()
+  await bob.page.getByRole('textbox', { name: 'Message' }).pressSequentially('I am')
+  await alice.page.getByText('types …').waitFor()
+  await bob.page.getByRole('textbox', { name: 'Message' }).fill('')
+  await alice.page.getByText('types …').waitFor({ state: 'hidden' })
+  // Who is elsewhere has it delivered, and unread.
+  const carol = await Somebody.enter(two, server, fresh('carol'))
+  await alice.chatWith(carol.name)
+  await alice.say('are you there?')
+  await carol.page.getByRole('button', { name: alice.name }).getByText('1 unread').waitFor()
+  await alice.tick('are you there?', 'delivered')
+  expect(await carol.page.title()).toMatch(/^\(1\) carol/)
+  expect(await alice.page.locator('#chats .peer').allTextContents()).toEqual([expect.stringContaining('carol'), expect.stringContaining('bob')])
+  await carol.page.close()
+  await alice.page.locator('#presence').getByText('last here').waitFor()
+})
+
+test('the server holds ciphertext', async () => {
+  const [alice, bob] = await pair()
+  await alice.say('a secret of theirs')
+  await bob.message('a secret of theirs').waitFor()
+  const token = await alice.page.evaluate(async (user) => {
+    const answer = await fetch('/dev/token', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ user }) })
+    return ((await answer.json()) as { token: string }).token
+  }, alice.name)
+  const history = await fetch(`${server.web}v1/history?peer=${bob.name}`, { headers: { Authorization: `Bearer ${token}` } })
+  const text = await history.text()
+  expect(history.status, text).toBe(200)
+  const rows = (JSON.parse(text) as { messages: { content: string; suite: number }[] }).messages
+  expect(rows.length).toBeGreaterThanOrEqual(2)
+  for (const { content, suite } of rows) {
+    expect(suite).toBeGreaterThan(0)
+    expect(Buffer.from(content, 'base64').toString('latin1')).not.toContain('secret')
+  }
+})
+
+test('a reload loses nothing, also while the server is away', async () => {
+  const [alice, bob] = await pair()
+  await bob.say('one')
+  await alice.message('one').waitFor()
+  await alice.page.reload()
+  await alice.message('one').waitFor() // from this browser, before there is a connection
+  await alice.online()
+  await server.kill()
+  await alice.page.getByText('No connection').waitFor()
+  await alice.say('written without a server')
+  await alice.tick('written without a server', 'waiting')
+  server = await server.again()
+  await bob.message('written without a server').waitFor()
+  await alice.tick('written without a server', 'read')
+  expect(await alice.texts()).toEqual(['hello', 'one', 'written without a server'])
+  expect(await bob.texts()).toEqual(['hello', 'one', 'written without a server'])
+})
+
+test('aeroplane mode: what is written waits over a reload and arrives once, what was missed comes', async () => {
+  const [alice, bob] = await pair()
+  await alice.aeroplane(true)
+  await alice.say('from the sky')
+  await alice.tick('from the sky', 'waiting')
+  await bob.say('from the ground')
+  await bob.tick('from the ground', 'sent')
+  await alice.aeroplane(false)
+  await alice.message('from the ground').waitFor()
+  await bob.message('from the sky').waitFor()
+  await alice.aeroplane(true)
+  await alice.say('kept over a reload')
+  await alice.tick('kept over a reload', 'waiting')
+  await alice.page.reload()
+  await alice.online()
+  await bob.message('kept over a reload').waitFor()
+  await alice.tick('kept over a reload', 'read')
+  expect((await bob.texts()).sort()).toEqual(['from the ground', 'from the sky', 'hello', 'kept over a reload'])
+})
+
+test('a page that ended before it knew that a message was sent sends it again, and it arrives once', async () => {
+  const [alice, bob] = await pair()
+  await alice.say('once')
+  await alice.tick('once', 'read')
+  await alice.page.evaluate(async (user) => {
+    const requested = <T>(request: IDBRequest<T>) => new Promise<T>((done) => (request.onsuccess = () => done(request.result)))
+    const rows = (await requested(indexedDB.open(`rookery-page:${user}`))).transaction('rows', 'readwrite').objectStore('rows')
+    for (const row of (await requested(rows.getAll())) as object[]) await requested(rows.put({ ...row, stage: 'waiting', place: 0n, open: 1 }))
+  }, alice.name)
+  await alice.page.reload()
+  await alice.tick('once', 'waiting')
+  await alice.tick('once', 'read')
+  await alice.say('and on')
+  await bob.message('and on').waitFor()
+  for (const who of [alice, bob]) expect(await who.texts()).toEqual(['hello', 'once', 'and on'])
+})
+
+test('nobody without keys is written to until they come', async () => {
+  const alice = await Somebody.enter(one, server, fresh('alice'))
+  const name = fresh('late')
+  await alice.chatWith(name)
+  await alice.say('are you coming?')
+  await alice.page.getByText(`Waits until ${name} is here for the first time.`).first().waitFor()
+  const late = await Somebody.enter(two, server, name)
+  await late.page.getByRole('button', { name: alice.name }).click()
+  await late.message('are you coming?').waitFor()
+  await alice.tick('are you coming?', 'read')
+})
+
+test('a picture: small in the message, whole in a dialog, and again after a reload', async () => {
+  const [alice, bob] = await pair()
+  await alice.page.getByLabel('Send a picture').setInputFiles({ name: 'shore.png', mimeType: 'image/png', buffer: png(2000, 1000) })
+  const thumbnail = bob.page.getByRole('button', { name: 'Open shore.jpg' })
+  await thumbnail.click()
+  const whole = bob.page.getByRole('dialog').getByRole('img', { name: 'shore.jpg' })
+  await whole.waitFor()
+  expect(await whole.evaluate((img: HTMLImageElement) => img.decode().then(() => [img.naturalWidth, img.naturalHeight]))).toEqual([1600, 800])
+  await bob.page.keyboard.press('Escape')
+  await bob.page.reload()
+  await thumbnail.click()
+  await whole.waitFor()
+  await alice.page.getByLabel('Send a picture').setInputFiles({ name: 'no.png', mimeType: 'image/png', buffer: Buffer.from('no picture') })
+  await alice.page.getByText('no picture that this browser can read').waitFor()
+})
+
+test('safety numbers are the same on both sides, and a change stops sending until it is accepted', async () => {
+  const [alice, bob] = await pair()
+  const digits = async (who: Somebody) => {
+    await who.page.getByRole('button', { name: 'Safety number' }).click()
+    const shown = await who.page.locator('#digits').filter({ hasText: /^\d{5}( \d{5}){11}$/ }).textContent()
+    if (who === alice) await who.page.getByLabel('I have compared them').check()
+    await who.page.keyboard.press('Escape')
+    return shown
+  }
+  const before = await digits(alice)
+  expect(await digits(bob)).toBe(before)
+  await alice.page.getByRole('button', { name: 'Safety number' }).click()
+  await alice.page.locator('#verified:checked').waitFor()
+  await alice.page.keyboard.press('Escape')
+
+  // Bob in another browser: it has to take the name over, and Alice is warned.
+  await bob.page.close()
+  const anew = new Somebody(await one.newPage(), bob.name)
+  await anew.page.goto(server.web)
+  await anew.page.getByLabel('Your name').fill(bob.name)
+  await anew.page.getByRole('button', { name: 'Start' }).click()
+  await anew.page.getByRole('button', { name: 'Take over' }).click()
+  await anew.online()
+  await anew.page.locator('#elsewhere').waitFor({ state: 'hidden' })
+  await anew.chatWith(alice.name)
+  await anew.say('it is me')
+  await alice.page.getByText('The safety number has changed.').waitFor()
+  await alice.say('who is there?')
+  await alice.page.getByText('Waits for you').first().waitFor()
+  await alice.page.getByRole('button', { name: 'Go on with the new one' }).click()
+  await anew.message('who is there?').waitFor()
+  await alice.message('it is me').waitFor()
+  expect(await digits(alice)).not.toBe(before)
+})
+
+test('the same name in two tabs of a browser is told', async () => {
+  const alice = await Somebody.enter(one, server, fresh('alice'))
+  const again = await one.newPage()
+  await again.goto(server.web)
+  await again.getByRole('button', { name: alice.name }).click()
+  await again.getByText('is open in another tab').waitFor()
+})
+
+test('by the keyboard alone', async () => {
+  const page = await one.newPage()
+  const name = fresh('keys')
+  const bob = await Somebody.enter(two, server, fresh('bob'))
+  await page.goto(server.web)
+  const keys = page.keyboard
+  await page.getByLabel('Your name').and(page.locator(':focus')).waitFor() // it has the focus
+  await keys.type(name)
+  await keys.press('Enter')
+  const alice = new Somebody(page, name)
+  await alice.online()
+  await keys.type(bob.name) // the field for a name has it
+  await keys.press('Enter')
+  await page.getByRole('textbox', { name: 'Message' }).and(page.locator(':focus')).waitFor()
+  await keys.type('without a mouse')
+  await keys.press('Shift+Enter')
+  await keys.type('in two lines')
+  await keys.press('Enter')
+  await alice.tick('without a mouse', 'delivered')
+  expect(await alice.texts()).toEqual(['without a mouse\nin two lines'])
+  await keys.press('Control+k')
+  await keys.type(fresh('another'))
+  await keys.press('Enter')
+  await page.getByRole('heading', { level: 1, name: /^another/ }).waitFor()
+  await keys.press('Escape')
+  await page.getByRole('button', { name: /^another/ }).and(page.locator(':focus')).waitFor()
+  await keys.press('ArrowDown')
+  await page.getByRole('button', { name: bob.name }).and(page.locator(':focus')).waitFor()
+  await keys.press('Enter')
+  await page.getByRole('heading', { level: 1, name: bob.name }).waitFor()
+  // Everything can be reached, in an order that goes through the page.
+  await page.locator('body').evaluate(() => (document.activeElement as HTMLElement).blur())
+  const reached: string[] = []
+  for (let i = 0; i < 14; i++) {
+    await keys.press('Tab')
+    reached.push(await page.evaluate(() => document.activeElement!.id || document.activeElement!.textContent!.trim()))
+  }
+  for (const id of ['aeroplane', 'peer', 'safety', 'log', 'file', 'text', 'Send']) expect(reached).toContain(id)
+})
+
+test('360 px: one thing at a time, nothing beside the screen', async () => {
+  const [alice, bob] = await pair()
+  await alice.page.setViewportSize({ width: 360, height: 640 })
+  const beside = () => alice.page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+  await bob.say('https://example.org/' + 'a-long-address/'.repeat(12))
+  await alice.message('a-long-address').waitFor()
+  expect(await beside()).toBe(0)
+  expect(await alice.page.locator('#side').isVisible()).toBe(false)
+  await alice.page.getByRole('button', { name: 'Back to the chats' }).click()
+  await alice.page.locator('#side').waitFor()
+  expect(await alice.page.locator('#chat').isVisible()).toBe(false)
+  expect(await beside()).toBe(0)
+  await alice.page.getByRole('button', { name: bob.name }).click()
+  await alice.say('from a small screen')
+  await bob.message('from a small screen').waitFor()
+  await alice.page.goBack()
+  await alice.page.locator('#side').waitFor()
+})
+
+test('axe-core finds nothing, in light and dark, on a desktop and a phone; screenshots', async () => {
+  const [alice, bob] = await pair('ada', 'bert')
+  await bob.say('Have you seen the colony on the north cliff?')
+  await alice.say('Not yet. I go there this afternoon.')
+  await bob.page.getByLabel('Send a picture').setInputFiles({ name: 'cliff.png', mimeType: 'image/png', buffer: png(900, 600) })
+  await alice.page.getByRole('button', { name: 'Open cliff.jpg' }).waitFor()
+  await alice.chatWith(fresh('carol'))
+  await alice.say('Waits until you are here')
+  await alice.page.getByText('here for the first time').first().waitFor()
+  const open = (name: string) => alice.page.evaluate((to) => (location.hash = to), name)
+  const views: [string, () => Promise<unknown>][] = [
+    ['chat', () => open(bob.name).then(() => alice.page.getByRole('heading', { level: 1, name: bob.name }).waitFor())],
+    ['list', () => open('')],
+    ['number', () => open(bob.name).then(() => alice.page.getByRole('button', { name: 'Safety number' }).click()).then(() => alice.page.locator('#digits').filter({ hasText: /\d{5} / }).waitFor())],
+  ]
+  const door = await one.newPage()
+  await door.goto(server.web)
+  await door.getByText('Used here before').waitFor()
+  const found: string[] = []
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const rules = colorScheme === 'dark' ? ['color-contrast'] : [] // the others look at no colours
+    for (const [size, viewport] of [['desktop', { width: 1100, height: 720 }], ['phone', { width: 360, height: 640 }]] as const) {
+      for (const page of [alice.page, door]) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+        await page.setViewportSize(viewport)
+      }
+      await door.screenshot({ path: join(shots, `door-${colorScheme}-${size}.png`) })
+      found.push(...(await faults(door, rules)).map((each) => `door, ${colorScheme}, ${size}: ${each}`))
+      for (const [view, show] of views) {
+        await show()
+        await alice.page.screenshot({ path: join(shots, `${view}-${colorScheme}-${size}.png`) })
+        found.push(...(await faults(alice.page, rules)).map((each) => `${view}, ${colorScheme}, ${size}: ${each}`))
+        await alice.page.keyboard.press('Escape')
+      }
+    }
+  }
+  expect(found).toEqual([])
+})
+
+test('the shell is small; what it weighs and how soon it can be used', async () => {
+  const name = fresh('fast')
+  const page = await one.newPage()
+  await page.addInitScript((user) => sessionStorage.setItem('rookery.user', user), name)
+  const measure = async () => {
+    await page.goto(server.web)
+    const usable = await page.evaluate(() => new Promise<number>((done) => {
+      const look = () => (document.activeElement?.id === 'peer' ? done(performance.now()) : requestAnimationFrame(look))
+      look()
+    }))
+    await page.getByText('Connected, end-to-end encrypted').waitFor()
+    return [usable, await page.evaluate(() => performance.now())].map(Math.round)
+  }
+  const [first, connected] = await measure()
+  const [again, reconnected] = await measure()
+  const shell = ['/', '/page.js', '/style.css', '/icon.svg', '/worker.js', '/crypto/go-exec.js']
+  const weights = Object.fromEntries(await Promise.all([...shell, '/crypto/e2ee.wasm'].map(async (path) => [path, await compressed(path)] as const)))
+  const weight = shell.reduce((sum, path) => sum + weights[path]!, 0)
+  expect(Math.min(...Object.values(weights))).toBeGreaterThan(0)
+  expect(weight).toBeLessThan(100_000)
+  console.log(`page: shell ${(weight / 1000).toFixed(1)} kB compressed, encryption ${(weights['/crypto/e2ee.wasm']! / 1000).toFixed(0)} kB; ` +
+    `usable after ${first} ms, connected after ${connected} ms; once cached ${again} and ${reconnected} ms`)
+})

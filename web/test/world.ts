@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { type BrowserContext, chromium, type Page } from 'playwright-core'
+
+export const rookery = resolve(process.env.ROOKERY_BIN || '../bin/rookery')
+export const dir = mkdtempSync(join(tmpdir(), 'rookery-page-'))
+
+/** A server of its own for these tests, as `make run` starts one. */
+export class Server {
+  private constructor(
+    readonly sockets: string,
+    readonly web: string,
+    readonly data: string,
+    private readonly child: ChildProcess,
+  ) {}
+
+  static async start(sockets = '127.0.0.1:0', web = '127.0.0.1:0'): Promise<Server> {
+    if (!existsSync(rookery)) throw new Error(`there is no ${rookery}: run make build`)
+    const data = join(dir, 'data')
+    const env = { ...process.env, ROOKERY_BIN: undefined } // the server refuses settings that it does not know
+    const args = ['serve', `--listen=${sockets}`, '--admin=127.0.0.1:0', `--web=${web}`, `--data=${data}`, '--log-level=error']
+    const child = spawn(rookery, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
+    const at: Record<string, string> = {}
+    for await (const line of createInterface({ input: child.stdout! })) {
+      const [name, url] = line.split(/\s+/)
+      if (url) at[name!] = url
+      if (name === 'ready') return new Server(at['sockets']!.replace('/ws/<user>', ''), at['web']!, data, child)
+    }
+    throw new Error('the server did not start')
+  }
+
+  /** Ends it as a power cut does. */
+  async kill(): Promise<void> {
+    const gone = new Promise((done) => this.child.once('exit', done))
+    this.child.kill('SIGKILL')
+    await gone
+  }
+
+  /** Starts it again where it was. */
+  again(): Promise<Server> {
+    return Server.start(this.sockets.slice('ws://'.length), new URL(this.web).host)
+  }
+}
+
+const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+
+/** Breaches of the Content-Security-Policy, faults, and requests to others than the server, of all browsers so far. */
+export const breaches: string[] = []
+
+/** A browser of its own, with its own storage. */
+export async function browser(name: string, server: () => Server, options: object = {}): Promise<BrowserContext> {
+  const executablePath = process.env.CHROMIUM || '/usr/bin/chromium'
+  const context = await chromium.launchPersistentContext(join(dir, name), { executablePath, args: flags, headless: true, ...options })
+  context.on('request', (request) => {
+    const { host, protocol } = new URL(request.url())
+    if (protocol !== 'blob:' && host !== new URL(server().web).host) breaches.push(`asked ${request.url()}`)
+  })
+  context.on('page', watch)
+  context.pages().forEach(watch)
+  return context
+
+  function watch(page: Page): void {
+    page.on('websocket', (socket) => {
+      if (!socket.url().startsWith(`${server().sockets}/`)) breaches.push(`connected to ${socket.url()}`)
+    })
+    page.on('pageerror', (error) => breaches.push(`fault: ${error}`))
+    page.on('console', (message) => {
+      // A server that was killed is told of by the browser as an error too.
+      if (message.type() === 'error' && !/ERR_CONNECTION|WebSocket connection to/.test(message.text())) breaches.push(`console: ${message.text()}`)
+    })
+  }
+}
+
+/** Somebody at the page. */
+export class Somebody {
+  constructor(
+    readonly page: Page,
+    readonly name: string,
+  ) {}
+
+  /** Opens the page in a new tab and picks a name. */
+  static async enter(context: BrowserContext, server: Server, name: string): Promise<Somebody> {
+    const somebody = new Somebody(await context.newPage(), name)
+    await somebody.page.goto(server.web)
+    await somebody.page.getByLabel('Your name').fill(name)
+    await somebody.page.getByRole('button', { name: 'Start' }).click()
+    await somebody.online()
+    return somebody
+  }
+
+  async online(): Promise<void> {
+    await this.page.getByText('Connected, end-to-end encrypted').waitFor()
+  }
+
+  async chatWith(peer: string): Promise<void> {
+    await this.page.getByLabel('Chat with').fill(peer)
+    await this.page.keyboard.press('Enter')
+    await this.page.getByRole('heading', { level: 1, name: peer, exact: true }).waitFor()
+  }
+
+  async say(text: string): Promise<void> {
+    await this.page.getByRole('textbox', { name: 'Message' }).fill(text)
+    await this.page.getByRole('button', { name: 'Send', exact: true }).click()
+  }
+
+  /** A message of the open chat. */
+  message(text: string) {
+    return this.page.getByRole('log').getByRole('article').filter({ hasText: text })
+  }
+
+  /** Waits until the user's own message has come so far. */
+  async tick(text: string, tick: 'waiting' | 'sent' | 'delivered' | 'read'): Promise<void> {
+    await this.message(text).getByRole('img', { name: tick, exact: true }).waitFor()
+  }
+
+  /** What the log shows, in order. */
+  async texts(): Promise<string[]> {
+    return this.page.locator('#log .text').allTextContents()
+  }
+
+  async aeroplane(on: boolean): Promise<void> {
+    await this.page.getByRole('switch', { name: 'Aeroplane mode' }).setChecked(on)
+    if (on) await this.page.getByText('Aeroplane mode. What you write').waitFor()
+    else await this.online()
+  }
+}
+
+/** A name that no other test uses. */
+let names = 0
+export const fresh = (name: string) => `${name}-${process.pid}${names++}`
