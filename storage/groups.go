@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/rookery-chat/rookery/chat"
 )
@@ -31,6 +32,7 @@ type Member struct {
 	Changed   chat.Position
 	Delivered chat.Position // in the group's order: some device has all up to here
 	Read      chat.Position
+	Sent      chat.Position // of the newest message they sent, so far as marks say
 }
 
 // Span is from which place in a group's order on, up to and with which one,
@@ -41,8 +43,25 @@ type Span struct {
 	Admin    bool
 }
 
-// MaxSpans is how many spans of a member are kept: the newest.
+// MaxSpans is how many spans a member has at most. What would make more is not
+// taken, so that all can be asked of every place there was.
 const MaxSpans = 32
+
+// AsOf returns spans as they were before what changed at a place and after it.
+// It may share their memory.
+func AsOf(spans []Span, place chat.Position) []Span {
+	for i, s := range spans {
+		switch {
+		case s.From >= place:
+			return spans[:i:i]
+		case s.To >= place:
+			spans = slices.Clone(spans[:i+1])
+			spans[i].To = 0
+			return spans
+		}
+	}
+	return spans
+}
 
 // At returns the span that a place lies in before what changes there: as the
 // record at that place is judged.
@@ -101,12 +120,12 @@ type MemberAt struct {
 	Pos         chat.Position
 }
 
-// GroupMark is how far a member has come, and the position of the record that
-// said so.
+// GroupMark is how far a member has come and what they sent last, and the
+// position of the record that said so.
 type GroupMark struct {
-	Group, User     chat.User
-	Delivered, Read chat.Position
-	Pos             chat.Position
+	Group, User           chat.User
+	Delivered, Read, Sent chat.Position
+	Pos                   chat.Position
 }
 
 // AppendSpans appends spans as bytes, for a store to keep: a version, then of

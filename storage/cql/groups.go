@@ -31,10 +31,11 @@ func (w *writer) groups(b *storage.Batch) {
 	}
 	for i := range b.GroupMarks {
 		m := &b.GroupMarks[i]
-		a.begin(5)
+		a.begin(6)
 		a.int64(stamp(m.Pos))
 		a.pos(m.Delivered)
 		a.pos(m.Read)
+		a.pos(m.Sent)
 		a.text(string(m.Group))
 		a.text(string(m.User))
 		w.add(&w.user(m.Group).group, putCome)
@@ -102,7 +103,7 @@ func (s *Store) Member(ctx context.Context, group, user chat.User) (storage.Memb
 func scanMember(row scanner) (m storage.Member, err error) {
 	var user string
 	var spans body
-	if err = row(&user, &spans, &m.Changed, &m.Delivered, &m.Read); err != nil || spans.gone {
+	if err = row(&user, &spans, &m.Changed, &m.Delivered, &m.Read, &m.Sent); err != nil || spans.gone {
 		return m, err
 	}
 	m.User = chat.User(user)

@@ -140,6 +140,7 @@ var migrations = []migration{
 	changed bigint,
 	delivered bigint,
 	read bigint,
+	sent bigint,
 	PRIMARY KEY (grp, user)
 ) WITH compaction = {'class': 'LeveledCompactionStrategy'}`,
 	}},
@@ -178,7 +179,7 @@ const (
 	putCursor = `UPDATE devices USING TIMESTAMP ? SET cursor = ? WHERE user = ? AND device = ?`
 	putInfo   = `UPDATE group_members USING TIMESTAMP ? SET info = ?, info_at = ? WHERE grp = ?`
 	putMember = `UPDATE group_members USING TIMESTAMP ? SET spans = ?, changed = ? WHERE grp = ? AND user = ?`
-	putCome   = `UPDATE group_members USING TIMESTAMP ? SET delivered = ?, read = ? WHERE grp = ? AND user = ?`
+	putCome   = `UPDATE group_members USING TIMESTAMP ? SET delivered = ?, read = ?, sent = ? WHERE grp = ? AND user = ?`
 	putMark   = `UPDATE partitions USING TIMESTAMP ? SET log = ?, mark = ?, owner = ? WHERE partition = ?`
 	putDone   = `UPDATE partitions USING TIMESTAMP ? SET applied = ? WHERE partition = ?`
 
@@ -208,8 +209,8 @@ const (
 	getReceipts = `SELECT peer, delivered, read FROM peers WHERE user = ? AND peer > ? AND changed > ? AND changed <= ? LIMIT ? ALLOW FILTERING`
 	getDevices  = `SELECT device, seq, start, created, cursor, push_provider, push_token, pushed FROM devices WHERE user = ?`
 	getInfo     = `SELECT info, info_at FROM group_members WHERE grp = ? LIMIT 1`
-	getMembers  = `SELECT user, spans, changed, delivered, read FROM group_members WHERE grp = ? AND user > ? LIMIT ?`
-	getMember   = `SELECT user, spans, changed, delivered, read FROM group_members WHERE grp = ? AND user = ?`
+	getMembers  = `SELECT user, spans, changed, delivered, read, sent FROM group_members WHERE grp = ? AND user > ? LIMIT ?`
+	getMember   = `SELECT user, spans, changed, delivered, read, sent FROM group_members WHERE grp = ? AND user = ?`
 	getMark     = `SELECT log, mark, owner, applied FROM partitions WHERE partition = ?`
 	getApplied  = `SELECT mark, applied FROM partitions WHERE partition = ?`
 	getSwept    = `SELECT expired, inbox, messages FROM sweeps WHERE id = 0`

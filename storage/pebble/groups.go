@@ -35,7 +35,7 @@ func (w *writer) groups(b *storage.Batch) error {
 	for i := range b.GroupMarks {
 		m := &b.GroupMarks[i]
 		w.key = appendPairKey(w.key[:0], tableGroupMark, m.Group, m.User)
-		w.row = appendUint64s(w.row[:0], uint64(m.Delivered), uint64(m.Read), uint64(m.Pos))
+		w.row = appendUint64s(w.row[:0], uint64(m.Delivered), uint64(m.Read), uint64(m.Sent), uint64(m.Pos))
 		if err := w.set(); err != nil {
 			return err
 		}
@@ -118,8 +118,8 @@ func decodeMember(row []byte, m *storage.Member) (err error) {
 
 // groupMark reads how far a member has come.
 func (s *Store) groupMark(group chat.User, m *storage.Member) error {
-	var delivered, read, pos uint64
-	_, err := s.getUint64s(appendPairKey(nil, tableGroupMark, group, m.User), &delivered, &read, &pos)
-	m.Delivered, m.Read = chat.Position(delivered), chat.Position(read)
+	var delivered, read, sent, pos uint64
+	_, err := s.getUint64s(appendPairKey(nil, tableGroupMark, group, m.User), &delivered, &read, &sent, &pos)
+	m.Delivered, m.Read, m.Sent = chat.Position(delivered), chat.Position(read), chat.Position(sent)
 	return err
 }

@@ -46,12 +46,12 @@ func testGroups(f *fixture) {
 	})
 	f.apply(storage.Batch{
 		Members:    []storage.MemberAt{member("bob", 20, storage.Span{From: 10, To: 20}), member("carol", 20, storage.Span{From: 20})},
-		GroupMarks: []storage.GroupMark{{Group: testGroup, User: "bobby", Delivered: 15, Read: 13, Pos: 21}},
+		GroupMarks: []storage.GroupMark{{Group: testGroup, User: "bobby", Delivered: 15, Read: 13, Sent: 14, Pos: 21}},
 	})
 	want := []storage.Member{
 		{User: "alice", Spans: []storage.Span{{From: 10, Admin: true}}, Changed: 10},
 		{User: "bob", Spans: []storage.Span{{From: 10, To: 20}}, Changed: 20},
-		{User: "bobby", Spans: []storage.Span{{From: 10}}, Changed: 10, Delivered: 15, Read: 13},
+		{User: "bobby", Spans: []storage.Span{{From: 10}}, Changed: 10, Delivered: 15, Read: 13, Sent: 14},
 		{User: "carol", Spans: []storage.Span{{From: 20}}, Changed: 20},
 	}
 	check := func() {
