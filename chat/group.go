@@ -70,6 +70,14 @@ func NewPeer(tenant, name string) (User, error) {
 	return User(tenant + "/" + name), nil
 }
 
+// Beside joins a name without tenant to the tenant of a user or group.
+func (u User) Beside(name User) User {
+	if t := u.Tenant(); t != "" {
+		return User(t) + "/" + name
+	}
+	return name
+}
+
 // ChatOf returns the chat that a user has with a peer, who may be a group.
 func ChatOf(user, peer User) ChatID {
 	if peer.IsGroup() {

@@ -99,7 +99,7 @@ func (w *worker) needs(r *record.Record) {
 			newest = w.older
 		}
 		if r.Flags&record.FlagRetry != 0 || ticks <= newest {
-			w.ask(w.hashKey(keySender, r.User, r.Peer, r.ID[:]), ask{kind: keySender, at: messageAt{chat.DirectChat(user, peer), r.ID}})
+			w.ask(w.hashKey(keySender, r.User, r.Peer, r.ID[:]), ask{kind: keySender, at: messageAt{chat.ChatOf(peer, user), r.ID}})
 		}
 	case record.Mark:
 		if !w.holds(w.hashKey(keyDelivered, r.User, nil, nil)) || !w.holds(w.hashKey(keyCursor, r.User, r.Device, nil)) {
@@ -109,7 +109,12 @@ func (w *worker) needs(r *record.Record) {
 		if key := w.hashKey(keyRead, r.User, r.Peer, nil); !w.holds(key) {
 			w.ask(key, ask{kind: keyRead, user: user, peer: peer})
 		}
+	case record.Fanout:
+		w.ask(w.hashKey(keyFanout, r.Peer, nil, r.ID[:]), ask{kind: keySender, at: messageAt{chat.GroupChat(peer), r.ID}})
 	case record.Receipt:
+		if user.IsGroup() {
+			return
+		}
 		key := w.hashKey(keyReceipt, r.User, r.Peer, nil)
 		if _, known := w.knownReceipt(key, w.hashKey(keyReceiptTo, r.User, r.Peer, nil)); !known {
 			w.ask(key, ask{kind: keyReceipt, user: user, peer: peer})

@@ -18,14 +18,15 @@ type arrivals struct {
 // arrival is an entry and what came before it in its chain.
 type arrival struct {
 	pos, prev chat.Position
-	user      uint64 // the keyed hash of whose chain it is
+	place     chat.Position // of the message; in the order of a group where the sender is one
+	user      uint64        // the keyed hash of whose chain it is
 	nameAt    uint64
 	nameBytes uint16 // of the sender; 0 where the entry is no message
 }
 
 const (
 	firstArrivals = 1 << 8
-	maxArrivals   = 1 << 14 // 40 bytes each; some tenths of a second at full load
+	maxArrivals   = 1 << 14 // 48 bytes each; some tenths of a second at full load
 	nameBytes     = 24      // room for a name, on average
 )
 
@@ -39,13 +40,23 @@ func (a *arrivals) slot(pos chat.Position) *arrival {
 	return &a.slots[uint64(pos^pos>>8)&uint64(len(a.slots)-1)]
 }
 
+// slotOf is the slot of a user's entry. Where several users have an entry at one
+// position, as those of a message to a group, all but the first are elsewhere.
+func (a *arrivals) slotOf(user uint64, pos chat.Position) *arrival {
+	s := a.slot(pos)
+	if s.pos == pos && s.user != user {
+		s = &a.slots[(uint64(pos^pos>>8)+user)&uint64(len(a.slots)-1)]
+	}
+	return s
+}
+
 // put remembers an entry. The sender is empty where it is no message.
 func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
 	if a.missed && len(a.slots) < maxArrivals {
 		a.grow()
 	}
-	s := a.slot(e.Pos)
-	*s = arrival{pos: e.Pos, prev: e.Prev, user: user, nameBytes: uint16(len(sender))}
+	s := a.slotOf(user, e.Pos)
+	*s = arrival{pos: e.Pos, prev: e.Prev, place: e.Message.Place, user: user, nameBytes: uint16(len(sender))}
 	if len(sender) == 0 {
 		return
 	}
@@ -69,7 +80,7 @@ func (a *arrivals) grow() {
 		if s.nameBytes > 0 {
 			copy(a.names[s.nameAt%uint64(len(a.names)):], old.sender(&s))
 		}
-		*a.slot(s.pos) = s
+		*a.slotOf(s.user, s.pos) = s
 	}
 }
 
@@ -84,7 +95,7 @@ func (a *arrivals) sender(s *arrival) chat.User {
 
 // at returns the entry of a user at a position, nil when it is forgotten.
 func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
-	s := a.slot(pos)
+	s := a.slotOf(user, pos)
 	if s.pos == pos && s.user == user && (s.nameBytes == 0 || a.holds(s)) {
 		return s
 	}

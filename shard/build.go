@@ -21,7 +21,7 @@ func (w *worker) build(ctx context.Context) error {
 	w.receipts = w.receipts[:0]
 	w.merged.clear()
 	w.owing.clear()
-	w.cut, w.scanned = false, 0
+	w.cut, w.stalled, w.full, w.scanned = false, false, false, 0
 	w.openCycle()
 	n := 0
 	for ; w.left > 0 && n < w.opt.BatchRecords; n++ {
@@ -31,6 +31,7 @@ func (w *worker) build(ctx context.Context) error {
 			break
 		}
 		pos := w.next()
+		w.built = n
 		if err := w.record(ctx, raw, pos); err != nil {
 			return err
 		}
@@ -39,8 +40,16 @@ func (w *worker) build(ctx context.Context) error {
 		}
 		w.rest = rest
 		w.took(1, pos)
+		if w.full {
+			n++
+			break
+		}
+	}
+	if w.stalled {
+		return nil
 	}
 	w.stageReceipts()
+	w.tellSenders()
 	w.counts.Records += uint64(n)
 	w.counts.Largest = max(w.counts.Largest, uint64(n))
 	w.counts.Cycles++
@@ -91,10 +100,14 @@ func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) erro
 		w.deadLetter(pos, raw, errNoPeer)
 		return nil
 	}
-	if r.Kind == record.Copy && !w.carried && w.copiedBefore() {
+	counted := r.Kind == record.Copy || r.Kind == record.Fanout
+	if counted && w.takenBefore() {
 		return nil
 	}
 	if w.sealed.Load() > 0 {
+		if counted {
+			w.noteTaken()
+		}
 		return w.forward(ctx, user, raw, pos)
 	}
 	switch r.Kind {
@@ -108,6 +121,8 @@ func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) erro
 		return w.readTo(ctx, pos)
 	case record.Receipt:
 		return w.receipt(ctx, user, pos)
+	case record.Fanout:
+		return w.fannedOut(ctx, raw, pos)
 	}
 	return nil
 }
@@ -136,12 +151,13 @@ func (w *worker) link(user uint64, e chat.Entry) {
 	}
 }
 
-// senderOf is who gets a receipt for an entry; empty is nobody.
+// senderOf is who gets a receipt for an entry, which may be a group; empty is
+// nobody.
 func senderOf(e *chat.Entry) chat.User {
 	if e.Kind != chat.EntryMessage {
 		return ""
 	}
-	return e.Message.From
+	return e.With()
 }
 
 // What hashKey is asked for.
@@ -153,6 +169,8 @@ const (
 	keyCursor    = 'c' // user, device
 	keyDelivered = 'd' // user
 	keyRead      = 'e' // user, peer
+	keyMember    = 'g' // group, member
+	keyFanout    = 'f' // group, message
 )
 
 // hashKey is the keyed hash of two names and what it stands for.

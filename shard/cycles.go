@@ -19,7 +19,8 @@ type cycle struct {
 	// rows that may be stored only together with a mark that covers them
 	cursors []storage.UserCursor
 	reads   []storage.ReadMark
-	cells   []uint64 // what stands for them until then
+	members []storage.GroupMark
+	cells   []uint64 // what stands for cursors and reads until then
 
 	names []byte // memory of the rows' names
 }
@@ -60,6 +61,7 @@ func (w *worker) closeCycle() {
 		before.owner, c.owner = c.owner, before.owner
 		before.cursors = append(before.cursors, c.cursors...)
 		before.reads = append(before.reads, c.reads...)
+		before.members = append(before.members, c.members...)
 		before.cells = append(before.cells, c.cells...)
 		c.names = nil // its rows still lie there
 		w.reuse(c)
@@ -79,7 +81,7 @@ func (w *worker) ready() int {
 }
 
 // addReady adds to the batch the mark of the first n cycles and the rows that
-// go with it, of each cursor and read the newest.
+// go with it, of each cursor, read and member the newest.
 func (w *worker) addReady(n int) {
 	w.newer.clear()
 	for _, c := range slices.Backward(w.open[:n]) {
@@ -91,6 +93,11 @@ func (w *worker) addReady(n int) {
 		for _, r := range slices.Backward(c.reads) {
 			if w.isNewest(w.hashKey(keyRead, view.Bytes(r.User), view.Bytes(r.Peer), nil)) {
 				w.batch.Reads = append(w.batch.Reads, r)
+			}
+		}
+		for _, m := range slices.Backward(c.members) {
+			if w.isNewest(w.hashKey(keyMember, view.Bytes(m.Group), view.Bytes(m.User), nil)) {
+				w.batch.GroupMarks = append(w.batch.GroupMarks, m)
 			}
 		}
 	}
@@ -112,12 +119,13 @@ func (w *worker) isNewest(key uint64) bool {
 // retire forgets the first n cycles, which are in the store now.
 func (w *worker) retire(n int) {
 	for _, c := range w.open[:n] {
-		w.waiting -= len(c.cells)
+		w.waiting -= len(c.cells) + len(c.members)
 		for _, key := range c.cells {
 			if w.cells[key].seq <= c.seq {
 				delete(w.cells, key)
 			}
 		}
+		w.retired = c.seq
 		w.reuse(c)
 	}
 	kept := copy(w.open, w.open[n:])
@@ -132,7 +140,8 @@ func (w *worker) reuse(c *cycle) {
 	}
 	clear(c.cursors)
 	clear(c.reads)
-	*c = cycle{cursors: c.cursors[:0], reads: c.reads[:0], cells: c.cells[:0], owner: c.owner[:0], names: c.names[:0]}
+	clear(c.members)
+	*c = cycle{cursors: c.cursors[:0], reads: c.reads[:0], members: c.members[:0], cells: c.cells[:0], owner: c.owner[:0], names: c.names[:0]}
 	w.spare = append(w.spare, c)
 }
 

@@ -27,6 +27,12 @@
 //     for each partition tells what is a repeat. These positions are kept in
 //     the mark, with the newest of all ids: above it, an id is new.
 //   - Receipts are merged by maximum.
+//   - A group is asked as of a place: of the spans of its members, which are
+//     stored with the messages, those that begin later are left out. How far
+//     members have come is stored as cursors are, with the mark.
+//   - What a group fans out is counted as copies are. It refers to a row of
+//     another partition, which after a power cut may be behind: then the cycle
+//     ends, and the next one waits.
 //
 // # Failpoints
 //

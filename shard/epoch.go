@@ -68,6 +68,10 @@ func (s rowsFrom) Apply(ctx context.Context, b *storage.Batch) error {
 	return s.Store.Apply(ctx, b)
 }
 
+func (s rowsFrom) Applied(ctx context.Context, partition int) (chat.Position, error) {
+	return s.Store.Applied(ctx, s.first+partition)
+}
+
 func (s rowsFrom) Mark(ctx context.Context, partition int) (storage.Mark, error) {
 	return s.Store.Mark(ctx, s.first+partition)
 }

@@ -25,6 +25,7 @@ type memStore struct {
 	syncs   int
 	reads   int // calls of an owner that asked for rows
 	rows    memRows
+	applied map[int]chat.Position // as the process that stores knows it
 }
 
 type messageKey struct {
@@ -41,16 +42,22 @@ type memRows struct {
 	reads    map[pair]storage.ReadMark
 	cursors  map[pair]chat.Position // other is the device
 	marks    map[int]storage.Mark
+	infos    map[chat.User]storage.GroupAt
+	members  map[pair]storage.MemberAt
+	come     map[pair]storage.GroupMark
 }
 
 func newRows() memRows {
 	return memRows{
 		map[messageKey]chat.Message{}, map[chat.User][]chat.Entry{}, map[pair]storage.ReceiptAt{},
 		map[pair]storage.ReadMark{}, map[pair]chat.Position{}, map[int]storage.Mark{},
+		map[chat.User]storage.GroupAt{}, map[pair]storage.MemberAt{}, map[pair]storage.GroupMark{},
 	}
 }
 
-func newMemStore() *memStore { return &memStore{op: func(string) {}, rows: newRows()} }
+func newMemStore() *memStore {
+	return &memStore{op: func(string) {}, rows: newRows(), applied: map[int]chat.Position{}}
+}
 
 var errAway = errors.New("the store is away")
 
@@ -81,7 +88,7 @@ func ownMessage(m chat.Message) chat.Message {
 
 // ownBatch copies a batch with all that it points to.
 func ownBatch(b *storage.Batch) storage.Batch {
-	c := storage.Batch{Partition: b.Partition, Mark: b.Mark}
+	c := storage.Batch{Partition: b.Partition, Applied: b.Applied, Mark: b.Mark}
 	c.Mark.Owner = own(b.Mark.Owner)
 	for _, m := range b.Messages {
 		c.Messages = append(c.Messages, ownMessage(m))
@@ -102,6 +109,18 @@ func ownBatch(b *storage.Batch) storage.Batch {
 		u.User, u.Device = own(u.User), own(u.Device)
 		c.Cursors = append(c.Cursors, u)
 	}
+	for _, g := range b.Groups {
+		g.Group, g.Info = own(g.Group), slices.Clone(g.Info)
+		c.Groups = append(c.Groups, g)
+	}
+	for _, m := range b.Members {
+		m.Group, m.User, m.Spans = own(m.Group), own(m.User), slices.Clone(m.Spans)
+		c.Members = append(c.Members, m)
+	}
+	for _, m := range b.GroupMarks {
+		m.Group, m.User = own(m.Group), own(m.User)
+		c.GroupMarks = append(c.GroupMarks, m)
+	}
 	return c
 }
 
@@ -113,6 +132,7 @@ func (s *memStore) Apply(_ context.Context, b *storage.Batch) error {
 	c := ownBatch(b)
 	s.batches = append(s.batches, c)
 	s.rows.apply(&c)
+	s.applied[c.Partition] = max(s.applied[c.Partition], c.Applied, c.Mark.Position)
 	s.mu.Unlock()
 	s.op("after apply")
 	return nil
@@ -149,6 +169,26 @@ func (r *memRows) apply(b *storage.Batch) {
 		}
 		r.cursors[k] = c.Position
 	}
+	for _, g := range b.Groups {
+		if g.Pos < r.infos[g.Group].Pos {
+			panic(fmt.Sprintf("info of %s goes back to %v", g.Group, g.Pos))
+		}
+		r.infos[g.Group] = g
+	}
+	for _, m := range b.Members {
+		k := pair{m.Group, m.User}
+		if m.Pos < r.members[k].Pos {
+			panic(fmt.Sprintf("spans of %v go from %+v back to %+v", k, r.members[k], m))
+		}
+		r.members[k] = m
+	}
+	for _, m := range b.GroupMarks {
+		k := pair{m.Group, m.User}
+		if old := r.come[k]; m.Pos < old.Pos || m.Delivered < old.Delivered || m.Read < old.Read || m.Sent < old.Sent {
+			panic(fmt.Sprintf("how far %v has come goes from %+v back to %+v", k, old, m))
+		}
+		r.come[k] = m
+	}
 	if b.Mark != (storage.Mark{}) {
 		if b.Mark.Position < r.marks[b.Partition].Position {
 			panic(fmt.Sprintf("mark goes from %v back to %v", r.marks[b.Partition], b.Mark))
@@ -163,6 +203,10 @@ func (s *memStore) back(n int) {
 	s.rows = newRows()
 	for i := range s.batches {
 		s.rows.apply(&s.batches[i])
+	}
+	clear(s.applied)
+	for p, m := range s.rows.marks {
+		s.applied[p] = m.Position
 	}
 }
 
@@ -227,7 +271,11 @@ func (s *memStore) Senders(_ context.Context, user chat.User, after, upTo chat.P
 			continue
 		}
 		if e.Kind == chat.EntryMessage {
-			dst = append(dst, storage.Sender{From: e.Message.From, Pos: e.Pos})
+			from, place := e.With(), chat.Position(0)
+			if from.IsGroup() {
+				place = s.rows.messages[messageKey{chat.GroupChat(from), e.Message.ID}].Place
+			}
+			dst = append(dst, storage.Sender{From: from, Pos: e.Pos, Place: place})
 		}
 		if limit--; limit == 0 {
 			return dst, e.Pos, nil
@@ -286,4 +334,49 @@ func (s *memStore) Delivered(ctx context.Context, user chat.User) (furthest chat
 		furthest = max(furthest, c.Position)
 	}
 	return furthest, err
+}
+
+func (s *memStore) Applied(_ context.Context, p int) (chat.Position, error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return s.applied[p], nil
+}
+
+func (s *memStore) GroupInfo(_ context.Context, group chat.User) ([]byte, chat.Position, error) {
+	if err := s.read(); err != nil {
+		return nil, 0, err
+	}
+	defer s.mu.Unlock()
+	g := s.rows.infos[group]
+	return g.Info, g.Pos, nil
+}
+
+func (s *memStore) Members(_ context.Context, group, beyond chat.User, limit int, dst []storage.Member) ([]storage.Member, error) {
+	if err := s.read(); err != nil {
+		return dst, err
+	}
+	defer s.mu.Unlock()
+	var all []storage.Member
+	for k := range s.rows.members {
+		if k.user == group && k.other > beyond {
+			all = append(all, s.member(k))
+		}
+	}
+	slices.SortFunc(all, func(a, b storage.Member) int { return strings.Compare(string(a.User), string(b.User)) })
+	return append(dst, all[:min(limit, len(all))]...), nil
+}
+
+func (s *memStore) Member(_ context.Context, group, user chat.User) (storage.Member, error) {
+	if err := s.read(); err != nil {
+		return storage.Member{}, err
+	}
+	defer s.mu.Unlock()
+	return s.member(pair{group, user}), nil
+}
+
+func (s *memStore) member(k pair) storage.Member {
+	m, c := s.rows.members[k], s.rows.come[k]
+	return storage.Member{User: k.other, Spans: slices.Clone(m.Spans), Changed: m.Pos, Delivered: c.Delivered, Read: c.Read, Sent: c.Sent}
 }

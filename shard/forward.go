@@ -89,6 +89,9 @@ func (w *worker) forward(ctx context.Context, user uint64, raw []byte, pos chat.
 	}
 	w.counts.Forwarded++
 	w.out.next = n.Log
+	if w.rec.Kind == record.Fanout {
+		return w.forwardFanout(n, raw, pos)
+	}
 	w.out.stage(w.ring.Partitions()+n.ring.partitionOf(user), w.seq, &record.Record{
 		Kind: record.Forward, At: w.rec.At, User: w.rec.User, Place: pos, Content: raw,
 	})

@@ -124,6 +124,46 @@ func (r *real) rows(users []chat.User) *memRows {
 	return &rows
 }
 
+// groupRows reads back what there is of the groups that users have.
+func (r *real) groupRows(users []chat.User) *memRows {
+	r.t.Helper()
+	ctx, rows := context.Background(), r.rows(users)
+	must := func(err error) {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	groups := map[chat.User]bool{}
+	for _, user := range users {
+		for _, e := range rows.inbox[user] {
+			if e.Message.To.IsGroup() {
+				groups[e.Message.To] = true
+			}
+		}
+	}
+	for group := range groups {
+		messages, err := r.store.History(ctx, chat.GroupChat(group), chat.ID{}, 1<<20, 0, nil)
+		must(err)
+		for _, m := range messages {
+			rows.messages[messageKey{m.Chat(), m.ID}] = m
+		}
+		info, at, err := r.store.GroupInfo(ctx, group)
+		must(err)
+		rows.infos[group] = storage.GroupAt{Group: group, Info: info, Pos: at}
+		members, err := r.store.Members(ctx, group, "", 1<<20, nil)
+		must(err)
+		for _, m := range members {
+			k := pair{group, m.User}
+			rows.members[k] = storage.MemberAt{Group: group, User: m.User, Spans: m.Spans, Pos: m.Changed}
+			rows.come[k] = storage.GroupMark{Group: group, User: m.User, Delivered: m.Delivered, Read: m.Read, Sent: m.Sent}
+			receipt, err := r.store.Receipt(ctx, m.User, group)
+			must(err)
+			rows.receipts[pair{m.User, group}] = storage.ReceiptAt{Receipt: receipt}
+		}
+	}
+	return rows
+}
+
 // recorded reads the whole log back, as a model takes it.
 func (r *real) recorded() *memLog {
 	all := newMemLog(r.log.Partitions())
@@ -153,29 +193,43 @@ func (r *real) recorded() *memLog {
 
 // TestOnTheEmbeddedLogAndStore runs a workload over restarts, clean ones and
 // abrupt ones, and holds what is stored against the model of what the log has.
-func TestOnTheEmbeddedLogAndStore(t *testing.T) {
+func TestOnTheEmbeddedLogAndStore(t *testing.T) { onTheEmbedded(t, false) }
+
+// TestGroupsOnTheEmbeddedLogAndStore is the same with groups.
+func TestGroupsOnTheEmbeddedLogAndStore(t *testing.T) { onTheEmbedded(t, true) }
+
+func onTheEmbedded(t *testing.T, groups bool) {
 	for _, abruptly := range []bool{false, true} {
 		t.Run(map[bool]string{false: "clean", true: "abrupt"}[abruptly], func(t *testing.T) {
 			dir, d := t.TempDir(), newEntries()
 			r := openReal(t, dir, d)
 			plan := newMemLog(3)
 			w := newWorkload(11, plan, r.Ring())
+			fill := w.fill
+			if groups {
+				fill = (&groupLoad{workload: w}).fill
+			}
 			since := make([]int, 3)
 			for range 8 {
-				w.fill(100)
+				fill(100)
 				r.append(plan, since)
 				r.close(abruptly)
 				r = openReal(t, dir, d)
 			}
 			until(r.settled)
-			rows := r.rows(w.users)
+			rows, groups := r.rows(w.users), r.groupRows(w.users)
 			for p, st := range r.Stats() {
 				if st.Halted || st.Records == 0 && st.End > st.Marked {
 					t.Errorf("partition %d: %+v", p, st)
 				}
 			}
 			r.close(false)
-			modelOf(t, r.recorded()).check(t, w.users, rows)
+			log := r.recorded()
+			plain, rows := direct(log, rows)
+			modelOf(t, plain).check(t, w.users, rows)
+			m := groupsOf(t, log)
+			m.stored(t, groups)
+			m.told(t, groups)
 		})
 	}
 }

@@ -77,7 +77,7 @@ func (w *worker) deliveredLately(hash uint64, user chat.User, after, upTo chat.P
 	for at := chat.Position(head); at > after; {
 		a := w.arrivals.at(hash, at)
 		if a.nameBytes > 0 && at <= upTo {
-			w.owe(w.arrivals.sender(a), user, at, 0)
+			w.owe(w.arrivals.sender(a), user, a.place, 0)
 		}
 		at = a.prev
 	}
@@ -106,7 +106,7 @@ func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo ch
 	if p, ok := w.ahead.senders[w.ring.hash(view.Bytes(user))]; ok && p.after <= reached && p.last > reached {
 		for _, s := range p.senders {
 			if s.Pos > reached && s.Pos <= upTo {
-				w.owe(s.From, user, s.Pos, 0)
+				w.owe(s.From, user, placeOf(s), 0)
 			}
 		}
 		w.scanned += len(p.senders) + 1
@@ -122,7 +122,7 @@ func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo ch
 			return 0, err
 		}
 		for _, s := range w.scan {
-			w.owe(s.From, user, s.Pos, 0)
+			w.owe(s.From, user, placeOf(s), 0)
 		}
 		w.scanned += scanRows
 		if last == upTo {
@@ -138,17 +138,29 @@ func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo ch
 			break
 		}
 		if e.Pos > after && e.User == user && e.Kind == chat.EntryMessage {
-			w.owe(e.Message.From, user, e.Pos, 0)
+			w.owe(senderOf(e), user, e.Message.Place, 0)
 		}
 	}
 	return reached, nil
 }
 
-// readTo takes a device's word that it has shown a chat up to a place.
+// placeOf is the place of the message of an inbox row.
+func placeOf(s storage.Sender) chat.Position {
+	if s.Place > 0 {
+		return s.Place
+	}
+	return s.Pos
+}
+
+// readTo takes a device's word that it has shown a chat up to a place: of the
+// user's chain, or in the order of the group that the peer is.
 func (w *worker) readTo(ctx context.Context, pos chat.Position) error {
 	r := &w.rec
 	user, peer := view.String[chat.User](r.User), view.String[chat.User](r.Peer)
-	place := min(r.Place, pos)
+	place := r.Place
+	if !peer.IsGroup() {
+		place = min(place, pos)
+	}
 	key := w.hashKey(keyRead, r.User, r.Peer, nil)
 	old, err := w.cell(ctx, key, "read to", func() (chat.Position, error) { return w.store.ReadTo(ctx, user, peer) })
 	if err != nil || place <= old {
@@ -194,6 +206,9 @@ func (w *worker) stageReceipts() {
 func (w *worker) receipt(ctx context.Context, user uint64, pos chat.Position) error {
 	r := &w.rec
 	name, peer := view.String[chat.User](r.User), view.String[chat.User](r.Peer)
+	if name.IsGroup() {
+		return w.come(ctx, name, peer, pos)
+	}
 	key, keyTo := w.hashKey(keyReceipt, r.User, r.Peer, nil), w.hashKey(keyReceiptTo, r.User, r.Peer, nil)
 	at, here := w.merged.get(key)
 	here = here && w.batch.Receipts[at].User == name && w.batch.Receipts[at].Peer == peer

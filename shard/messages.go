@@ -23,6 +23,9 @@ func (w *worker) message(ctx context.Context, user uint64, pos chat.Position) er
 		w.again(&old, &m)
 		return nil
 	}
+	if m.To.IsGroup() {
+		return w.toGroup(ctx, &m, pos)
+	}
 	w.counts.Messages++
 	if w.carried { // its sender was told a place in the epoch before
 		w.outcomes = append(w.outcomes, Outcome{User: m.From, Device: view.String[chat.Device](r.Device), ID: m.ID, To: m.To, Place: pos})
@@ -109,22 +112,27 @@ func same(old, m *chat.Message) bool {
 	return old.Suite == m.Suite && old.Media == m.Media && bytes.Equal(old.Content, m.Content)
 }
 
-// copiedBefore reports whether a copy has been taken, and notes that it is now.
+// takenBefore reports whether a copy, or what a group fanned out, has been taken.
 // Of one that was forwarded who forwarded it knows that.
-func (w *worker) copiedBefore() bool {
-	r := &w.rec
-	from := w.ring.Partition(r.Peer)
-	if r.Place <= w.copies[from] {
-		w.counts.Repeats++
-		return true
+func (w *worker) takenBefore() bool {
+	if w.carried || w.rec.Place > w.copies[w.ring.Partition(w.rec.Peer)] {
+		return false
 	}
-	w.copies[from] = r.Place
-	return false
+	w.counts.Repeats++
+	return true
+}
+
+// noteTaken notes that such a record has been taken.
+func (w *worker) noteTaken() {
+	if !w.carried {
+		w.copies[w.ring.Partition(w.rec.Peer)] = w.rec.Place
+	}
 }
 
 // copied takes a copy of what the user has sent.
 func (w *worker) copied(user uint64, pos chat.Position) {
 	r := &w.rec
+	w.noteTaken()
 	w.counts.Copies++
 	m := w.messageOf(r.Place)
 	m.From, m.To = view.String[chat.User](r.User), view.String[chat.User](r.Peer)

@@ -17,6 +17,7 @@ type shift struct {
 	t        testing.TB
 	old, new *zombies
 	work     *workload
+	fill     func(n int)        // of work, or of work with groups
 	switched map[chat.User]bool // these append to the new epoch
 	last     map[chat.User][]chat.Position
 	killAt   int // the step before which every owner ends; 0 is none
@@ -52,6 +53,7 @@ func newShift(t testing.TB, seed uint64, from, to int) *shift {
 	})
 	s.work = newWorkload(seed, o.log, o.ring)
 	s.work.route = s.route
+	s.fill = s.work.fill
 	return s
 }
 
@@ -132,7 +134,7 @@ func (s *shift) begin() {
 	seal := record.Append(nil, &record.Record{Kind: record.Seal, Place: chat.NewPosition(1, 0)})
 	for _, p := range s.old.r.Perm(len(s.old.newest)) {
 		s.old.log.put(p, seal)
-		s.work.fill(5)
+		s.fill(5)
 		s.rounds(20)
 		if s.old.r.IntN(2) == 0 {
 			s.old.log.put(p, seal)
@@ -204,12 +206,14 @@ func (s *shift) asOne() *memLog {
 func (s *shift) check() {
 	s.t.Helper()
 	s.old.check()
-	modelOf(s.t, s.asOne()).check(s.t, s.work.users, &s.old.store.rows)
+	log, rows := direct(s.asOne(), &s.old.store.rows)
+	modelOf(s.t, log).check(s.t, s.work.users, rows)
+	groupsOf(s.t, s.asOne()).stored(s.t, &s.old.store.rows)
 	type sender struct {
 		from chat.User
 		node chat.Node
 	}
-	for user, box := range s.old.store.rows.inbox {
+	for user, box := range rows.inbox {
 		newest := map[sender]uint64{}
 		for _, e := range box {
 			k := sender{e.Message.From, e.Message.ID.Node()}
@@ -244,7 +248,12 @@ func (s *shift) forwarded() (n int) {
 // the same time, which are killed and paused anywhere, and gateways that go on
 // appending to the old epoch for long: what is stored and shown in the end is as
 // of one log (laws 2, 3, 8 and 16).
-func TestOnlineRepartition(t *testing.T) {
+func TestOnlineRepartition(t *testing.T) { onlineRepartition(t, false) }
+
+// TestOnlineRepartitionOfGroups is the same with groups.
+func TestOnlineRepartitionOfGroups(t *testing.T) { onlineRepartition(t, true) }
+
+func onlineRepartition(t *testing.T, groups bool) {
 	seeds := 120
 	if testing.Short() {
 		seeds = 20
@@ -256,11 +265,14 @@ func TestOnlineRepartition(t *testing.T) {
 		s.new.log.aligned = seed%4 < 2
 		s.old.dropped, s.new.dropped = int(seed%4)*20, int(seed%4)*20
 		s.old.opt.BatchRecords, s.new.opt.BatchRecords = 1+int(seed%9), 1+int(seed%7)
-		s.work.fill(25)
+		if groups {
+			s.fill = (&groupLoad{workload: s.work}).fill
+		}
+		s.fill(25)
 		s.rounds(40)
 		s.begin()
 		for range 6 {
-			s.work.fill(15)
+			s.fill(15)
 			s.change(s.work.user())
 			s.rounds(20)
 			s.change(s.work.user())
@@ -270,7 +282,7 @@ func TestOnlineRepartition(t *testing.T) {
 		for _, user := range s.work.users {
 			s.change(user)
 		}
-		s.work.fill(30)
+		s.fill(30)
 		s.rounds(60)
 		s.finish()
 		latecomers += s.forwarded()
@@ -286,7 +298,12 @@ func TestOnlineRepartition(t *testing.T) {
 
 // TestOnlineRepartitionCrashes ends every owner of both epochs before each step
 // of a repartition in turn.
-func TestOnlineRepartitionCrashes(t *testing.T) {
+func TestOnlineRepartitionCrashes(t *testing.T) { onlineRepartitionCrashes(t, false) }
+
+// TestOnlineRepartitionCrashesOfGroups is the same with groups.
+func TestOnlineRepartitionCrashesOfGroups(t *testing.T) { onlineRepartitionCrashes(t, true) }
+
+func onlineRepartitionCrashes(t *testing.T, groups bool) {
 	every := 1
 	if testing.Short() {
 		every = 7
@@ -294,15 +311,18 @@ func TestOnlineRepartitionCrashes(t *testing.T) {
 	for at := 1; ; at += every {
 		s := newShift(t, 3, 2, 3)
 		s.killAt = at
-		s.work.fill(8)
+		if groups {
+			s.fill = (&groupLoad{workload: s.work}).fill
+		}
+		s.fill(8)
 		s.rounds(5)
 		s.begin()
 		for _, user := range s.work.users {
-			s.work.fill(2)
+			s.fill(2)
 			s.rounds(10)
 			s.change(user)
 		}
-		s.work.fill(4)
+		s.fill(4)
 		s.rounds(40)
 		whole := s.killAt > 0
 		s.killAt = 0

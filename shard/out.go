@@ -20,6 +20,7 @@ type outbox struct {
 	limit   int
 	bytes   int           // queued and sent, of all targets
 	derived uint64        // records staged so far
+	adding  int           // bytes staged
 	wake    chan struct{} // an append has ended
 	targets []*target     // by partition, then by the next epoch's; made on first use
 	active  []*target     // those that hold anything
@@ -126,7 +127,9 @@ func (o *outbox) target(partition int) *target {
 // stage encodes a record of a cycle. It goes out once queue is called.
 func (o *outbox) stage(partition int, seq uint64, r *record.Record) {
 	s := &o.target(partition).staged
+	before := len(s.data)
 	s.data = record.AppendFramed(s.data, r)
+	o.adding += len(s.data) - before
 	s.count++
 	s.seq = seq
 	o.derived++
@@ -144,6 +147,7 @@ func (o *outbox) staged() bool {
 
 // queue lets what was staged go.
 func (o *outbox) queue() {
+	o.adding = 0
 	for _, t := range o.active {
 		o.bytes += len(t.staged.data)
 		if t.queued.count == 0 {

@@ -37,6 +37,7 @@ type Log interface {
 type Store interface {
 	Apply(ctx context.Context, b *storage.Batch) error
 	Mark(ctx context.Context, partition int) (storage.Mark, error)
+	Applied(ctx context.Context, partition int) (chat.Position, error)
 	Sync(ctx context.Context) error
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
 	Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []storage.Sender) (senders []storage.Sender, last chat.Position, err error)
@@ -45,6 +46,7 @@ type Store interface {
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)
 	Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, error)
 	Delivered(ctx context.Context, user chat.User) (chat.Position, error)
+	storage.GroupStore
 }
 
 // Outcome tells a sender what became of an accepted message.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
+	"github.com/rookery-chat/rookery/pipeline"
 )
 
 // sim runs the workers of a log by hand, on one goroutine, so that a crash can
@@ -28,6 +29,9 @@ type sim struct {
 	dropped int                           // of 100 hints
 	horizon func(chat.User) chat.Position // how far readers may be shown; nil is as the workers say
 	out     []Outcome
+	lent    map[int][]byte // the batch that a worker has begun
+	forgets bool
+	stalls  int // turns that ended because another partition was behind
 
 	op, crashAt int
 	ops         []string // names of the steps, for messages
@@ -38,8 +42,8 @@ type crashed struct{}
 func newSim(t testing.TB, seed uint64, partitions int) *sim {
 	s := &sim{
 		t: t, r: rand.New(rand.NewPCG(seed, 1)), log: newMemLog(partitions), store: newMemStore(),
-		readers: map[chat.User]*reader{},
-		opt:     Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Heads: 16, BatchRecords: 5},
+		readers: map[chat.User]*reader{}, lent: map[int][]byte{},
+		opt: Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Heads: 16, BatchRecords: 5},
 	}
 	if seed%3 == 2 {
 		s.opt.ReadsAhead = 1 // more would be of several goroutines, which a crash does not end
@@ -108,16 +112,28 @@ func (s *sim) run() (whole bool) {
 // settle. It reports whether anything was to be done.
 func (s *sim) turn(w *worker) bool {
 	ctx := context.Background()
-	b := s.log.next(w.p, w.last, 1+s.r.IntN(2000))
-	if b.Count > 0 {
-		w.begin(b)
+	var b pipeline.Batch
+	if w.left == 0 { // else it waits for another partition
+		b = s.log.next(w.p, w.last, 1+s.r.IntN(2000))
+	}
+	if b.Count > 0 || w.left > 0 {
+		if w.left == 0 {
+			w.begin(b)
+			s.lent[w.p] = b.Records
+		}
 		for w.left > 0 {
 			s.must(w.cycle(ctx))
+			if w.stalled {
+				s.stalls++
+				return true
+			}
 		}
+		b.Records = s.lent[w.p]
 		for i := range b.Records { // what the log lent is its own again
 			b.Records[i] = 0xdd
 		}
 	}
+	s.forgetGroups(w)
 	s.log.flush(s.r.IntN(3))
 	if s.r.IntN(2) == 0 {
 		s.must(w.settle(ctx))
@@ -273,13 +289,23 @@ func (s *sim) again(batch int) (*memStore, *sink) {
 		s.must(err)
 		fresh.workers = append(fresh.workers, w)
 	}
-	for _, w := range fresh.workers {
-		for b := fresh.log.next(w.p, w.last, 1<<20); b.Count > 0; b = fresh.log.next(w.p, w.last, 1<<20) {
-			w.begin(b)
-			for w.left > 0 {
+	for busy := true; busy; { // one may have to wait for another
+		busy = false
+		for _, w := range fresh.workers {
+			if w.left == 0 {
+				b := fresh.log.next(w.p, w.last, 1<<20)
+				if b.Count == 0 {
+					continue
+				}
+				w.begin(b)
+			}
+			busy = true
+			for w.stalled = false; w.left > 0 && !w.stalled; {
 				s.must(w.cycle(context.Background()))
 			}
 		}
+	}
+	for _, w := range fresh.workers {
 		for !w.out.idle() || w.ready() > 0 {
 			to.flush(1)
 			s.must(w.settle(context.Background()))
@@ -294,17 +320,23 @@ type sink struct{ *memLog }
 // derived sums the derived records of a log up to what they mean.
 type derived struct {
 	copies   map[string]bool
+	fanouts  map[string]bool
 	receipts map[pair]chat.Receipt
 }
 
 func derivedOf(t testing.TB, l *memLog) derived {
-	d := derived{map[string]bool{}, map[pair]chat.Receipt{}}
+	d := derived{map[string]bool{}, map[string]bool{}, map[pair]chat.Receipt{}}
 	for p := range l.parts {
 		for _, r := range l.records(t, p) {
 			switch r.Kind {
 			case record.Copy:
 				d.copies[fmt.Sprintf("%s %s %v %v %d %s %q", r.User, r.Peer, r.ID, r.Place, r.At, r.Media, r.Content)] = true
+			case record.Fanout:
+				d.fanouts[fmt.Sprintf("%d %s %s %v %v %d %q", p, r.User, r.Peer, r.ID, r.Place, r.At, r.Content)] = true
 			case record.Receipt:
+				if chat.User(r.Peer).IsGroup() {
+					continue // one stands for all before it, so they depend on where cycles end; groupModel holds what they must say
+				}
 				k := pair{chat.User(r.User), chat.User(r.Peer)}
 				old := d.receipts[k]
 				d.receipts[k] = chat.Receipt{Delivered: max(old.Delivered, r.Place), Read: max(old.Read, r.ReadTo)}

@@ -27,7 +27,10 @@ type PartitionStats struct {
 	Messages    uint64 // stored
 	Duplicates  uint64 // messages that had been stored before
 	Conflicts   uint64 // messages with the id of another
+	Refused     uint64 // messages that a group did not take
 	Copies      uint64
+	Fanouts     uint64 // messages of groups, for members here
+	Gone        uint64 // of which the message had expired
 	Repeats     uint64 // copies and forwarded records that had been taken before
 	Receipts    uint64 // records that changed a receipt
 	DeadLetters uint64 // records that cannot be decoded

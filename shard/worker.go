@@ -58,6 +58,10 @@ type worker struct {
 	spare    []*cycle
 	waiting  int    // rows of the open cycles
 	seq      uint64 // of the newest cycle
+	retired  uint64 // cycles up to this one are marked
+	groups   map[chat.User]*group
+	members  int // of groups, and the groups
+	stalls   int // cycles in a row that had to wait for another partition
 	markedAt time.Time
 	counts   PartitionStats
 	last     chat.Position // of the newest record built
@@ -71,8 +75,12 @@ type worker struct {
 
 	// the cycle being built; views into the read batch are valid until it ends
 	cur      *cycle
-	cut      bool // the cycle is to end here
-	scanned  int  // inbox rows looked at
+	cut      bool     // the cycle is to end here
+	stalled  bool     // it has nothing, as its first record waits for another partition
+	full     bool     // it is to end with this record
+	built    int      // records before this one
+	touched  []*group // whose members have come further, or sent
+	scanned  int      // inbox rows looked at
 	rec      record.Record
 	carried  bool // rec was forwarded from the epoch before
 	batch    storage.Batch
@@ -100,6 +108,7 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
 		copies: make([]chat.Position, ring.Partitions()),
 		ahead:  ahead{messages: map[messageAt]chat.Message{}, senders: map[uint64]senderPage{}},
+		groups: map[chat.User]*group{},
 		cells:  map[uint64]cell{}, last: mark.Position, floor: mark.Position, markedAt: time.Now(),
 	}
 	before := owned{copies: w.copies}
@@ -201,6 +210,10 @@ func (w *worker) haltUnless(ctx context.Context, err error) {
 // log keeps what is not marked, and a crash in between only does it again.
 const settleAfter = 20 * time.Millisecond
 
+// stallEvery is how often a worker looks whether another partition has come as
+// far as it has to, which is mostly so at once.
+const stallEvery = 5 * time.Millisecond
+
 // shrinkAfter is how long a worker is idle before it gives memory back.
 const shrinkAfter = 5 * time.Second
 
@@ -210,11 +223,17 @@ func (w *worker) work(ctx context.Context) error {
 	var cycles uint64 // at the last tick
 	settle, settling := time.NewTimer(settleAfter), true
 	defer settle.Stop()
+	retry, stalled := time.NewTimer(0), true
+	defer retry.Stop()
 	for {
 		over := w.out.over() || w.waiting > maxWaiting
-		if w.left > 0 && !over {
+		if w.left > 0 && !over && !stalled {
 			if err := w.cycle(ctx); err != nil {
 				return err
+			}
+			if stalled = w.stalled; stalled {
+				retry.Reset(stallEvery)
+				continue
 			}
 			if w.left == 0 {
 				w.readOn <- struct{}{}
@@ -250,6 +269,8 @@ func (w *worker) work(ctx context.Context) error {
 			if err := w.settle(ctx); err != nil {
 				return err
 			}
+		case <-retry.C:
+			stalled = false
 		case <-quiet.C:
 			if w.counts.Cycles == cycles && w.left == 0 {
 				w.shrink()
@@ -269,6 +290,7 @@ func (w *worker) shrink() {
 	w.batch = storage.Batch{}
 	w.entries, w.outcomes, w.receipts, w.scan = nil, nil, nil, nil
 	w.merged, w.owing, w.newer = index{}, index{}, index{}
+	w.forgetGroups(0)
 	w.ahead.asks, w.ahead.asked = nil, index{}
 }
 
@@ -305,6 +327,10 @@ func (w *worker) cycle(ctx context.Context) error {
 	w.askAhead(ctx)
 	if err := w.build(ctx); err != nil {
 		return err
+	}
+	if w.stalled {
+		w.reuse(w.cur)
+		return nil
 	}
 	failpoint.Hit("shard/built")
 	w.closeCycle()

@@ -26,9 +26,9 @@ type Stats struct {
 type Delivery struct {
 	Stats Stats
 
-	// Nowhere is told of a message to a user with no session here; it does not
-	// block. Set before the first Deliver; nil is nobody.
-	Nowhere func(user, from chat.User, pos chat.Position)
+	// Nowhere is told of a message to a user with no session here, and whom the
+	// chat is with that it is of, a user or a group; it does not block. Set before the first Deliver; nil is nobody.
+	Nowhere func(user, with chat.User, pos chat.Position)
 
 	presence *presence.Memory
 	loopOf   func(presence.Ref) int
@@ -84,7 +84,7 @@ func (d *Delivery) entry(b *batch, e *chat.Entry) {
 	if !d.spread(b, view.Bytes(e.User), func(m *Mail) Item { return encodeEntry(m, e) }) {
 		d.Stats.Nowhere.Add(1)
 		if d.Nowhere != nil && e.Kind == chat.EntryMessage {
-			d.Nowhere(e.User, e.Message.From, e.Pos)
+			d.Nowhere(e.User, e.With(), e.Pos)
 		}
 	}
 }
@@ -154,6 +154,13 @@ func AppendEntry(dst []byte, e *chat.Entry, bare bool) []byte {
 	m := &e.Message
 	switch e.Kind {
 	case chat.EntryMessage:
+		if m.To.IsGroup() {
+			p := packet.GroupMessage{
+				ID: m.ID, From: view.Bytes(m.From.Name()), Group: view.Bytes(m.To.Name()), Place: m.Place, Late: m.At - m.ID.UnixMilli(),
+				Suite: m.Suite, Content: m.Content, Expires: m.Expires, Media: view.Bytes(m.Media),
+			}
+			return p.AppendTo(dst)
+		}
 		p := packet.Message{
 			ID: m.ID, From: view.Bytes(m.From.Name()), Late: m.At - m.ID.UnixMilli(), Suite: m.Suite,
 			Content: m.Content, Expires: m.Expires, Media: view.Bytes(m.Media),

@@ -33,7 +33,7 @@ type RemoteOptions struct {
 	QueueBytes    int                                           // a partition's hints that wait for the directory; over it they are dropped; 0 is 1 MiB
 	LookupTimeout time.Duration                                 // of one question to the directory; 0 is 2 s
 	Logger        *slog.Logger                                  // nil is slog.Default
-	Nowhere       func(user, from chat.User, pos chat.Position) // of a message to a user with no session anywhere, or who may have none; may be nil
+	Nowhere       func(user, with chat.User, pos chat.Position) // of a message to a user with no session anywhere, or who may have none; may be nil
 	Stale         func(user chat.User, at presence.Gateway)     // this process was named, and the user is not here; may be nil
 }
 
@@ -170,7 +170,7 @@ func (p *parcel) entry(e *chat.Entry) {
 	it := parcelItem{kind: e.Kind, pos: e.Pos, prev: e.Prev, node: e.Message.ID.Node()}
 	p.buf, it.user = put(p.buf, view.Bytes(e.User))
 	if e.Kind == chat.EntryMessage {
-		p.buf, it.from = put(p.buf, view.Bytes(e.Message.From))
+		p.buf, it.from = put(p.buf, view.Bytes(e.With()))
 	}
 	from := uint32(len(p.buf))
 	p.buf = AppendEntry(p.buf, e, false)

@@ -177,7 +177,7 @@ func (q *Queue) forget(ctx context.Context, user chat.User, t storage.PushTarget
 
 // chatName is the chat's name for one user: 128 bits of a keyed hash.
 func (q *Queue) chatName(n *notice) string {
-	id := chat.DirectChat(n.user, n.from)
+	id := chat.ChatOf(n.user, n.from)
 	mac := hmac.New(sha256.New, q.o.Key)
 	mac.Write([]byte("rookery push\x00" + n.user + "\x00"))
 	mac.Write(id[:])

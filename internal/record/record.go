@@ -15,7 +15,7 @@
 //	s device   the device it came from, empty for a Receipt
 //	v place    position, meaning by kind
 //	v read     position, for a Receipt
-//	then for Message, Copy and Forward only:
+//	then for Message, Copy, Fanout and Forward only:
 //	16         message id
 //	v ttl      time to live in ms, 0 is for ever
 //	s media
@@ -38,7 +38,8 @@ type Kind uint8
 
 // The kinds of record.
 const (
-	// Message is a message from Peer (its Device) to User.
+	// Message is a message from Peer (its Device) to User. Where User is a group,
+	// Place is how many members it may have.
 	Message Kind = 1 + iota
 	// Copy tells the sender's own devices of a message: User sent it to Peer,
 	// Place is its place in Peer's partition. Derived by the owner.
@@ -48,8 +49,13 @@ const (
 	// Read is a device's word that it has shown the chat with Peer up to Place.
 	Read
 	// Receipt tells User how far Peer has come: Place is delivered, ReadTo is
-	// read, both in Peer's partition. Derived by the owner.
+	// read, both in Peer's partition. Derived by the owner. Where User is a group,
+	// Place and ReadTo are in the group's order.
 	Receipt
+	// Fanout tells members of the group Peer, all of one partition, of its message
+	// ID at Place: Content is their names (AppendName), User the first of them.
+	// Derived by the owner.
+	Fanout
 )
 
 // The kinds of record that end an epoch (law 16). A program that does not know
@@ -108,9 +114,9 @@ func Append(dst []byte, r *Record) []byte {
 	return dst
 }
 
-func (k Kind) hasContent() bool { return k == Message || k == Copy || k == Forward }
+func (k Kind) hasContent() bool { return k == Message || k == Copy || k == Fanout || k == Forward }
 
-func (k Kind) known() bool { return k >= Message && k <= Receipt || k == Seal || k == Forward }
+func (k Kind) known() bool { return k >= Message && k <= Fanout || k == Seal || k == Forward }
 
 func appendBytes(dst, b []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b)))
@@ -191,4 +197,18 @@ func NextFramed(batch []byte) (rec, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: a batch ends in a record", ErrCorrupt)
 	}
 	return batch[4 : 4+n : 4+n], batch[4+n:], nil
+}
+
+// AppendName appends one of the names that a Fanout has: its length as an
+// unsigned varint, and the name with its tenant.
+func AppendName(dst, name []byte) []byte { return appendBytes(dst, name) }
+
+// NextName splits the first name off those of a Fanout.
+func NextName(names []byte) (name, rest []byte, err error) {
+	d := decoder{rest: names}
+	name = d.bytes()
+	if d.short || len(name) == 0 {
+		return nil, nil, fmt.Errorf("%w: a name is cut off", ErrCorrupt)
+	}
+	return name, d.rest, nil
 }

@@ -21,6 +21,7 @@ func samples() []Record {
 		{Kind: Mark, User: []byte("bob"), Device: []byte("phone"), Place: chat.NewPosition(2, 9)},
 		{Kind: Read, User: []byte("bob"), Peer: []byte("alice"), Device: []byte("phone"), Place: 300},
 		{Kind: Receipt, User: []byte("alice"), Peer: []byte("bob"), Place: 10, ReadTo: 9},
+		{Kind: Fanout, At: 7, User: []byte("ann"), Peer: []byte(":AAAAAAAAAAAAAAAAAAAAAA"), Place: 11, ID: testID, Content: AppendName(AppendName(nil, []byte("ann")), []byte("bob"))},
 		{Kind: Message},
 		{Kind: Seal, At: 5, Place: chat.NewPosition(3, 0)},
 		{Kind: Forward, User: []byte("bob"), Place: 300, Content: []byte("another record")},
@@ -81,7 +82,7 @@ func TestDecodeRefuses(t *testing.T) {
 	good := Append(nil, &samples()[0])
 	for name, b := range map[string][]byte{
 		"version 0": append([]byte{0}, good[1:]...), "version 2": append([]byte{2}, good[1:]...),
-		"kind 0": append([]byte{1, 0}, good[2:]...), "kind 6": append([]byte{1, 6}, good[2:]...),
+		"kind 0": append([]byte{1, 0}, good[2:]...), "kind 7": append([]byte{1, 7}, good[2:]...),
 		"a length of 2^63":     append(append([]byte{}, good[:12]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f),
 		"a varint without end": append(append([]byte{}, good[:12]...), bytes.Repeat([]byte{0xff}, 20)...),
 	} {
@@ -171,5 +172,25 @@ func BenchmarkAppendDecode(b *testing.B) {
 	for b.Loop() {
 		buf = Append(buf[:0], &r)
 		_ = got.Decode(buf)
+	}
+}
+
+func TestNames(t *testing.T) {
+	want := []string{"ann", "acme/bob", string(bytes.Repeat([]byte("x"), 200))}
+	var names []byte
+	for _, name := range want {
+		names = AppendName(names, []byte(name))
+	}
+	for rest := names; len(want) > 0; want = want[1:] {
+		name, more, err := NextName(rest)
+		if err != nil || string(name) != want[0] {
+			t.Fatalf("%q, %v, want %q", name, err, want[0])
+		}
+		rest = more
+	}
+	for _, bad := range []string{"", "\x00", "\x05ann", "\xff"} {
+		if _, _, err := NextName([]byte(bad)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
