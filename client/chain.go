@@ -52,6 +52,23 @@ func (s *session) onMessage(m packet.Message) error {
 	return s.took()
 }
 
+func (s *session) onGroupMessage(m packet.GroupMessage) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	take, err := s.link(m.Pos, m.Gap)
+	if !take {
+		return err
+	}
+	c.see(m.ID)
+	c.in.take(waiting{pos: m.Pos, durable: true, event: Message{chat.Message{
+		ID: m.ID, From: chat.User(m.From), To: chat.User(m.Group), Place: m.Place,
+		At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite,
+		Content: bytes.Clone(m.Content), Media: string(m.Media),
+	}}})
+	return s.took()
+}
+
 func (s *session) onCopy(m packet.Copy) error {
 	c := s.c
 	c.mu.Lock()

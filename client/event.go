@@ -9,8 +9,9 @@ import (
 // Event is what Receive returns: one of the types below.
 type Event interface{ isEvent() }
 
-// Message is a message to the user. Its Place is its position in the user's
-// chain: what MarkRead takes.
+// Message is a message to the user, or to a group: then To is the group. Its
+// Place is its position in the user's chain, or in the group's order: what
+// MarkRead takes.
 type Message struct{ chat.Message }
 
 // Copy is a message that another device of the user sent.

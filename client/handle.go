@@ -103,6 +103,8 @@ func (s *session) packet(p packet.Raw) error {
 		return decoded(p, s.onOutcome)
 	case packet.TypeMessage:
 		return decoded(p, s.onMessage)
+	case packet.TypeGroupMessage:
+		return decoded(p, s.onGroupMessage)
 	case packet.TypeCopy:
 		return decoded(p, s.onCopy)
 	case packet.TypeReceipt:
@@ -117,6 +119,8 @@ func (s *session) packet(p packet.Raw) error {
 		return decoded(p, s.onPresence)
 	case packet.TypeHistoryPage:
 		return decoded(p, s.onHistoryPage)
+	case packet.TypeGroupPage:
+		return decoded(p, s.onGroupPage)
 	case packet.TypeChatsPage:
 		return decoded(p, s.onChatsPage)
 	case packet.TypeDone:

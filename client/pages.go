@@ -45,7 +45,7 @@ func (c *Client) message(row packet.Row, peer chat.User) chat.Message {
 		At: row.ID.UnixMilli() + row.Late, Expires: row.Expires, Suite: row.Suite,
 		Content: append([]byte{}, row.Content...), Media: row.Media,
 	}
-	if string(m.From) == c.o.User {
+	if string(m.From) == c.o.User || peer.IsGroup() {
 		m.To = peer
 	}
 	return m

@@ -45,15 +45,15 @@ type ChatsPage struct {
 type request struct {
 	append func(dst []byte, id uint64) []byte
 	limit  string   // a key of the welcome's limits: a server without it does not serve this
-	answer chan any // *HistoryPage, *ChatsPage, done or error
+	answer chan any // *HistoryPage, *ChatsPage, *GroupPage, done or error
 	sent   bool
 }
 
-// MarkRead says that the user has been shown the chat with peer up to a
-// position: the Place of a Message. It goes out when there is a session, and
+// MarkRead says that the user has been shown the chat with peer, a user or a
+// group, up to a position: the Place of a Message. It goes out when there is a session, and
 // again in each later one, for nothing says that it has arrived.
 func (c *Client) MarkRead(peer string, position chat.Position) error {
-	if _, err := chat.NewUser("", peer); err != nil {
+	if _, err := chat.NewPeer("", peer); err != nil {
 		return err
 	}
 	c.mu.Lock()

@@ -32,7 +32,7 @@ type SendOptions struct {
 	Seal func(id chat.ID) ([]byte, error)
 }
 
-// Send puts a message for a user into the outbox and returns when the state file
+// Send puts a message for a user or a group into the outbox and returns when the state file
 // holds it: from then on it arrives, once, and after those sent before it, also
 // if this process ends now. What is returned tells how far it has come. It
 // waits while the outbox is full and, on a device that never was connected, for
@@ -58,7 +58,7 @@ func (c *Client) Send(ctx context.Context, to string, content []byte, options ..
 }
 
 func newItem(to string, content []byte, o SendOptions) (*item, error) {
-	if _, err := chat.NewUser("", to); err != nil {
+	if _, err := chat.NewPeer("", to); err != nil {
 		return nil, err
 	}
 	seconds := math.Ceil(o.TTL.Seconds())

@@ -142,8 +142,8 @@ func (s *session) gatherMark(dst []byte, now time.Time) []byte {
 
 func (s *session) gatherReads(dst []byte) []byte {
 	for peer := range s.unsent {
-		if s.c.reads[peer] > s.reach {
-			continue // nor a read mark
+		if s.c.reads[peer] > s.reach && !chat.User(peer).IsGroup() {
+			continue // nor a read mark, but where a group has an order of its own
 		}
 		r := packet.Read{Peer: []byte(peer), Pos: s.c.reads[peer]}
 		dst = r.AppendTo(dst)

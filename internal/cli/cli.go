@@ -42,6 +42,7 @@ func commands() []command {
 		{"chat", "a conversation in the terminal", cmdChat},
 		{"history", "print older messages of a chat", cmdHistory},
 		{"chats", "list a user's chats", cmdChats},
+		{"group", "make a group, change it, list its members", cmdGroup},
 		{"config", "show, check and explain the configuration", cmdConfig},
 		{"admin", "prepare and look after a deployment", cmdAdmin},
 		{"probe", "watch a server from outside: send, receive and measure", cmdProbe},

@@ -238,6 +238,9 @@ func rfc3339(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.00
 
 // textOf is a message's content for a terminal.
 func textOf(m *chat.Message) string {
+	if m.Suite == chat.SuiteGroup {
+		return changeText(m)
+	}
 	text := printable(string(m.Content))
 	if !readableSuite(m) || !utf8.Valid(m.Content) {
 		text = fmt.Sprintf("<%d bytes, suite %d>", len(m.Content), m.Suite)

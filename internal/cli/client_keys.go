@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,6 +54,9 @@ type session struct {
 }
 
 func (s *session) Send(ctx context.Context, to string, content []byte, o ...client.SendOptions) (*client.Sent, error) {
+	if s.sealed != nil && chat.User(to).IsGroup() {
+		return nil, errors.New("messages to a group are not encrypted yet: send it without --encrypt, or not at all")
+	}
 	if s.sealed != nil {
 		return s.sealed.Send(ctx, to, content, o...)
 	}

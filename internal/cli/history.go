@@ -19,7 +19,7 @@ type historyFlags struct {
 func cmdHistory(ctx context.Context, env *Env, args []string) int {
 	common, fs := newClientFlags("history")
 	f := historyFlags{clientFlags: common}
-	fs.StringVar(&f.with, "with", "", "the other user of the chat")
+	fs.StringVar(&f.with, "with", "", "the other user of the chat, or the group")
 	fs.IntVar(&f.limit, "limit", 50, "how many messages")
 	fs.StringVar(&f.before, "before", "", "only messages older than this id")
 	if code, ok := parseFlags(env, fs, "rookery history --as USER --with USER [flags]", args); !ok {

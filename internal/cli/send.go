@@ -29,7 +29,7 @@ type sendFlags struct {
 func cmdSend(ctx context.Context, env *Env, args []string) int {
 	common, fs := newClientFlags("send")
 	f := sendFlags{clientFlags: common}
-	fs.StringVar(&f.to, "to", "", "the receiver")
+	fs.StringVar(&f.to, "to", "", "the receiver: a user or a group")
 	fs.StringVar(&f.wait, "wait", "read", "wait until it is durable, delivered or read; when given, not getting there is a failure")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait")
 	fs.DurationVar(&f.ttl, "ttl", 0, "how long the message lives; 0 is for ever")

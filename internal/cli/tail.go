@@ -63,7 +63,8 @@ func (f *tailFlags) run(ctx context.Context, env *Env, c *session) int {
 		}
 		if m, ok := e.(client.Message); ok {
 			messages++
-			if err := c.MarkRead(string(m.From), m.Place); err != nil {
+			e := chat.Entry{Kind: chat.EntryMessage, Message: m.Message}
+			if err := c.MarkRead(string(e.With()), m.Place); err != nil {
 				env.Errorf("%v", err)
 			}
 		}
@@ -75,7 +76,11 @@ func (f *tailFlags) run(ctx context.Context, env *Env, c *session) int {
 func (f *tailFlags) print(env *Env, e client.Event) {
 	switch e := e.(type) {
 	case client.Message:
-		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.Message), e.From, textOf(&e.Message))
+		from := string(e.From)
+		if e.To.IsGroup() {
+			from += " in " + string(e.To)
+		}
+		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.Message), from, textOf(&e.Message))
 	case client.Copy:
 		fmt.Fprintf(env.Stdout, "%s  to %s: %s\n", clock(&e.Message), e.To, textOf(&e.Message))
 	case client.Connected:

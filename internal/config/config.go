@@ -27,6 +27,7 @@ type Config struct {
 	Auth      Auth
 	Session   Session
 	Keys      KeyDirectory
+	Groups    Groups
 	Pipeline  Pipeline
 	Shard     Shard
 	Store     Store
@@ -106,6 +107,12 @@ type KeyDirectory struct {
 	Users   int // a request
 	Devices int // a request
 	Rate    int // requests a minute and session
+}
+
+// Groups are groups of users.
+type Groups struct {
+	Members int // of a group; 0: there are none
+	Info    int64
 }
 
 // Pipeline is the log of messages.

@@ -7,6 +7,7 @@ var groupDocs = map[string]string{
 	"engine":    "The event loops that hold the sockets.",
 	"auth":      "Who may connect.",
 	"session":   "What one connection may do. Clients are told these limits in the welcome packet.",
+	"groups":    "Groups of users.",
 	"keys":      "The directory of public keys, by which clients encrypt for each other.",
 	"pipeline":  "The log that makes messages durable.",
 	"shard":     "The owners of partitions, which take the log to the store.",

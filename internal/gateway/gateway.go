@@ -90,6 +90,9 @@ type Options struct {
 	Keys    keydir.Limits // of public keys
 	KeyRate int           // packets about keys a minute and session, also at once
 
+	GroupMembers int // members of a group; 0: this server has no groups
+	GroupInfo    int // bytes of a group's name and picture
+
 	FutureLimit time.Duration // how far ahead an id's time may be
 	RetryAge    time.Duration // how old an id may be
 	MaxTTL      time.Duration // the longest time to live
@@ -116,6 +119,7 @@ func DefaultOptions() Options {
 		Inflight: 4096, Window: 1024, WindowBytes: 256 << 10, Watches: 256, Devices: 64,
 		HistoryRows: 100, ChatRows: 100, Waiting: 10_000, Requests: 16,
 		Keys: keydir.DefaultLimits(), KeyRate: 120,
+		GroupMembers: 1024, GroupInfo: 16 << 10,
 		FutureLimit: 10 * time.Second, RetryAge: 30 * 24 * time.Hour, MaxTTL: 365 * 24 * time.Hour,
 		Workers: 16, Jobs: 16384, BatchBytes: 1 << 20, PendingPerAddress: 4096,
 		DrainJitter: 5 * time.Second, Logger: slog.Default(),

@@ -287,6 +287,7 @@ func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 		},
 	}
 	g.tellKeyLimits(w.Limits)
+	g.tellGroupLimits(w.Limits)
 	if o.CheckPush != nil {
 		w.Limits[packet.LimitPush] = pushTokenBytes
 	}

@@ -119,6 +119,8 @@ func (g *Gateway) packet(s *session, p packet.Raw) {
 		err = g.onHistory(s, p)
 	case packet.TypeChats:
 		err = g.onChats(s, p)
+	case packet.TypeGroupGet:
+		err = g.onGroupGet(s, p)
 	case packet.TypePush:
 		err = g.onPush(s, p)
 	case packet.TypeKeysPut:

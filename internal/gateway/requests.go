@@ -64,7 +64,7 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	peer, err := s.peer(m.Peer)
+	peer, err := g.peerOrGroup(s, m.Peer)
 	if err != nil {
 		s.failWith(m.Req, err)
 		return nil
@@ -73,7 +73,15 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {
 		// The chat is that of the session's user and the peer, so nobody
 		// reaches a chat they are no member of.
-		list, err := g.store.History(ctx, chat.DirectChat(user, peer), m.Before, limit+1, chat.MillisNow(), nil)
+		var list []chat.Message
+		var more bool
+		var err error
+		if peer.IsGroup() {
+			list, more, err = g.groupHistory(ctx, peer, user, m.Before, limit)
+		} else {
+			list, err = g.store.History(ctx, chat.DirectChat(user, peer), m.Before, limit+1, chat.MillisNow(), nil)
+			more = len(list) > limit
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +90,7 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 			return nil, err
 		}
 		seen := horizon{}
-		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: len(list) > limit}
+		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: more}
 		bytes := 0
 		for i := range list[:min(len(list), limit)] {
 			if bytes > pageBytes {
@@ -161,6 +169,13 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 				return nil, err
 			} else if !shown {
 				continue // it comes as an entry once it is
+			}
+			if c.Peer.IsGroup() {
+				if m, err := g.store.Member(ctx, c.Peer, user); err != nil {
+					return nil, err
+				} else if !m.MayRead(c.Last.Place) {
+					continue // who has left
+				}
 			}
 			bytes += rowBytes(&c.Last)
 			r, err := g.store.Receipt(ctx, user, c.Peer)

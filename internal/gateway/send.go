@@ -79,6 +79,9 @@ func (g *Gateway) take(s *session, b *batch, m *packet.Send) {
 		User: s.st().qualify(s, m.To), Peer: view.Bytes(s.user()), Device: view.Bytes(s.device()),
 		ID: m.ID, TTL: uint64(m.TTL) * 1000, Media: m.Media, Content: m.Content,
 	}
+	if m.Suite == chat.SuiteGroup { // judged by what is so now, whenever that is done
+		rec.Place = chat.Position(g.opt.GroupMembers)
+	}
 	b.buf = record.AppendFramed(b.buf, &rec)
 	b.send(s, m.N)
 	s.refused = false
@@ -97,7 +100,7 @@ func (g *Gateway) check(s *session, m *packet.Send) refusal {
 		return refusal{chat.CodeTooLarge, 0, "the content is over the limit"}
 	case len(m.Media) > g.opt.MediaBytes:
 		return refusal{chat.CodeTooLarge, 0, "the media URL is over the limit"}
-	case !chat.ValidUserName(m.To):
+	case !g.validPeer(m.To):
 		return refusal{chat.CodeBadName, 0, "the receiver's name is malformed"}
 	case !m.ID.Valid():
 		return refusal{chat.CodeBadID, 0, "not a TIMEUUID with the multicast bit set"}
@@ -113,6 +116,8 @@ func (g *Gateway) check(s *session, m *packet.Send) refusal {
 		return refusal{chat.CodeBadID, 0, "the id is not above the last one"}
 	case int(s.inflight) >= g.opt.Inflight:
 		return refusal{chat.CodeOverloaded, retryFullMs, "too many sends in flight"}
+	case m.Suite == chat.SuiteGroup:
+		return g.checkChange(m)
 	}
 	return refusal{}
 }
@@ -170,10 +175,10 @@ func (g *Gateway) onRead(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	if !chat.ValidUserName(m.Peer) {
+	if !g.validPeer(m.Peer) {
 		return chat.Errorf(chat.CodeBadName, "the peer's name is malformed")
 	}
-	if m.Pos > s.cur {
+	if m.Pos > s.cur && !chat.ValidGroupName(m.Peer) { // a group has an order of its own
 		return chat.Errorf(chat.CodeBadPosition, "nothing has been sent up to %v", m.Pos)
 	}
 	b := s.st().softBatch(s.st().partition(view.Bytes(s.user())))

@@ -301,6 +301,7 @@ func (s *Server) gatewayOptions() gateway.Options {
 	o.Inflight, o.Window, o.WindowBytes, o.Watches = c.Inflight, c.Window, c.WindowBytes, c.Watches
 	o.Devices = c.Devices
 	k := &s.cfg.Keys
+	o.GroupMembers, o.GroupInfo = s.cfg.Groups.Members, int(s.cfg.Groups.Info)
 	o.Keys, o.KeyRate = keydir.Limits{OneTime: k.OneTime, Low: min(k.Low, k.OneTime), Users: k.Users, Devices: k.Devices}, k.Rate
 	o.HistoryRows, o.ChatRows, o.Requests, o.Workers = c.HistoryRows, c.HistoryRows, c.Requests, c.Readers
 	o.FutureLimit, o.RetryAge, o.MaxTTL = c.IDFuture, c.RetryAge, c.TTLMax

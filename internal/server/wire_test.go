@@ -319,6 +319,10 @@ func serverPacket(t packet.Type) decoder {
 		return &packet.Message{}
 	case packet.TypeCopy:
 		return &packet.Copy{}
+	case packet.TypeGroupMessage:
+		return &packet.GroupMessage{}
+	case packet.TypeGroupPage:
+		return &packet.GroupPage{}
 	case packet.TypeReceipt:
 		return &packet.Receipt{}
 	case packet.TypeCaughtUp:
@@ -376,6 +380,8 @@ func (w *wire) link(p any) {
 	case *packet.Message:
 		pos, gap = p.Pos, p.Gap
 	case *packet.Copy:
+		pos, gap = p.Pos, p.Gap
+	case *packet.GroupMessage:
 		pos, gap = p.Pos, p.Gap
 	case *packet.Receipt:
 		if p.Pos == 0 {

@@ -36,6 +36,14 @@ export interface MessageEvent {
   message: Message
 }
 
+/** A message to a group that the user is a member of. */
+export interface GroupMessageEvent {
+  /** Which event this is. */
+  type: 'group_message'
+  /** The message; `to` is the group, and `place` is in the group's order. */
+  message: Message
+}
+
 /** A message that another device of the user sent. */
 export interface CopyEvent {
   /** Which event this is. */
@@ -132,6 +140,7 @@ export interface ProblemEvent {
 /** What {@link PlainClient.receive} returns. */
 export type ClientEvent =
   | MessageEvent
+  | GroupMessageEvent
   | CopyEvent
   | ReceiptEvent
   | CaughtUpEvent

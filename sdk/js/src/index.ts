@@ -21,6 +21,7 @@ export type {
   DisconnectedEvent,
   HistoryPage,
   Message,
+  GroupMessageEvent,
   MessageEvent,
   Position,
   PresenceEvent,

@@ -22,6 +22,8 @@ export function take(s: Session, p: Packet): void {
       return onOutcome(core, p)
     case 'message':
       return onMessage(s, p)
+    case 'group_message':
+      return onGroupMessage(s, p)
     case 'copy':
       return onCopy(s, p)
     case 'receipt':
@@ -127,6 +129,14 @@ function onMessage(s: Session, m: PacketFields<'message'>): void {
   const message = s.core.messageOf({ ...m, place: m.pos }, m.from)
   message.to = s.core.settings.user
   s.core.inbox.take({ pos: m.pos, durable: true, event: { type: 'message', message } })
+  took(s)
+}
+
+function onGroupMessage(s: Session, m: PacketFields<'group_message'>): void {
+  if (!isNext(s, m.pos, m.gap)) return
+  const message = s.core.messageOf(m, m.from)
+  message.to = m.group
+  s.core.inbox.take({ pos: m.pos, durable: true, event: { type: 'group_message', message } })
   took(s)
 }
 

@@ -148,7 +148,7 @@ export class Writer {
     const s = this.#session
     for (const peer of s.unsentReads) {
       const pos = s.core.reads.get(peer) ?? 0n
-      if (pos > s.reach) continue // nor a read mark
+      if (pos > s.reach && !peer.startsWith(':')) continue // nor a read mark, but where a group has an order of its own
       s.unsentReads.delete(peer)
       this.#put('read', { peer, pos })
     }

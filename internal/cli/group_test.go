@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+// TestGroupCommands makes a group, writes to it, changes it and leaves it.
+func TestGroupCommands(t *testing.T) {
+	s := startTestServer(t)
+	run := func(code int, args ...string) string {
+		t.Helper()
+		got, out, errOut := s.run(args...)
+		if got != code {
+			t.Fatalf("%v: exit %d, want %d; stderr:\n%s", args, got, code, errOut)
+		}
+		return out + errOut
+	}
+	group := strings.TrimSpace(run(ExitOK, "group", "create", "--as", "alice", "bob", "carol"))
+	if !chat.ValidGroupName([]byte(group)) {
+		t.Fatalf("the group is %q", group)
+	}
+	bob := s.start(strings.NewReader(""), "tail", "--as", "bob", "--count", "2")
+	if line := bob.line(); !strings.HasSuffix(line, "alice in "+group+": <made the group, with bob, carol>") {
+		t.Errorf("bob sees %q", line)
+	}
+	carol := s.start(strings.NewReader(""), "tail", "--as", "carol", "--count", "2")
+	carol.line()
+	out := run(ExitOK, "send", "--as", "alice", "--to", group, "--wait", "read", "hello all")
+	if !strings.Contains(out, "read") {
+		t.Errorf("send prints\n%s", out)
+	}
+	if line := bob.line(); !strings.HasSuffix(line, "hello all") {
+		t.Errorf("bob sees %q", line)
+	}
+	bob.wantExit(ExitOK)
+	carol.wantExit(ExitOK)
+
+	run(ExitOK, "group", "invite", "--as", "alice", group, "dave")
+	run(ExitOK, "group", "remove", "--as", "alice", group, "carol")
+	run(ExitOK, "group", "admin", "--as", "alice", group, "bob")
+	run(ExitOK, "group", "member", "--as", "bob", group, "alice")
+	run(ExitOK, "group", "leave", "--as", "dave", group)
+	list := run(ExitOK, "group", "list", "--as", "bob", group)
+	if lines := strings.Split(strings.TrimSpace(list), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "alice            member") || !strings.Contains(lines[1], "bob              admin") {
+		t.Errorf("list prints\n%s", list)
+	}
+	if out := run(ExitRefused, "group", "list", "--as", "carol", group); !strings.Contains(out, "forbidden") {
+		t.Errorf("list of who was removed prints\n%s", out)
+	}
+	if out := run(ExitRefused, "group", "invite", "--as", "alice", group, "carol"); !strings.Contains(out, "not_admin") {
+		t.Errorf("an invitation by a plain member prints\n%s", out)
+	}
+	if out := run(ExitOK, "history", "--as", "carol", "--with", group); !strings.Contains(out, "hello all") || strings.Contains(out, "admins") {
+		t.Errorf("history of who was removed prints\n%s", out)
+	}
+	if out := run(ExitFailed, "send", "--as", "bob", "--to", group, "--encrypt", "secret"); !strings.Contains(out, "not encrypted yet") {
+		t.Errorf("an encrypted send prints\n%s", out)
+	}
+	for _, args := range [][]string{{"group"}, {"group", "creat"}, {"group", "leave", "--as", "bob"}, {"group", "leave", "--as", "bob", group, "x"}, {"group", "create", "--as", "bob"}} {
+		run(ExitUsage, args...)
+	}
+}
