@@ -3,7 +3,7 @@ import { ChatError, ClosedError, isRetry } from './errors.ts'
 import type { ChatsPage, ClientEvent, HistoryPage, Position } from './events.ts'
 import { bytesOfId, type MessageId } from './id.ts'
 import { MemoryJournal } from './journal.ts'
-import { checkUser, type ClientOptions, settingsOf } from './options.ts'
+import { checkPeer, checkUser, type ClientOptions, settingsOf } from './options.ts'
 import type { Item } from './outbox.ts'
 import { refusalWaitMs } from './pace.ts'
 import { encodePacket } from './packets.ts'
@@ -118,7 +118,7 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
    * come. A signal that is aborted meanwhile means that nothing was sent.
    */
   async send(to: string, content: Uint8Array | string, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
-    checkUser(to)
+    checkPeer(to)
     const { suite = 0, media = '' } = options
     const id = idOf(options)
     const ttl = this.ttlOf(options)
@@ -239,7 +239,7 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
    * is a session, and again in each later one, for nothing says that it has arrived.
    */
   markRead(peer: string, position: Position): void {
-    checkUser(peer)
+    checkPeer(peer)
     const { reads, session } = this.core
     if (position <= (reads.get(peer) ?? 0n)) return
     reads.delete(peer)
@@ -282,7 +282,7 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
    * gives. The server may return fewer, and says whether there are more.
    */
   async history(peer: string, before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<HistoryPage> {
-    checkUser(peer)
+    checkPeer(peer)
     if (before !== null) bytesOfId(before)
     return this.ask<HistoryPage, 'history'>('history', { peer, before, limit }, '', signal)
   }

@@ -194,7 +194,7 @@ export class Core {
     return {
       id,
       from: row.from,
-      to: row.from === user ? peer : user,
+      to: row.from === user || peer.startsWith(':') ? peer : user,
       place: row.place,
       at: msOfId(id) + Number(row.late),
       expires: Number(row.expires),

@@ -78,6 +78,11 @@ export function checkUser(name: string): void {
   if (fault) throw new ChatError('bad_name', fault)
 }
 
+/** Throws {@link ChatError} `bad_name` for what is the name of neither a user nor a group. @internal */
+export function checkPeer(name: string): void {
+  if (!/^:[\w-]{21}[AQgw]$/.test(name)) checkUser(name)
+}
+
 function userFault(name: string): string {
   return nameFault('user', name, 64, /^[\w.@+-]*$/)
 }

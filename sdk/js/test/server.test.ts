@@ -1,10 +1,11 @@
+import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { type ClientOptions, PlainClient } from '../src/index.ts'
 import { FileJournal } from '../src/node/index.ts'
-import { dir, fresh, next, options as optionsOf, Server, text } from './world.ts'
+import { data, dir, fresh, next, options as optionsOf, rookery, Server, text } from './world.ts'
 
 let server: Server
 const options = (user: string, more: Partial<ClientOptions> = {}) => optionsOf(server, user, more)
@@ -33,6 +34,27 @@ test('a message goes to its receiver, and the ticks come back', async () => {
   const page = await b.history(alice)
   expect(page.messages.map(text)).toEqual(['hello'])
   await Promise.all([a.close(), b.close()])
+})
+
+test('a message to a group comes with its place, and the chain goes on', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const run = (...args: string[]) => execFileSync(rookery, [...args, '--as', alice, '--url', server.url, '--data', data], { encoding: 'utf8' }).trim()
+  const b = await PlainClient.connect(options(bob))
+  const group = run('group', 'create', bob)
+  const made = (await next(b, 'group_message')).message
+  expect([made.from, made.to, made.suite]).toEqual([alice, group, 3])
+  run('send', '--to', group, '--wait', 'durable', 'hello')
+  const { message } = await next(b, 'group_message')
+  expect([text(message), message.to, message.place > made.place]).toEqual(['hello', group, true])
+  b.handled()
+  b.markRead(group, message.place)
+  run('send', '--to', group, '--wait', 'durable', 'more')
+  await next(b, 'group_message')
+  expect((await b.history(group)).messages.map((m) => m.suite)).toEqual([0, 0, 3])
+  await (await b.send(group, 'from here')).durable()
+  run('send', '--to', bob, '--wait', 'durable', 'to you alone')
+  expect(text((await next(b, 'message')).message)).toBe('to you alone')
+  await b.close()
 })
 
 test('who was away gets everything, in order', async () => {
