@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -141,7 +142,7 @@ func (w *powered) survived(log *local.Log) {
 					w.sent.known.parts[p].records = append(w.sent.known.parts[p].records, memRecord{after, slices.Clone(raw)})
 					w.mu.Unlock()
 					todo = todo[1:]
-				case rec.Decode(raw) != nil || rec.Kind != record.Copy && rec.Kind != record.Receipt:
+				case rec.Decode(raw) != nil || rec.Kind != record.Copy && rec.Kind != record.Receipt && rec.Kind != record.Fanout:
 					w.t.Fatalf("partition %d holds %q at %v, which nobody appended there", p, raw, after)
 				}
 			}
@@ -165,7 +166,10 @@ func (w *powered) marked(r *real, users []chat.User) {
 				upTo.parts[p].records = append(upTo.parts[p].records, rec)
 			}
 		}
-		for k := range modelOf(w.t, upTo).messages {
+		plain, _ := direct(upTo, new(memRows))
+		has := modelOf(w.t, plain).messages
+		maps.Copy(has, groupsOf(w.t, upTo).messages)
+		for k := range has {
 			if _, found, err := r.store.Message(ctx, k.chat, k.id, 0); !found || err != nil {
 				w.t.Errorf("partition %d is marked up to %v, but has no message %v: %v", p, mark.Position, k.id, err)
 			}
@@ -242,9 +246,11 @@ func (w *powered) live(users []chat.User) local.Stats {
 			w.t.Errorf("partition %d has come into another epoch: %v", p, r.Applied(p))
 		}
 	}
-	rows, stats := r.rows(users), r.log.Stats()
+	all, stats := r.groupRows(users), r.log.Stats()
 	r.close(false)
-	modelOf(w.t, w.sent.known).check(w.t, users, rows)
+	plain, rows := direct(w.sent.known, all)
+	modelOf(w.t, plain).check(w.t, users, rows)
+	groupsOf(w.t, w.sent.known).stored(w.t, all)
 	return stats
 }
 
@@ -266,7 +272,12 @@ func retries(raws [][]byte) [][]byte {
 // either all through a workload: what was not synced is lost, or torn. Each cut
 // is recovered from, what had no acknowledgement is sent again, and what is
 // stored in the end is what the laws say. Some are cut again on that way.
-func TestPowerLossOfLogAndStore(t *testing.T) {
+func TestPowerLossOfLogAndStore(t *testing.T) { powerLoss(t, false) }
+
+// TestPowerLossWithGroups is the same with groups.
+func TestPowerLossWithGroups(t *testing.T) { powerLoss(t, true) }
+
+func powerLoss(t *testing.T, groups bool) {
 	every, again := 2, 8
 	if raceEnabled || testing.Short() {
 		every, again = 23, 4
@@ -278,7 +289,11 @@ func TestPowerLossOfLogAndStore(t *testing.T) {
 	r := first.open(nil)
 	work := newWorkload(5, plan, r.Ring())
 	r.close(false)
-	work.fill(900)
+	fill := work.fill
+	if groups {
+		fill = (&groupLoad{workload: work}).fill
+	}
+	fill(900)
 	for p := range powerPartitions {
 		for _, rec := range plan.parts[p].records {
 			first.sent.todo[p] = append(first.sent.todo[p], rec.raw)

@@ -311,3 +311,50 @@ func TestAGroupCrossesTheCluster(t *testing.T) {
 		t.Errorf("page %+v", page)
 	}
 }
+
+// TestAGroupOfItsMost has as many members as a group may have, few of them
+// connected: each gets all, in order, and pages of members come to all.
+func TestAGroupOfItsMost(t *testing.T) {
+	s := startServer(t, t.TempDir(), nil)
+	alice := dial(t, s, "alice", "phone", packet.ResumeCursor)
+	var users []chat.User
+	for n := range 1023 {
+		users = append(users, chat.User(fmt.Sprintf("user%04d", n)))
+	}
+	group := alice.change("", chat.GroupCreate, users...)
+	expect[*packet.Copy](alice)
+	here := []*wire{dial(t, s, "user0000", "phone", packet.ResumeCursor), dial(t, s, "user0500", "phone", packet.ResumeCursor), dial(t, s, "user1022", "phone", packet.ResumeCursor)}
+	const count = 50
+	for n := range count {
+		alice.send(group, fmt.Sprint(n))
+	}
+	for _, w := range here {
+		w.told(group) // that it was made
+		for n := range count {
+			if m := w.told(group); string(m.Content) != fmt.Sprint(n) {
+				t.Fatalf("%s got %q, want %d", w.user, m.Content, n)
+			}
+		}
+	}
+	away := dial(t, s, "user0007", "phone", packet.ResumeCursor)
+	away.told(group)
+	for n := range count {
+		if m := away.told(group); string(m.Content) != fmt.Sprint(n) {
+			t.Fatalf("who was away got %q, want %d", m.Content, n)
+		}
+	}
+	members, beyond := 0, ""
+	for more := true; more; {
+		alice.put(&packet.GroupGet{Req: 1, Group: group, Beyond: beyond})
+		page := expect[*packet.GroupPage](alice)
+		members, more = members+len(page.Members), page.More
+		beyond = page.Members[len(page.Members)-1].User
+	}
+	if members != 1024 {
+		t.Errorf("%d members", members)
+	}
+	alice.change(group, chat.GroupAdd, "bob")
+	if code := alice.refusedFor(); code != chat.CodeGroupFull {
+		t.Errorf("one more: %v", code)
+	}
+}

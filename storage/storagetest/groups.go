@@ -144,6 +144,13 @@ func testSpans(f *fixture) {
 			f.Errorf("at %d: %v %+v, reads %v, since %d, admin %v", c.place, ok, s, m.MayRead(c.place), since, admin)
 		}
 	}
+	for place, want := range map[chat.Position][]storage.Span{
+		10: {}, 11: {{From: 10}}, 20: {{From: 10}}, 21: {{From: 10, To: 20}, {From: 20, Admin: true}},
+		40: {{From: 10, To: 20}, {From: 20, To: 30, Admin: true}}, 41: m.Spans,
+	} {
+		equal(f.T, fmt.Sprintf("spans as of %d", place), storage.AsOf(m.Spans, place), want)
+	}
+	equal(f.T, "spans afterwards", m.Spans[0].To, 20)
 	back, err := storage.ParseSpans(storage.AppendSpans(nil, m.Spans))
 	must(f.T, err)
 	equal(f.T, "spans", back, m.Spans)
