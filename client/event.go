@@ -14,6 +14,15 @@ type Event interface{ isEvent() }
 // MarkRead takes.
 type Message struct{ chat.Message }
 
+// With returns whom the chat is with that the message is of: the group it went
+// to, or the user it is from.
+func (m Message) With() chat.User {
+	if m.To.IsGroup() {
+		return m.To
+	}
+	return m.From
+}
+
 // Copy is a message that another device of the user sent.
 type Copy struct{ chat.Message }
 

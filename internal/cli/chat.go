@@ -30,7 +30,7 @@ type chatFlags struct {
 func cmdChat(ctx context.Context, env *Env, args []string) int {
 	common, fs := newClientFlags("chat")
 	f := chatFlags{clientFlags: common}
-	fs.StringVar(&f.with, "with", "", "the other user")
+	fs.StringVar(&f.with, "with", "", "the other user, or a group")
 	const usage = "rookery chat --as USER --with USER [flags]   (Enter sends; PgUp and PgDn scroll; Ctrl-C ends)"
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
@@ -185,8 +185,8 @@ func (t *talk) take(e client.Event) {
 	v := &t.view
 	switch e := e.(type) {
 	case client.Message:
-		if string(e.From) != t.peer {
-			v.notice = "a message from " + string(e.From)
+		if string(e.With()) != t.peer {
+			v.notice = "a message from " + string(e.With())
 			return
 		}
 		v.putMessage(&e.Message)

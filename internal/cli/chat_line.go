@@ -72,7 +72,7 @@ func (l *lines) event(e client.Event) {
 	l.shown()
 	switch e := e.(type) {
 	case client.Message:
-		if string(e.From) == l.peer {
+		if string(e.With()) == l.peer {
 			l.print("message", &e.Message)
 		}
 	case client.Copy:

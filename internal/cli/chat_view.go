@@ -82,7 +82,11 @@ func (v *chatView) forget(added int) {
 }
 
 func (v *chatView) putMessage(m *chat.Message) {
-	v.put(bubble{id: m.ID, mine: string(m.From) == v.me, text: textOf(m), place: m.Place})
+	text := textOf(m)
+	if m.To.IsGroup() && string(m.From) != v.me {
+		text = string(m.From) + ": " + text
+	}
+	v.put(bubble{id: m.ID, mine: string(m.From) == v.me, text: text, place: m.Place})
 }
 
 // advance takes in how far the peer has come.

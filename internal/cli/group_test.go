@@ -59,6 +59,13 @@ func TestGroupCommands(t *testing.T) {
 	if out := run(ExitFailed, "send", "--as", "bob", "--to", group, "--encrypt", "secret"); !strings.Contains(out, "not encrypted yet") {
 		t.Errorf("an encrypted send prints\n%s", out)
 	}
+	talk := s.start(strings.NewReader("in a conversation\n"), "chat", "--as", "bob", "--with", group)
+	talk.wantExit(ExitOK)
+	direct := s.start(strings.NewReader(""), "chat", "--as", "alice", "--with", "bob", "--json") // what bob says to the group is not for here
+	direct.wantExit(ExitOK)
+	if out := run(ExitOK, "history", "--as", "alice", "--with", group, "--limit", "1"); !strings.Contains(out, "bob: in a conversation") {
+		t.Errorf("history prints\n%s", out)
+	}
 	for _, args := range [][]string{{"group"}, {"group", "creat"}, {"group", "leave", "--as", "bob"}, {"group", "leave", "--as", "bob", group, "x"}, {"group", "create", "--as", "bob"}} {
 		run(ExitUsage, args...)
 	}

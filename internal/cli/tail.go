@@ -63,8 +63,7 @@ func (f *tailFlags) run(ctx context.Context, env *Env, c *session) int {
 		}
 		if m, ok := e.(client.Message); ok {
 			messages++
-			e := chat.Entry{Kind: chat.EntryMessage, Message: m.Message}
-			if err := c.MarkRead(string(e.With()), m.Place); err != nil {
+			if err := c.MarkRead(string(m.With()), m.Place); err != nil {
 				env.Errorf("%v", err)
 			}
 		}

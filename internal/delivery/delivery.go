@@ -41,8 +41,30 @@ type Delivery struct {
 
 // batch is one owner's work space.
 type batch struct {
-	refs  []presence.Ref
-	mails []*Mail // by loop
+	refs   []presence.Ref
+	mails  []*Mail // by loop
+	shared shared
+}
+
+// shared is the newest message to a group, of which each member has an entry: it
+// is encoded once for a mail.
+type shared struct {
+	group chat.User
+	place chat.Position
+	full  []span // by loop; none is empty
+}
+
+// of empties shared where an entry is of another message. It reports whether
+// the entry is of a kind that shares.
+func (sh *shared) of(e *chat.Entry, loops int) bool {
+	if e.Kind != chat.EntryMessage || !e.Message.To.IsGroup() {
+		return false
+	}
+	if sh.place != e.Message.Place || sh.group != e.Message.To {
+		sh.group, sh.place = e.Message.To, e.Message.Place
+		sh.full = append(sh.full[:0], make([]span, loops)...)
+	}
+	return true
 }
 
 // New returns a Delivery for a number of partitions and loops. post hands a
@@ -64,6 +86,7 @@ func (d *Delivery) Deliver(partition int, entries []chat.Entry, outcomes []chat.
 	for i := range entries {
 		d.entry(b, &entries[i])
 	}
+	b.shared = shared{full: b.shared.full[:0]}
 	for i := range outcomes {
 		d.outcome(b, &outcomes[i])
 	}
@@ -81,7 +104,13 @@ func (d *Delivery) send(b *batch) {
 }
 
 func (d *Delivery) entry(b *batch, e *chat.Entry) {
-	if !d.spread(b, view.Bytes(e.User), func(m *Mail) Item { return encodeEntry(m, e) }) {
+	shares := b.shared.of(e, len(b.mails))
+	if !d.spread(b, view.Bytes(e.User), func(loop int, m *Mail) Item {
+		if shares {
+			return encodeShared(m, e, &b.shared.full[loop])
+		}
+		return encodeEntry(m, e)
+	}) {
 		d.Stats.Nowhere.Add(1)
 		if d.Nowhere != nil && e.Kind == chat.EntryMessage {
 			d.Nowhere(e.User, e.With(), e.Pos)
@@ -90,13 +119,13 @@ func (d *Delivery) entry(b *batch, e *chat.Entry) {
 }
 
 func (d *Delivery) outcome(b *batch, o *chat.Outcome) {
-	d.spread(b, view.Bytes(o.User), func(m *Mail) Item { return encodeOutcome(m, o) })
+	d.spread(b, view.Bytes(o.User), func(_ int, m *Mail) Item { return encodeOutcome(m, o) })
 }
 
 // spread gives an item to each session that the user has here, and reports
 // whether there is one. encode writes the packet into a loop's mail, once for
 // all sessions of the loop.
-func (d *Delivery) spread(b *batch, user []byte, encode func(m *Mail) Item) bool {
+func (d *Delivery) spread(b *batch, user []byte, encode func(loop int, m *Mail) Item) bool {
 	b.refs = d.presence.Lookup(user, b.refs[:0])
 	d.Stats.Posted.Add(uint64(len(b.refs)))
 	done := -1 // the loop whose mail holds the newest encoding
@@ -104,7 +133,7 @@ func (d *Delivery) spread(b *batch, user []byte, encode func(m *Mail) Item) bool
 	for _, ref := range b.refs {
 		m, loop := d.mail(b, ref)
 		if loop != done {
-			item, done = encode(m), loop
+			item, done = encode(loop, m), loop
 		}
 		item.Ref = ref
 		m.Items = append(m.Items, item)
@@ -126,6 +155,19 @@ func encodeOutcome(m *Mail, o *chat.Outcome) Item {
 	from := uint32(len(m.buf))
 	m.buf = AppendOutcome(m.buf, o)
 	item.full = span{from, uint32(len(m.buf))}
+	return item
+}
+
+// encodeShared is encodeEntry of a message that the mail may have for another
+// member of the group.
+func encodeShared(m *Mail, e *chat.Entry, full *span) Item {
+	if *full == (span{}) {
+		item := encodeEntry(m, e)
+		*full = item.full
+		return item
+	}
+	item := Item{Kind: e.Kind, Pos: e.Pos, Prev: e.Prev, Node: e.Message.ID.Node(), full: *full}
+	m.buf, item.user = put(m.buf, view.Bytes(e.User))
 	return item
 }
 

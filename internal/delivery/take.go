@@ -31,7 +31,7 @@ func (d *Delivery) Take(hints []Hint, absent [][]byte) [][]byte {
 	d.gate.wait()
 	for i := range hints {
 		h := &hints[i]
-		if !d.spread(b, h.User, func(m *Mail) Item { return copyHint(m, h) }) {
+		if !d.spread(b, h.User, func(_ int, m *Mail) Item { return copyHint(m, h) }) {
 			d.Stats.Absent.Add(1)
 			absent = append(absent, h.User)
 		}

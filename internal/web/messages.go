@@ -303,7 +303,7 @@ func (s *Server) botHistory(_ http.ResponseWriter, r *http.Request, id caller) (
 		}
 	}
 	if err == nil {
-		_, err = chat.NewUser("", q.Get("peer"))
+		_, err = chat.NewPeer("", q.Get("peer"))
 	}
 	if err != nil {
 		return nil, err
