@@ -174,3 +174,54 @@ func TestCyclesOfGroupsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitingForAGroupsPartition has a reference to what the group's partition
+// has not come to: what is before it is stored and shown, what is after it waits,
+// also over a stop, until the message is there.
+func TestWaitingForAGroupsPartition(t *testing.T) {
+	log, store, d := newMemLog(2), newMemStore(), newEntries()
+	log.auto = true
+	s, err := Start(t.Context(), quiet(), log, store, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// ann and the group are in different partitions.
+	var group chat.User
+	for n := uint64(1); ; n++ {
+		if group = chat.NewGroup("", chat.NewID(n, 1, chat.Node{1})); s.Ring().PartitionOf(group) != s.Ring().PartitionOf("ann") {
+			break
+		}
+	}
+	p, other := s.Ring().PartitionOf("ann"), s.Ring().PartitionOf(group)
+	id := chat.NewID(5, 1, s.Ring().Node("bob", "web"))
+	log.put(p, message(s.Ring(), "ann", "bob", 1, 0))
+	log.put(p, record.Append(nil, &record.Record{
+		Kind: record.Fanout, User: []byte("ann"), Peer: []byte(group), Place: 1, ID: id, Content: record.AppendName(nil, []byte("ann")),
+	}))
+	log.put(p, message(s.Ring(), "ann", "bob", 2, 0))
+	until(func() bool { return s.Stats()[p].Waits > 1 })
+	if at := s.Applied(p); at != 1 {
+		t.Errorf("applied is %v", at)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if at := store.rows.marks[p].Position; at != 1 {
+		t.Errorf("marked %v", at)
+	}
+	if s, err = Start(t.Context(), quiet(), log, store, d); err != nil {
+		t.Fatal(err)
+	}
+	until(func() bool { return s.Stats()[p].Waits > 1 })
+	c := chat.Change{Verb: chat.GroupCreate, Users: []chat.User{"cid"}}
+	log.put(other, record.Append(nil, &record.Record{
+		Kind: record.Message, Suite: chat.SuiteGroup, User: []byte(group), Peer: []byte("bob"), Device: []byte("web"), ID: id, Content: c.AppendTo(nil),
+	}))
+	until(func() bool { return s.Applied(p) >= 3 })
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if box := store.rows.inbox["ann"]; len(box) != 3 || box[1].Message.ID != id || box[1].Pos != 2 {
+		t.Errorf("ann's inbox: %+v", box)
+	}
+}

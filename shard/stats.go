@@ -31,6 +31,7 @@ type PartitionStats struct {
 	Copies      uint64
 	Fanouts     uint64 // messages of groups, for members here
 	Gone        uint64 // of which the message had expired
+	Waits       uint64 // times that such a message was not there yet
 	Repeats     uint64 // copies and forwarded records that had been taken before
 	Receipts    uint64 // records that changed a receipt
 	DeadLetters uint64 // records that cannot be decoded

@@ -245,7 +245,7 @@ func (w *worker) work(ctx context.Context) error {
 			continue
 		}
 		in := w.batches
-		if w.left > 0 || over {
+		if w.left > 0 && !stalled || over { // a reader that has ended is heard of while another partition is waited for
 			in = nil
 		}
 		select {
@@ -329,6 +329,8 @@ func (w *worker) cycle(ctx context.Context) error {
 		return err
 	}
 	if w.stalled {
+		w.counts.Waits++
+		w.publish()
 		w.reuse(w.cur)
 		return nil
 	}

@@ -149,6 +149,7 @@ func Shards(snapshot func() []shard.PartitionStats) Metrics {
 		per(counter, "rookery_partition_refused_total", "Messages that a group did not take.", func(s p) float64 { return float64(s.Refused) }),
 		per(counter, "rookery_partition_fanouts_total", "Messages of groups, taken for members of the partition.", func(s p) float64 { return float64(s.Fanouts) }),
 		per(counter, "rookery_partition_gone_total", "Of these, those that had expired before.", func(s p) float64 { return float64(s.Gone) }),
+		per(counter, "rookery_partition_waits_total", "Looks at another partition, whose message of a group is not there yet: after a power cut.", func(s p) float64 { return float64(s.Waits) }),
 		per(counter, "rookery_partition_repeats_total", "Copies that had been taken before.", func(s p) float64 { return float64(s.Repeats) }),
 		per(counter, "rookery_partition_receipts_total", "Records that changed a receipt.", func(s p) float64 { return float64(s.Receipts) }),
 		per(counter, "rookery_partition_dead_letters_total", "Records that cannot be decoded. Any is a fault.", func(s p) float64 { return float64(s.DeadLetters) }),
