@@ -38,6 +38,7 @@ func (w *worker) build(ctx context.Context) error {
 		if w.cut {
 			break // the next cycle goes on with this record
 		}
+		w.noteUnpacked()
 		w.rest = rest
 		w.took(1, pos)
 		if w.full {
@@ -80,7 +81,7 @@ func (w *worker) record(ctx context.Context, raw []byte, pos chat.Position) erro
 		w.seal(pos)
 		return nil
 	}
-	w.carried = r.Kind == record.Forward
+	w.carried, w.sourceAt = r.Kind == record.Forward, 0
 	if w.carried {
 		inner, err := w.unpack()
 		if err != nil {

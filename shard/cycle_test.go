@@ -359,3 +359,33 @@ func TestBrokenFrame(t *testing.T) {
 		t.Errorf("%d dead letters, last %v, %d messages", w.counts.DeadLetters, w.last, len(s.store.rows.messages))
 	}
 }
+
+// TestForwardedMarkOverALargeInbox ends cycles in the middle of a mark that came
+// after its partition's seal in the epoch before: the rest of it is no repeat.
+func TestForwardedMarkOverALargeInbox(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.BatchRecords, s.opt.Heads = 1<<20, 1<<12
+	const rows = cycleRows + 1000
+	var last chat.Position
+	for n := range uint64(rows) {
+		last = s.from(fmt.Sprintf("s%d", n%97), n+1, "m", 0)
+	}
+	s.run()
+	s.start() // which remembers none of them
+	w := s.workers[0]
+	w.setSources(make([]chat.Position, 1))
+	mark := record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: last}
+	s.put(record.Record{Kind: record.Forward, User: []byte("bob"), Place: 7, Content: record.Append(nil, &mark)})
+	for b := s.log.next(0, w.last, 1<<20); b.Count > 0; b = s.log.next(0, w.last, 1<<20) {
+		for w.begin(b); w.left > 0; {
+			s.must(w.cycle(t.Context()))
+		}
+		s.log.flush(100)
+		s.must(w.settle(t.Context()))
+	}
+	s.log.flush(100)
+	s.must(w.settle(t.Context()))
+	if got := s.store.rows.cursors[pair{"bob", "web"}]; got != last || w.forwards[0] != 7 || w.counts.Repeats > 0 {
+		t.Errorf("the cursor is %v, want %v; forwards %v, %d repeats", got, last, w.forwards, w.counts.Repeats)
+	}
+}

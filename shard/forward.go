@@ -76,8 +76,15 @@ func (w *worker) unpack() (raw []byte, err error) {
 	if err := r.Decode(raw); err != nil {
 		return nil, fmt.Errorf("forwarded from %v: %w", place, err)
 	}
-	w.forwards[from] = place
+	w.source, w.sourceAt = from, place
 	return raw, nil
+}
+
+// noteUnpacked notes that a forwarded record has been taken, all of it.
+func (w *worker) noteUnpacked() {
+	if w.carried && w.sourceAt > 0 {
+		w.forwards[w.source] = w.sourceAt
+	}
 }
 
 // forward derives a latecomer's record for the user's partition in the next

@@ -83,6 +83,8 @@ type worker struct {
 	scanned  int      // inbox rows looked at
 	rec      record.Record
 	carried  bool // rec was forwarded from the epoch before
+	source   int  // the partition there, and where it was
+	sourceAt chat.Position
 	batch    storage.Batch
 	entries  []chat.Entry
 	outcomes []Outcome
