@@ -178,6 +178,7 @@ func TestAGroup(t *testing.T) {
 	stopServer(t, s)
 	s = startServer(t, dir, nil)
 	carol = dial(t, s, "carol", "tablet", packet.ResumeCursor)
+	expect[*packet.CaughtUp](carol) // after what her phone had not marked
 	wantTexts(t, "carol", carol.history(group), "change 2", "two", "change 3", "three")
 	carol.put(&packet.Chats{Req: 2})
 	if page := expect[*packet.ChatsPage](carol); len(page.Chats) != 1 || page.Chats[0].Peer != group || string(page.Chats[0].Last.Content) != "three" {
