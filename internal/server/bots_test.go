@@ -109,6 +109,20 @@ func TestBotsTalk(t *testing.T) {
 
 // TestBotComesBack holds that what a service has not said to be handled is given
 // to the next life of its session, and what it has is not.
+// What has no position of its own, such as the end of an empty inbox, is given
+// until it is said to be handled, and can be said to be.
+func TestBotLetsGoOfWhatHasNoPosition(t *testing.T) {
+	bob := newService(t, startServer(t, t.TempDir(), nil), "bob")
+	answer := bob.call(200, "GET", "/v1/events?wait=20", "")
+	if first := answer["events"].([]any)[0].(map[string]any); first["type"] != "caught_up" {
+		t.Fatalf("%v", answer)
+	}
+	next, _ := answer["next"].(string)
+	if answer = bob.call(200, "GET", "/v1/events?wait=0&after="+next, ""); next == "" || len(answer["events"].([]any)) != 0 {
+		t.Errorf("after %q: %v", next, answer)
+	}
+}
+
 func TestBotComesBack(t *testing.T) {
 	dir := t.TempDir()
 	s := startServer(t, dir, nil)

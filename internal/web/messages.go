@@ -216,7 +216,7 @@ func (s *Server) botEvents(w http.ResponseWriter, r *http.Request, id caller) (a
 		next = max(next, e.pos)
 	}
 	answer := map[string]any{"events": append([]event{}, b.pending...)}
-	if next > 0 {
+	if len(b.pending) > 0 { // also where none has a position: else they would be given for ever
 		answer["next"] = next.String()
 	}
 	return answer, nil
