@@ -36,36 +36,31 @@ func (s *session) took() error {
 }
 
 func (s *session) onMessage(m packet.Message) error {
-	c := s.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	take, err := s.link(m.Pos, m.Gap)
-	if !take {
-		return err
-	}
-	c.see(m.ID)
-	c.in.take(waiting{pos: m.Pos, durable: true, event: Message{chat.Message{
-		ID: m.ID, From: chat.User(m.From), To: chat.User(c.o.User), Place: m.Pos,
-		At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite,
-		Content: bytes.Clone(m.Content), Media: string(m.Media),
-	}}})
-	return s.took()
+	return s.arrived(m.Pos, m.Gap, chat.Message{
+		ID: m.ID, From: chat.User(m.From), To: chat.User(s.c.o.User), Place: m.Pos,
+		At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite, Content: m.Content, Media: string(m.Media),
+	})
 }
 
 func (s *session) onGroupMessage(m packet.GroupMessage) error {
+	return s.arrived(m.Pos, m.Gap, chat.Message{
+		ID: m.ID, From: chat.User(m.From), To: chat.User(m.Group), Place: m.Place,
+		At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite, Content: m.Content, Media: string(m.Media),
+	})
+}
+
+// arrived takes a message at a position of the chain. Its content is lent.
+func (s *session) arrived(pos chat.Position, gap uint64, m chat.Message) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	take, err := s.link(m.Pos, m.Gap)
+	take, err := s.link(pos, gap)
 	if !take {
 		return err
 	}
 	c.see(m.ID)
-	c.in.take(waiting{pos: m.Pos, durable: true, event: Message{chat.Message{
-		ID: m.ID, From: chat.User(m.From), To: chat.User(m.Group), Place: m.Place,
-		At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite,
-		Content: bytes.Clone(m.Content), Media: string(m.Media),
-	}}})
+	m.Content = bytes.Clone(m.Content)
+	c.in.take(waiting{pos: pos, durable: true, event: Message{m}})
 	return s.took()
 }
 
