@@ -16,6 +16,9 @@ func (s *session) onHistoryPage(p packet.HistoryPage) error {
 	for _, row := range p.Rows {
 		page.Messages = append(page.Messages, c.message(row, page.Peer))
 	}
+	if page.Next = p.Next; p.More && p.Next.Zero() && len(p.Rows) > 0 {
+		page.Next = p.Rows[len(p.Rows)-1].ID
+	}
 	c.peer(page.Peer).advance(p.Delivered, p.Read)
 	c.answer(p.Req, page)
 	return nil

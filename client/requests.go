@@ -20,6 +20,7 @@ type HistoryPage struct {
 	Peer      chat.User
 	Messages  []chat.Message
 	More      bool          // there are older ones
+	Next      chat.ID       // where More begins: what to ask before
 	Delivered chat.Position // how far Peer has come with what the user sent
 	Read      chat.Position
 }

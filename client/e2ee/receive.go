@@ -352,19 +352,33 @@ func (c *Machine) Waiting() int {
 }
 
 // Readable decrypts a message of history. One that cannot be read, as its key
-// never came to this device or it was tampered with, has no content (nil).
+// never came to this device or it was tampered with, has no content (nil), and
+// neither has one of another type than TypeBody.
 func (c *Machine) Readable(m chat.Message) chat.Message {
+	read, typ := c.ReadableTyped(m)
+	if typ != TypeBody {
+		read.Content = nil
+	}
+	return read
+}
+
+// ReadableTyped decrypts a message of history of any type. Type 0: it cannot be
+// read, and has no content.
+func (c *Machine) ReadableTyped(m chat.Message) (read chat.Message, typ uint8) {
 	if m.Suite == chat.SuitePlain && c.opt.AllowPlain {
-		return m
+		return m, TypeBody
 	}
 	if m.Suite == chat.SuiteMegolm {
 		c.mu.Lock()
 		out, _ := c.show(m, false, false)
 		c.mu.Unlock()
+		if t, ok := out.(Typed); ok {
+			return t.Message, t.Type
+		}
 		if read, ok := messageOf(out); ok {
-			return read
+			return read, TypeBody
 		}
 	}
 	m.Content = nil
-	return m
+	return m, 0
 }

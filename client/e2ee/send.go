@@ -14,6 +14,9 @@ import (
 // what is built over it; a client that does not know one gives Typed.
 const TypeBody = 1
 
+// TypeContent is the type of what is more than a text: content.Body's own format.
+const TypeContent = 3
+
 // partsOfShare is for how many devices one key share is: it stays well below the
 // least content a server takes.
 const partsOfShare = 64

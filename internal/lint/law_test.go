@@ -27,7 +27,8 @@ var allowed = map[string][]string{
 
 	"client":            {"chat", "frame", "packet"},
 	"client/clienttest": {"chat", "frame", "packet"},
-	"client/e2ee":       {"chat", "client", "packet", "internal/pubkey"},
+	"client/content":    {"chat", "packet"},
+	"client/e2ee":       {"chat", "client", "client/content", "packet", "internal/pubkey"},
 
 	"internal/record":                {"chat"},
 	"internal/presence":              {"chat"},

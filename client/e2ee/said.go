@@ -1,0 +1,86 @@
+//go:build !js
+
+package e2ee
+
+import (
+	"context"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
+)
+
+// BodyOf returns what a message of a type says. What cannot be read by this
+// version is content.KindNewer.
+func BodyOf(typ uint8, b []byte) content.Body {
+	switch typ {
+	case TypeBody:
+		return content.Body{Kind: content.KindText, Text: string(b)}
+	case TypeFile:
+		return content.Body{Kind: content.KindFile, File: b}
+	case TypeContent:
+		if body, err := content.Parse(b); err == nil {
+			return body
+		}
+	}
+	return content.Body{}
+}
+
+// Said returns the message that an event brings and what it says, for a
+// content.Timeline; false: the event is none that does. Whose chat it is of says
+// client.Message's With, or To where another device of the user sent it.
+func Said(e client.Event) (m chat.Message, b content.Body, ok bool) {
+	switch e := e.(type) {
+	case client.Message:
+		return e.Message, BodyOf(TypeBody, e.Content), e.Suite != chat.SuiteGroup
+	case client.Copy:
+		return e.Message, BodyOf(TypeBody, e.Content), e.Suite != chat.SuiteGroup
+	case Typed:
+		return e.Message, BodyOf(e.Type, e.Message.Content), true
+	}
+	return m, b, false
+}
+
+// SendBody sends a body, encrypted. A text that replies to nothing and lives for
+// ever goes as Send does it, which every version reads. SendOptions.TTL is for
+// how long the server keeps the message, and receivers a text.
+func (c *Client) SendBody(ctx context.Context, to string, b content.Body, options ...client.SendOptions) (*client.Sent, error) {
+	if len(options) > 0 && b.Kind == content.KindText {
+		b.Seconds = content.LifeSeconds(options[0].TTL)
+	}
+	if b.Kind == content.KindText && b.Target.Zero() && b.Seconds == 0 {
+		return c.Send(ctx, to, []byte(b.Text), options...)
+	}
+	body, err := b.Append(nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.SendTyped(ctx, to, TypeContent, body, options...)
+}
+
+// SaidPage is a page of history with what its messages say.
+type SaidPage struct {
+	client.HistoryPage
+	Bodies []content.Body // of Messages; the kind is content.KindNewer and the message has no content where it cannot be read
+}
+
+// SaidBefore is History of messages of all types, with what they say: give them
+// to a content.Timeline. before, limit and errors are History's. Next is from
+// where the next page begins.
+func (c *Client) SaidBefore(ctx context.Context, peer string, before chat.ID, limit int) (*SaidPage, error) {
+	page, err := c.Client.History(ctx, peer, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	said := &SaidPage{HistoryPage: *page}
+	said.Messages = nil
+	for _, m := range page.Messages {
+		if m.Suite == chat.SuiteKeyShare || m.Suite == chat.SuiteGroup {
+			continue
+		}
+		read, typ := c.ReadableTyped(m)
+		said.Messages = append(said.Messages, read)
+		said.Bodies = append(said.Bodies, BodyOf(typ, read.Content))
+	}
+	return said, nil
+}

@@ -1,0 +1,182 @@
+package e2ee
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
+)
+
+// says sends a body and waits until it is durable.
+func (w *world) says(c *Client, to string, b content.Body, o ...client.SendOptions) chat.ID {
+	w.Helper()
+	s, err := c.SendBody(w.ctx(), to, b, o...)
+	w.must(err)
+	w.must(s.Durable(w.ctx()))
+	return s.ID()
+}
+
+// hears puts the next message into a timeline and returns what changed.
+func (w *world) hears(c *Client, t *content.Timeline) (changed chat.ID, ok bool) {
+	w.Helper()
+	e := w.next(c)
+	m, b, is := Said(e)
+	if !is {
+		w.Fatalf("%T %+v says nothing", e, e)
+	}
+	return t.Put(m, b)
+}
+
+// history makes a timeline of a chat's history alone, from the newest back.
+func (w *world) history(c *Client, peer string, limit int) *content.Timeline {
+	w.Helper()
+	t := content.NewTimeline()
+	for before := (chat.ID{}); ; {
+		page, err := c.SaidBefore(w.ctx(), peer, before, limit)
+		w.must(err)
+		for i, m := range page.Messages {
+			t.Put(m, page.Bodies[i])
+		}
+		if before = page.Next; !page.More {
+			return t
+		}
+	}
+}
+
+func show(t *content.Timeline) (lines []string) {
+	for _, it := range t.Items() {
+		line := fmt.Sprintf("%s: %s", it.From, it.Body.Text)
+		if it.Body.Kind == content.KindTimer {
+			line = fmt.Sprintf("%s: disappear after %v", it.From, it.Body.Life())
+		}
+		if it.Deleted {
+			line = fmt.Sprintf("%s deleted this", it.From)
+		}
+		if !it.Edited.Zero() {
+			line += " (edited)"
+		}
+		if r := t.Item(it.Body.Target); r != nil {
+			line += " > " + r.Body.Text
+		}
+		for _, r := range it.Reactions {
+			if r.Text != "" {
+				line += " " + r.Text + string(r.User)
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func (w *world) shows(who string, t *content.Timeline, want ...string) {
+	w.Helper()
+	if got := show(t); fmt.Sprint(got) != fmt.Sprint(want) {
+		w.Errorf("%s sees\n%q\nwant\n%q", who, got, want)
+	}
+}
+
+// TestReplyEditDeleteReact: what two users and a second device see live, and
+// what history makes of the same, on a device that was away and in small pages
+// from the newest back.
+func TestReplyEditDeleteReact(t *testing.T) {
+	w := newWorld(t)
+	alice, tablet, bob := w.device("alice", "phone"), w.device("alice", "tablet"), w.device("bob", "phone")
+	onTablet, atBobs := content.NewTimeline(), content.NewTimeline()
+
+	first := w.says(alice, "bob", content.Body{Kind: content.KindText, Text: "helo"})
+	w.hears(bob, atBobs)
+	reply := w.says(bob, "alice", content.Body{Kind: content.KindText, Text: "hi", Target: first})
+	w.says(bob, "alice", content.Body{Kind: content.KindReaction, Text: "👍", Target: first})
+	regretted := w.says(alice, "bob", content.Body{Kind: content.KindText, Text: "regretted"})
+	w.says(alice, "bob", content.Body{Kind: content.KindEdit, Text: "hello", Target: first})
+	w.says(alice, "bob", content.Body{Kind: content.KindDelete, Target: regretted})
+	// What is not alice's is not hers to change.
+	w.says(alice, "bob", content.Body{Kind: content.KindEdit, Text: "forged", Target: reply})
+	w.says(alice, "bob", content.Body{Kind: content.KindDelete, Target: reply})
+	w.says(alice, "bob", content.Body{Kind: content.KindReaction, Text: "🎉", Target: reply})
+
+	for range 6 {
+		w.hears(bob, atBobs)
+	}
+	for range 9 { // seven of her own, two of bob's
+		w.hears(tablet, onTablet)
+	}
+	for range 2 { // with them comes bob's key, which history takes
+		w.hears(alice, content.NewTimeline())
+	}
+	// Bob's device does not hear what it sent itself: its app has put that in.
+	atBobs.Put(chat.Message{ID: reply, From: "bob", To: "alice"}, content.Body{Kind: content.KindText, Text: "hi", Target: first})
+	want := []string{"alice: hello (edited) 👍bob", "bob: hi > hello 🎉alice", "alice deleted this"}
+	w.shows("alice's tablet", onTablet, want...)
+	w.shows("bob", atBobs, "alice: hello (edited)", "bob: hi > hello 🎉alice", "alice deleted this")
+	for _, limit := range []int{1, 2, 100} {
+		w.shows("bob in history", w.history(bob, "alice", limit), want...)
+		w.shows("alice in history", w.history(alice, "bob", limit), want...)
+	}
+	// The server has the deleted text as ciphertext alone, and none of the rest in the clear.
+	for _, known := range []string{"regretted", "forged", "helo"} {
+		if found := inFolder(t, w.data, known); found != "" {
+			t.Errorf("%q lies in the clear in %s", known, found)
+		}
+	}
+}
+
+// A later version's kind is shown as that, and changes nothing.
+func TestNewerContent(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.device("alice", "phone"), w.device("bob", "phone")
+	for _, b := range [][]byte{{0x92, 1, 0x7f}, {0x91, 9}, []byte("no array")} {
+		s, err := alice.SendTyped(w.ctx(), "bob", TypeContent, b)
+		w.must(err)
+		w.must(s.Durable(w.ctx()))
+		_, body, ok := Said(w.next(bob))
+		if !ok || body.Kind != content.KindNewer {
+			t.Errorf("% x says %+v, %v", b, body, ok)
+		}
+	}
+	if _, err := alice.SendBody(w.ctx(), "bob", content.Body{Kind: content.KindEdit, Text: "x"}); chat.CodeOf(err) != chat.CodeBadPacket {
+		t.Errorf("an edit of nothing was sent: %v", err)
+	}
+}
+
+// A message that disappears: the receiver knows of its end from the sender, and
+// it is nowhere at the server afterwards.
+func TestDisappears(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.device("alice", "phone"), w.device("bob", "phone")
+	atBobs := content.NewTimeline()
+	w.says(alice, "bob", content.Body{Kind: content.KindTimer, Seconds: 2})
+	w.hears(bob, atBobs)
+	if atBobs.Timer() != 2*time.Second {
+		t.Fatalf("the timer is %v", atBobs.Timer())
+	}
+	stays := w.says(bob, "alice", content.Body{Kind: content.KindText, Text: "stays"})
+	id := w.says(alice, "bob", content.Body{Kind: content.KindText, Text: "soon gone"}, client.SendOptions{TTL: atBobs.Timer()})
+	w.hears(bob, atBobs)
+	it := atBobs.Item(id)
+	ends, ok := it.Ends()
+	if !ok || it.Body.Seconds != 2 || it.Expires == 0 || ends.After(time.UnixMilli(it.Expires)) || ends.Before(id.Time().Add(time.Second)) {
+		t.Fatalf("it ends at %v, %v; the server says %v, the sender %d s", ends, ok, it.Expires, it.Body.Seconds)
+	}
+	if gone, _ := atBobs.Expire(ends.Add(-time.Millisecond)); len(gone) != 0 {
+		t.Errorf("%v disappeared too early", gone)
+	}
+	if gone, next := atBobs.Expire(ends); len(gone) != 1 || gone[0] != id || !next.IsZero() {
+		t.Errorf("%v disappeared, next at %v", gone, next)
+	}
+	for { // the server's clock has to pass its end
+		h := w.history(bob, "alice", 100)
+		if h.Item(id) == nil {
+			if h.Item(stays) == nil {
+				t.Error("another message has gone too")
+			}
+			break
+		}
+		if err := w.ctx().Err(); err != nil || alice.Now().After(time.UnixMilli(it.Expires).Add(10*time.Second)) {
+			t.Fatalf("it is still in history after its end: %v", err)
+		}
+	}
+}
