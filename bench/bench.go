@@ -36,6 +36,7 @@ type Options struct {
 	ServerFlags  []string      // passed to `rookery serve` behind the profile's own
 	Peers        string        // folder of the programs that echo compares with; "" is .cache/peers, if it is there
 	PeerVariants bool          // echo: each of a peer's settings instead of its best
+	SDK          string        // crypto: folder of what scripts/js.sh rounds makes; "" is .cache/bench-crypto, if it is there
 	Target       string        // echo: this one of EchoTargets alone, its noisy rounds left for the caller to repeat; "" is all
 	EchoIdle     int           // echo: connections whose memory is taken; 0 is 10,000, negative none
 	Version      string        // of the program, for the fingerprint
@@ -112,6 +113,7 @@ type Result struct {
 	Reconnect     *ReconnectFigures `json:"reconnect,omitempty"`      // of reconnect
 	Echo          []EchoResult      `json:"echo,omitempty"`           // of echo: lines of their own, in place of this one
 	Stages        []StageFigures    `json:"stages,omitempty"`         // of stages
+	Crypto        []CryptoFigures   `json:"crypto,omitempty"`         // of crypto
 	TimeLines     []TimeLine        `json:"time_lines,omitempty"`
 }
 
@@ -159,6 +161,7 @@ func Profiles() []Profile {
 		{Name: "reconnect", What: "everybody at once: all sockets close, and come back as an SDK does", run: reconnect},
 		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},
 		{Name: "stages", What: "each stage alone, in this process: decode, append, durable, store, deliver", run: stages},
+		{Name: "crypto", What: "end-to-end encryption in both SDKs: processor time of a session, a message, an attachment", run: cryptography},
 		{Name: "real", What: "like trickle, through the balancer of the cluster that --cluster names", run: throughCluster},
 	}
 }

@@ -53,6 +53,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	agentToken := fs.String("agent-token-file", "", "file with the secret that the agents know")
 	fs.StringVar(&o.Peers, "peers", "", "echo: folder of the programs to compare with; empty is .cache/peers, which scripts/peers.sh build fills")
 	fs.BoolVar(&o.PeerVariants, "peer-variants", false, "echo: measure each of a peer's settings instead of its best")
+	fs.StringVar(&o.SDK, "sdk", "", "crypto: folder of the TypeScript SDK's part; empty is .cache/bench-crypto, which scripts/js.sh rounds fills")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
 	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that a profile runs; of everything, what takes ten minutes")
 	var all suiteFlags

@@ -72,7 +72,7 @@ var allowed = map[string][]string{
 
 	"cmd/rookery-e2ee": {"chat", "client/e2ee", "packet"},
 
-	"bench":       {"chat", "client", "frame", "packet"},
+	"bench":       {"chat", "client", "client/e2ee", "frame", "packet"},
 	"bench/suite": {"bench"},
 }
 
