@@ -19,6 +19,7 @@ type memLog struct {
 	key      [16]byte
 	epoch    uint16
 	auto     bool
+	later    bool         // every second record has what a later version of the program adds to it
 	aligned  bool         // positions are as of a log whose batches end at multiples of 256, with gaps before them
 	op       func(string) // called before everything that a crash may come before
 	parts    []memPart
@@ -106,6 +107,9 @@ func (l *memLog) putAll(p int, batch [][]byte) (first chat.Position) {
 	}
 	part := &l.parts[p]
 	for i, raw := range batch {
+		if l.later && i%2 == int(first%2) {
+			raw = ofLater(raw)
+		}
 		part.records = append(part.records, memRecord{first + chat.Position(i), raw})
 		part.held += len(raw)
 	}

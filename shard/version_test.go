@@ -8,6 +8,60 @@ import (
 	"github.com/rookery-chat/rookery/internal/record"
 )
 
+// ofLater is a record as a later version of the program may write it: with flags
+// and fields that this one does not know.
+func ofLater(raw []byte) []byte {
+	raw = append(bytes.Clone(raw), "of a later version"...)
+	if raw[0] == record.Version && raw[2]&0x80 == 0 {
+		raw[2] |= 0xc0
+	}
+	return raw
+}
+
+// TestTwoVersionsInOneLog has gateways and owners of two versions append to one
+// log. What is stored and shown is what the laws say of it, whoever wrote which
+// record.
+func TestTwoVersionsInOneLog(t *testing.T) {
+	for seed := range uint64(12) {
+		s := newSim(t, seed, 1+int(seed%4))
+		s.log.later = true
+		s.dropped = int(seed%3) * 20
+		w := &groupLoad{workload: newWorkload(seed, s.log, s.ring)}
+		for range 3 {
+			w.fill(60)
+			s.op, s.crashAt = 0, 1+s.r.IntN(100)
+			s.run()
+		}
+		s.crashAt = 0
+		s.run()
+		s.lawful(w.users)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// TestAForwardedRecordIsWhole has a latecomer of a later version forwarded by an
+// owner of this one: what the owner does not know of it goes with it (law 16).
+func TestAForwardedRecordIsWhole(t *testing.T) {
+	s := newShift(t, 3, 2, 3)
+	s.fill(5)
+	s.rounds(20)
+	s.begin()
+	late := ofLater(message(s.old.ring, "bob", "ann", 99, 0))
+	s.old.log.put(s.old.ring.PartitionOf("bob"), late)
+	s.rounds(20)
+	s.finish()
+	for p := range s.new.log.parts {
+		for _, r := range s.new.log.records(t, p) {
+			if r.Kind == record.Forward && bytes.Equal(r.Content, late) {
+				return
+			}
+		}
+	}
+	t.Error("it is not in the new epoch as it was")
+}
+
 // TestVersionNRecords has records of a later program among ours: bytes that
 // were added to the end of a record are passed over, and a record of a later
 // version is kept with its reason and stops nobody.

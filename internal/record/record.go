@@ -20,6 +20,21 @@
 //	v ttl      time to live in ms, 0 is for ever
 //	s media
 //	s content
+//
+// While a cluster is upgraded, two versions of the program append to one log and
+// read what the other has appended. So what a version writes, the one before can
+// read:
+//
+//   - A field is added behind the last one, a flag takes a free bit. Who does not
+//     know them passes over them, so they say nothing that may not be missed.
+//   - A kind, and a layout with another version number, is read by one version
+//     of the program and written by the next one. Only what an operator begins
+//     once every process can read it, as the kinds that end an epoch, may be
+//     written at once.
+//
+// What is of a later version all the same, as after a way back, is no record to
+// its owner, who puts it aside whole; a program that can read it appends it
+// again (`rookery admin deadletters`).
 package record
 
 import (
