@@ -85,17 +85,22 @@ func (l *Log) fetch() {
 				l.take(l.partitions[f.Partition], &f.FetchPartition)
 			}
 		})
-		now := time.Now()
-		busy := now.Sub(last) < idleAfter*l.o.Linger
-		last = now
-		if busy {
-			tick.Reset(untilTick(now, l.o.Linger))
-			select {
-			case <-tick.C:
-			case <-l.closed:
-			}
+		last = l.pace(tick, last)
+	}
+}
+
+// pace waits, where brokers answered a moment ago, for the next tick of the
+// linger. It returns when the answer came.
+func (l *Log) pace(tick *time.Timer, last time.Time) (now time.Time) {
+	now = time.Now()
+	if now.Sub(last) < idleAfter*l.o.Linger {
+		tick.Reset(untilTick(now, l.o.Linger))
+		select {
+		case <-tick.C:
+		case <-l.closed:
 		}
 	}
+	return now
 }
 
 // take keeps what was fetched for the reader, and stops fetching when that is
