@@ -10,6 +10,7 @@ import (
 
 	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
+	"github.com/rookery-chat/rookery/shard"
 )
 
 const deadLettersUsage = "rookery admin deadletters list|replay [flags]"
@@ -108,7 +109,8 @@ func (r *replay) run(ctx context.Context, env *Env, o kafka.Options) error {
 		}
 	}
 	// Else it would be a dead letter again.
-	if err := new(record.Record).Decode(bytes); err != nil {
+	var rec record.Record
+	if err := rec.Decode(bytes); err != nil {
 		return fmt.Errorf("this version cannot decode it either (%w): mend it and name the file with --from", err)
 	}
 	l, err := kafka.Open(ctx, o)
@@ -116,9 +118,27 @@ func (r *replay) run(ctx context.Context, env *Env, o kafka.Options) error {
 		return err
 	}
 	defer l.Close()
-	place, err := l.Replay(ctx, *letter, bytes)
+	partition, err := partitionOf(l, letter, &rec)
+	if err != nil {
+		return err
+	}
+	place, err := l.Replay(ctx, *letter, partition, bytes)
 	if place != 0 {
-		fmt.Fprintf(env.Stdout, "appended at partition %d position %v\n", letter.Partition, place)
+		fmt.Fprintf(env.Stdout, "appended at partition %d position %v\n", partition, place)
 	}
 	return err
+}
+
+// partitionOf is where a letter is appended: where it was, or, if that was in an
+// earlier epoch, where its user is now. Only a message means the same there: a
+// mark is made again by its device, and what owners derive is known by the
+// position that it comes from.
+func partitionOf(l *kafka.Log, d *kafka.DeadLetter, r *record.Record) (int, error) {
+	switch {
+	case d.Topic == l.Topic():
+		return d.Partition, nil
+	case r.Kind != record.Message:
+		return 0, fmt.Errorf("the letter is of %s, the log is %s now: only messages can be appended to a later epoch, and this is a record of kind %d", d.Topic, l.Topic(), r.Kind)
+	}
+	return shard.NewRing(l.Partitions(), l.Key()).Partition(r.User), nil
 }

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/internal/services"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/pipeline/pipelinetest"
+	"github.com/rookery-chat/rookery/shard"
 )
 
 // kafkaURL names a log of the test's own.
@@ -82,4 +84,49 @@ func TestAdminDeadLetters(t *testing.T) {
 	}
 	defer l.Close()
 	pipelinetest.Expect(t, l, 1, 0, string(good), string(good))
+}
+
+// A message of an earlier epoch goes where its user is now; other records mean
+// nothing there.
+func TestAdminDeadLettersOfAnEarlierEpoch(t *testing.T) {
+	log, prefix := kafkaURL(t)
+	runAdmin(t, ExitOK, []string{"topics", log, "--create", "--partitions=1", "--replicas=1"})
+	o := kafka.Options{Brokers: []string{services.Kafka(t)}, Prefix: prefix}
+	message := func(user string) []byte {
+		return record.Append(nil, &record.Record{Kind: record.Message, User: []byte(user), Peer: []byte("ann"), Device: []byte("d"), Content: []byte("hi")})
+	}
+	l, err := kafka.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := []string{"bob", "cid", "dee", "eve", "fay"}
+	for i, user := range users {
+		l.DeadLetter(0, chat.Position(i+1), "a reason", message(user))
+	}
+	l.DeadLetter(0, 9, "a reason", record.Append(nil, &record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("d"), Place: 7}))
+	l.Close()
+	if _, err := kafka.CreateTopics(t.Context(), o, kafka.Spec{Epoch: 1, Partitions: 7, Replicas: 1, Online: true}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range users {
+		runAdmin(t, ExitOK, []string{"deadletters", "replay", log, fmt.Sprintf("--number=%d", i)}, "appended at partition")
+	}
+	runAdmin(t, ExitFailed, []string{"deadletters", "replay", log, "--number=5"}, prefix+".0", prefix+".1", "only messages", "kind 3")
+	runAdmin(t, ExitOK, []string{"deadletters", "list", log}, "replayed: a reason", "kept: a reason")
+
+	if l, err = kafka.Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ring, want := shard.NewRing(7, l.Key()), map[int][]string{}
+	for _, user := range users {
+		p := ring.Partition([]byte(user))
+		want[p] = append(want[p], string(message(user)))
+	}
+	if len(want) < 2 {
+		t.Fatal("all users are in one partition: the test proves nothing")
+	}
+	for p, records := range want {
+		pipelinetest.Expect(t, l, p, 0, records...)
+	}
 }

@@ -188,20 +188,20 @@ func collectLetters(ctx context.Context, o *Options, topic string, start, end in
 	return all, nil
 }
 
-// Replay appends what a dead letter holds, or what it should have held, to its
-// partition again, and notes that in the topic of dead letters. The partition is
-// that of the letter, which has to be of the log's epoch.
-func (l *Log) Replay(ctx context.Context, d DeadLetter, record []byte) (chat.Position, error) {
-	if d.Topic != l.topic.Name {
-		return 0, fmt.Errorf("kafka log: the letter is of topic %s, the log's is %s", d.Topic, l.topic.Name)
-	}
+// Topic is the name of the epoch's topic.
+func (l *Log) Topic() string { return l.topic.Name }
+
+// Replay appends what a dead letter holds, or what it should have held, to a
+// partition, and notes that in the topic of dead letters. The position is not 0
+// where it was appended, though it may not have been noted.
+func (l *Log) Replay(ctx context.Context, d DeadLetter, partition int, record []byte) (chat.Position, error) {
 	batch := append(binary.LittleEndian.AppendUint32(nil, uint32(len(record))), record...)
 	type outcome struct {
 		first chat.Position
 		err   error
 	}
 	result := make(chan outcome, 1)
-	if err := l.Append(d.Partition, batch, 1, func(first chat.Position, err error) { result <- outcome{first, err} }); err != nil {
+	if err := l.Append(partition, batch, 1, func(first chat.Position, err error) { result <- outcome{first, err} }); err != nil {
 		return 0, err
 	}
 	var o outcome
