@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/rookery-chat/rookery/internal/backend"
 	"github.com/rookery-chat/rookery/internal/config"
+	"github.com/rookery-chat/rookery/internal/presence/redis"
 	"github.com/rookery-chat/rookery/pipeline/kafka"
 	"github.com/rookery-chat/rookery/shard"
 	"github.com/rookery-chat/rookery/storage"
@@ -53,6 +55,7 @@ type repartition struct {
 	kafka  kafka.Options
 	log    *kafka.Log // of the newest epoch
 	store  storage.Store
+	where  *redis.Directory
 }
 
 func (r *repartition) open(ctx context.Context, c *config.Config) (err error) {
@@ -67,11 +70,22 @@ func (r *repartition) open(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	r.store, err = cql.Open(o)
+	if r.store, err = cql.Open(o); err != nil {
+		return err
+	}
+	d, err := backend.Redis(c, quiet)
+	if err != nil {
+		return fmt.Errorf("which gateways there are says presence.url: %w", err)
+	}
+	d.Timeout = answerWithin
+	r.where, err = redis.Open(d)
 	return err
 }
 
 func (r *repartition) close() {
+	if r.where != nil {
+		r.where.Close()
+	}
 	if r.store != nil {
 		r.store.Close()
 	}
@@ -96,11 +110,60 @@ func (r *repartition) run(ctx context.Context) error {
 		return r.watch(ctx, r.log)
 	}
 	r.tellMoves()
+	if err := r.allFollow(ctx); err != nil {
+		return err
+	}
 	if r.dryRun {
 		fmt.Fprintln(r.env.Stdout, "it could be done now; nothing was changed")
 		return nil
 	}
 	return r.begin(ctx)
+}
+
+// answerWithin is how long the directory of presence may take to answer.
+const answerWithin = 10 * time.Second
+
+// allFollow says which processes would not go on in the new epoch by themselves,
+// if there are any. One that dies meanwhile counts until its lease or its session
+// with the group ends.
+func (r *repartition) allFollow(ctx context.Context) error {
+	names, err := r.log.Deaf(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.present(ctx); err != nil {
+		return err
+	}
+	gateways, err := r.where.Deaf(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range gateways {
+		names = append(names, fmt.Sprintf("the gateway %s at %s", g.ID, g.Address))
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: of a version that does not go on in another epoch, and to be upgraded before, %s", strings.Join(names, "; "))
+}
+
+// present waits until the directory is connected.
+func (r *repartition) present(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		err := r.where.Health()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-look.C:
+		}
+	}
 }
 
 func (r *repartition) tellMoves() {

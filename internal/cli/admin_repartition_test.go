@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,6 +16,23 @@ import (
 	"github.com/rookery-chat/rookery/internal/server"
 	"github.com/rookery-chat/rookery/internal/services"
 )
+
+// inRedis runs commands that nobody of ours would.
+func inRedis(t *testing.T, commands ...string) {
+	t.Helper()
+	c, err := net.Dial("tcp", services.Redis(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	for _, command := range commands {
+		fmt.Fprintf(c, "%s\r\n", command)
+		if answer, err := answers.ReadString('\n'); err != nil || answer[0] == '-' {
+			t.Fatalf("%s: %s, %v", command, answer, err)
+		}
+	}
+}
 
 // The command makes the topic of the next epoch, with which the process that is
 // at work goes on; again it changes nothing.
@@ -43,11 +63,24 @@ func TestAdminRepartition(t *testing.T) {
 		}
 	}()
 
+	presence := []string{"--presence=redis://" + services.Redis(t), "--redis-prefix=" + name}
 	command := func(more ...string) []string {
-		return append(append([]string{"repartition", "--log=" + log}, cql...), more...)
+		return slices.Concat([]string{"repartition", "--log=" + log}, cql, presence, more)
+	}
+	told, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	for deaf := true; deaf; { // the gateway says a moment after its start that it follows
+		code, _, _ := runCommand(t, nil, append([]string{"admin"}, command("--to=3", "--dry-run")...)...)
+		deaf = code != ExitOK && told.Err() == nil
 	}
 	runAdmin(t, ExitUsage, command("--to=0"), "1 to 1024")
 	runAdmin(t, ExitOK, command("--to=3", "--dry-run"), "from 2 partitions (epoch 0) to 3 (epoch 1)", "partition   0 ->   0  33.33 %", "nothing was changed")
+	// A gateway of a version that knows no epochs has a lease and says no more.
+	inRedis(t, "SADD "+name+":gateways earlier", "SET "+name+":g:earlier '7 10.0.0.9:4000'")
+	for _, dry := range []string{"--dry-run", "--dry-run=false"} {
+		runAdmin(t, ExitFailed, command("--to=3", dry), "nothing was changed", "the gateway earlier at 10.0.0.9:4000", "upgraded")
+	}
+	inRedis(t, "DEL "+name+":g:earlier")
 	runAdmin(t, ExitOK, command("--to=3"), "begun in 3 of 3", "done")
 	runAdmin(t, ExitOK, command("--to=3"), "3 partitions, of which 3 have begun; nothing was changed")
 	runAdmin(t, ExitOK, command("--to=2", "--dry-run"), "from 3 partitions (epoch 1) to 2 (epoch 2)")

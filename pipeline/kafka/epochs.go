@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -50,6 +53,37 @@ func OpenAll(ctx context.Context, o Options) ([]*Log, error) {
 
 // Online reports whether the epoch began while the one before was at work.
 func (l *Log) Online() bool { return l.topic.Online }
+
+// followsMark ends the client id of a group's member that goes on in the next
+// epoch by itself.
+const followsMark = ".follows"
+
+// Deaf names the processes that own partitions of this epoch and would not go on
+// in the next one: of a version that knows no such epochs.
+func (l *Log) Deaf(ctx context.Context) (names []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var group kadm.DescribedGroup
+	for {
+		groups, err := l.adm.DescribeGroups(ctx, l.groupName())
+		err = errors.Join(err, groups.Error())
+		if err == nil || errors.Is(err, kerr.GroupIDNotFound) { // nobody has ever been in it
+			group = groups[l.groupName()]
+			break
+		}
+		select {
+		case <-time.After(minBackoff): // brokers may just be making a coordinator for it
+		case <-ctx.Done():
+			return nil, fmt.Errorf("kafka log: brokers do not say who is in the group %s: %w", l.groupName(), err)
+		}
+	}
+	for _, m := range group.Members {
+		if !strings.HasSuffix(m.ClientID, followsMark) {
+			names = append(names, fmt.Sprintf("the processor at %s (client %s, member %s)", strings.TrimPrefix(m.ClientHost, "/"), m.ClientID, m.MemberID))
+		}
+	}
+	return names, nil
+}
 
 // Refresh makes End exact, as of a moment after the call.
 func (l *Log) Refresh(ctx context.Context) error {

@@ -1,10 +1,15 @@
 package kafka
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/rookery-chat/rookery/internal/services"
+	"github.com/rookery-chat/rookery/pipeline/pipelinetest"
 )
 
 // An epoch that begins while the one before is at work is seen by it, and opened
@@ -66,5 +71,45 @@ func TestEpochs(t *testing.T) {
 	opened(4)
 	if _, err := OpenEpoch(t.Context(), o, 7); !errors.Is(err, ErrNoEpoch) {
 		t.Errorf("epoch 7 is opened: %v", err)
+	}
+}
+
+// A member of the group that is of a version which knows no epochs that begin
+// while others are at work is named.
+func TestDeaf(t *testing.T) {
+	o := newTopics(t, options(services.Kafka(t)), 2)
+	l := mustOpen(t, o)
+	if names, err := l.Deaf(t.Context()); err != nil || len(names) != 0 {
+		t.Fatalf("of nobody %v are deaf, %v", names, err)
+	}
+	w := pipelinetest.NewWatcher()
+	if err := l.Own(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	pipelinetest.Await(t, w.Gained, 2)
+	if names, err := l.Deaf(t.Context()); err != nil || len(names) != 0 {
+		t.Errorf("with a member of this version %v are deaf, %v", names, err)
+	}
+	got := make(chan []int, 10)
+	before, err := kgo.NewClient(kgo.SeedBrokers(o.Brokers...), kgo.ClientID("rookery"), kgo.ConsumerGroup(l.groupName()),
+		kgo.ConsumeTopics(l.topic.Name), kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, ps map[string][]int32) {
+			var partitions []int
+			for _, p := range ps[l.topic.Name] {
+				partitions = append(partitions, int(p))
+			}
+			got <- partitions
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipelinetest.Await(t, got, 1)
+	names, err := l.Deaf(t.Context())
+	if err != nil || len(names) != 1 || !strings.Contains(names[0], "the processor at 127.0.0.1 (client rookery, member rookery-") {
+		t.Errorf("deaf are %q, %v", names, err)
+	}
+	before.Close()
+	if names, err := l.Deaf(t.Context()); err != nil || len(names) != 0 {
+		t.Errorf("when it has gone %v are deaf, %v", names, err)
 	}
 }

@@ -65,7 +65,9 @@ func (l *Log) Own(ctx context.Context, owner pipeline.Owner) error {
 	ctx, cancel := context.WithCancel(ctx)
 	m.ctx = ctx
 	var err error
-	if m.cl, err = newClient(&l.o, "group", m.groupOpts()...); err != nil {
+	o := l.o
+	o.ClientID += followsMark
+	if m.cl, err = newClient(&o, "group", m.groupOpts()...); err != nil {
 		cancel()
 		return err
 	}

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ func (l *lease) value() string {
 
 // keepLease takes the lease and renews it until the directory is closed.
 func (d *Directory) keepLease() {
+	var told uint64 // the epoch in which follow knows of this gateway
 	for {
 		wait := d.opt.Lease / 3
 		if err := d.holdLease(); err != nil {
@@ -56,6 +58,8 @@ func (d *Directory) keepLease() {
 			d.lease.mu.Lock()
 			d.lease.broken = err
 			d.lease.mu.Unlock()
+		} else if self, _ := d.Self(); told != self.Epoch && d.tellFollow(self) == nil {
+			told = self.Epoch
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -186,3 +190,27 @@ func (d *Directory) releaseLease() {
 }
 
 func (d *Directory) leaseMillis() string { return strconv.FormatInt(d.opt.Lease.Milliseconds(), 10) }
+
+// tellFollow says that this gateway goes on in the next epoch of the log.
+func (d *Directory) tellFollow(self presence.Gateway) error {
+	_, err := call(d.ctx, d.guard, func(c rueidis.Client) (int64, error) {
+		return c.Do(context.Background(), c.B().Hset().Key(d.keys.follow()).FieldValue().FieldValue(self.ID, number(self.Epoch)).Build()).AsInt64()
+	})
+	return err
+}
+
+// Deaf returns the gateways that hold a lease and have not said that they go on
+// in the next epoch of the log: they are of a version that cannot.
+func (d *Directory) Deaf(ctx context.Context) ([]presence.Gateway, error) {
+	all, err := d.Gateways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	said, err := call(ctx, d.guard, func(c rueidis.Client) (map[string]string, error) {
+		return c.Do(context.Background(), c.B().Hgetall().Key(d.keys.follow()).Build()).AsStrMap()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(g presence.Gateway) bool { return said[g.ID] == number(g.Epoch) }), nil
+}

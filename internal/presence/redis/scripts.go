@@ -18,6 +18,8 @@ import (
 //
 //	g:<gateway>       "epoch address", which ends with the lease
 //	gateways          the set of names that hold or held a lease
+//	follow            a hash: gateway → epoch in which it said that it goes on in
+//	                  the next epoch of the log by itself
 //	u:{bucket}<user>  a hash: node of the device → "session epoch gateway"
 //	p:{bucket}<user>  the sharded channel: "1" came, "0 <seen>" went
 //
@@ -39,6 +41,7 @@ type keys struct{ prefix string }
 
 func (k keys) lease(gateway string) string { return k.prefix + "g:" + gateway }
 func (k keys) gateways() string            { return k.prefix + "gateways" }
+func (k keys) follow() string              { return k.prefix + "follow" }
 func (k keys) user(u chat.User) string     { return k.tagged("u", u) }
 func (k keys) channel(u chat.User) string  { return k.tagged("p", u) }
 
