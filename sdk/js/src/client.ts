@@ -1,9 +1,10 @@
 import { Core, type Request, sleep } from './core.ts'
 import { ChatError, ClosedError, isRetry } from './errors.ts'
 import type { ChatsPage, ClientEvent, HistoryPage, Position } from './events.ts'
+import { encodeChange, type GroupPage, groupOf, suiteGroup, type Verb } from './group.ts'
 import { bytesOfId, type MessageId } from './id.ts'
 import { MemoryJournal } from './journal.ts'
-import { checkPeer, checkUser, type ClientOptions, settingsOf } from './options.ts'
+import { checkPeer, checkUser, type ClientOptions, isGroup, settingsOf } from './options.ts'
 import type { Item } from './outbox.ts'
 import { refusalWaitMs } from './pace.ts'
 import { encodePacket } from './packets.ts'
@@ -309,6 +310,57 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
   /** Ends it: before the user logs out, lest the device's next user be told of this one's messages. */
   forgetPush(signal?: AbortSignal): Promise<void> {
     return this.registerPush('', '', signal)
+  }
+
+  /**
+   * Makes a group with the user as its admin and others as members, and returns its name, which stands wherever a user's does.
+   * info is its name and picture: the server does not read it, so encrypt it. Whether the group was made tells what is
+   * returned, as with {@link PlainClient.send}. An id makes the name too: {@link groupOf}.
+   */
+  async createGroup(
+    info: Uint8Array | null,
+    users: string[],
+    options: Pick<SendOptions, 'id'> = {},
+    signal?: AbortSignal,
+  ): Promise<{ group: string; sent: Sent }> {
+    const id = idOf(options) ?? (await this.newId(signal))
+    const group = groupOf(id)
+    return { group, sent: await this.#change(group, 'create', users, info, id, signal) }
+  }
+
+  /**
+   * Changes a group: its members or admins. The change is a message to the group, which all members get. Whether the group
+   * took it is judged at its place: where it did not, a problem event says why, as does {@link Sent.error}: `not_member`,
+   * `not_admin`, `group_full` or `bad_change`.
+   */
+  async changeGroup(
+    group: string,
+    verb: Exclude<Verb, 'create' | 'info'>,
+    users: string[] = [],
+    options: Pick<SendOptions, 'id'> = {},
+    signal?: AbortSignal,
+  ): Promise<Sent> {
+    return this.#change(group, verb, users, null, idOf(options), signal)
+  }
+
+  /** Replaces a group's name and picture; null takes them away. */
+  async setGroupInfo(group: string, info: Uint8Array | null, options: Pick<SendOptions, 'id'> = {}, signal?: AbortSignal): Promise<Sent> {
+    return this.#change(group, 'info', [], info, idOf(options), signal)
+  }
+
+  async #change(group: string, verb: Verb, users: string[], info: Uint8Array | null, id: MessageId | null, signal?: AbortSignal): Promise<Sent> {
+    if (!isGroup(group)) throw new ChatError('bad_name', `${JSON.stringify(group)} is not the name of a group`)
+    const content = encodeChange({ verb, users, info: info ?? new Uint8Array() })
+    return this.sendSealed({ n: 0n, id, to: group, suite: suiteGroup, content, flags: 0, ttl: 0, media: '' }, null, signal)
+  }
+
+  /**
+   * Returns a group and up to limit of its members with names beyond one; '' is before all, and 0 as many as the server gives
+   * at once. Only members get an answer; else {@link ChatError} `forbidden`.
+   */
+  async group(group: string, beyond = '', limit = 0, signal?: AbortSignal): Promise<GroupPage> {
+    if (!isGroup(group)) throw new ChatError('bad_name', `${JSON.stringify(group)} is not the name of a group`)
+    return this.ask<GroupPage, 'group_get'>('group_get', { group, beyond, limit }, 'group_members', signal)
   }
 
   /** Puts a question until it is answered; what asks for a retry is asked again. @internal */

@@ -4,7 +4,7 @@ import { Clock, maxClockSequence, type MessageId, msOfId, ticksOfId } from './id
 import { Inbox } from './inbox.ts'
 import { freshState, type Journal, type JournalState } from './journal.ts'
 import { Notifier } from './notifier.ts'
-import type { Settings } from './options.ts'
+import { isGroup, type Settings } from './options.ts'
 import { type Item, Outbox } from './outbox.ts'
 import { Backoff } from './pace.ts'
 import { decodePackets, encodePacket, retryFlag } from './packets.ts'
@@ -194,7 +194,7 @@ export class Core {
     return {
       id,
       from: row.from,
-      to: row.from === user || peer.startsWith(':') ? peer : user,
+      to: row.from === user || isGroup(peer) ? peer : user,
       place: row.place,
       at: msOfId(id) + Number(row.late),
       expires: Number(row.expires),

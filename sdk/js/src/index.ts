@@ -30,8 +30,9 @@ export type {
   TruncatedEvent,
   TypingEvent,
 } from './events.ts'
+export { type Change, type GroupPage, groupOf, type Member, parseChange, type Verb } from './group.ts'
 export { compareIds, type MessageId, msOfId } from './id.ts'
 export { IndexedDBJournal, type IndexedDBJournalOptions } from './indexeddb.ts'
 export { type Journal, type JournalChange, type JournalState, MemoryJournal, type StoredMessage } from './journal.ts'
-export type { ClientOptions, WebSocketConstructor } from './options.ts'
+export { type ClientOptions, isGroup, type WebSocketConstructor } from './options.ts'
 export type { Sent, Status } from './sent.ts'

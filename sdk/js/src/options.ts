@@ -80,7 +80,17 @@ export function checkUser(name: string): void {
 
 /** Throws {@link ChatError} `bad_name` for what is the name of neither a user nor a group. @internal */
 export function checkPeer(name: string): void {
-  if (!/^:[\w-]{21}[AQgw]$/.test(name)) checkUser(name)
+  if (!isGroup(name)) checkUser(name)
+}
+
+/** Reports whether a name is a group's. */
+export function isGroup(name: string): boolean {
+  return /^:[\w-]{21}[AQgw]$/.test(name) // the last character has two bits of an id, and four that are zero
+}
+
+/** Reports whether a name is a user's. @internal */
+export function isUser(name: string): boolean {
+  return userFault(name) === ''
 }
 
 function userFault(name: string): string {

@@ -39,6 +39,9 @@ export function take(s: Session, p: Packet): void {
       return onHistoryPage(core, p)
     case 'chats_page':
       return onChatsPage(core, p)
+    case 'group_page':
+      core.answer(p.req, { group: p.group, info: p.info ?? new Uint8Array(), members: p.members, more: p.more })
+      return
     case 'keys_stored':
     case 'keys':
     case 'keys_claimed':

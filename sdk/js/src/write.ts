@@ -1,4 +1,5 @@
 import { ChatError } from './errors.ts'
+import { isGroup } from './options.ts'
 import { encodePacket } from './packets.ts'
 import type { PacketFields, PacketName } from './schema.ts'
 import type { Session } from './session.ts'
@@ -148,7 +149,7 @@ export class Writer {
     const s = this.#session
     for (const peer of s.unsentReads) {
       const pos = s.core.reads.get(peer) ?? 0n
-      if (pos > s.reach && !peer.startsWith(':')) continue // nor a read mark, but where a group has an order of its own
+      if (pos > s.reach && !isGroup(peer)) continue // nor a read mark, but where a group has an order of its own
       s.unsentReads.delete(peer)
       this.#put('read', { peer, pos })
     }

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 
 import { ChatError } from '../src/errors.ts'
+import { encodeChange, groupOf, parseChange } from '../src/group.ts'
 import { bytesOfHex, bytesOfId, Clock, compareIds, hexOf, idOfBytes, isMessageId, makeId, msOfId, nodeOfId, ticksOfId } from '../src/id.ts'
+import { isGroup } from '../src/options.ts'
 import { decodePackets, encodePacket } from '../src/packets.ts'
 import type { Packet } from '../src/schema.ts'
 
@@ -76,6 +78,29 @@ describe('ids.json', () => {
   test('bad', () => {
     for (const bad of ids.bad) expect(isMessageId(bad), bad).toBe(false)
     expect(() => bytesOfId('no id')).toThrow(ChatError)
+  })
+})
+
+describe('groups.json', () => {
+  const groups = read('groups')
+  test('changes', () => {
+    for (const { verb, users, info, hex } of groups.changes) {
+      const change = { verb, users, info: bytesOfHex(info) }
+      expect(parseChange(bytesOfHex(hex)), hex).toEqual(change)
+      expect(hexOf(encodeChange(change))).toBe(hex)
+    }
+    for (const bad of groups.bad_changes) expect(() => parseChange(bytesOfHex(bad)), bad).toThrow('bad_change')
+    for (const [verb, users] of [['leave', ['bob']], ['add', []], ['info', ['bob']], ['none', []]] as const) {
+      expect(() => encodeChange({ verb, users: [...users], info: new Uint8Array() } as never), verb).toThrow('bad_change')
+    }
+    expect(() => encodeChange({ verb: 'add', users: [':'], info: new Uint8Array() })).toThrow('bad_name')
+  })
+  test('names', () => {
+    for (const { id, group } of groups.groups) {
+      expect(groupOf(id)).toBe(group)
+      expect(isGroup(group)).toBe(true)
+    }
+    for (const bad of groups.bad_groups) expect(isGroup(bad), bad).toBe(false)
   })
 })
 
