@@ -63,8 +63,9 @@ type connectOrder struct {
 	Key       []byte           `json:"key,omitempty"` // the file that holds the key which signs tokens
 	First     int              `json:"first"`
 	Count     int              `json:"count"`
-	Total     int              `json:"total"`      // sessions of the whole load
-	DevicesOf int              `json:"devices_of"` // the user whose devices they are; -1: each is a user
+	Total     int              `json:"total"`           // sessions of the whole load
+	DevicesOf int              `json:"devices_of"`      // the user whose devices they are; -1: each is a user
+	Apart     bool             `json:"apart,omitempty"` // the addresses are servers that know nothing of each other
 	Bare      bool             `json:"bare,omitempty"`
 	AtOnce    int              `json:"at_once,omitempty"`
 	Rate      float64          `json:"rate,omitempty"`

@@ -58,7 +58,13 @@ func (a *agent) prepare(o *connectOrder) (err error) {
 		return errors.New("bench: agent: which sessions to open is not said")
 	}
 	r := a.run
-	r.to, r.total, r.bare = o.To, o.Total, o.Bare
+	r.to, r.total, r.bare, r.apart = o.To, o.Total, o.Bare, 1
+	if o.Apart {
+		r.apart = len(o.To)
+	}
+	if r.total%r.apart != 0 {
+		return fmt.Errorf("bench: agent: %d sessions are no multiple of %d servers", r.total, r.apart)
+	}
 	token := func(string) (string, error) { return "none", nil }
 	if !o.Bare {
 		key, err := keyOf(o.Key)
@@ -179,7 +185,7 @@ func (r *run) exchange(ctx context.Context, size int) error {
 		return errors.New("bench: agent: a message has at least 8 bytes")
 	}
 	for i, c := range r.conns {
-		r.burst(c, (int(c.index)+1)%r.total, 1, size, r.loop.clock())
+		r.burst(c, (int(c.index)+r.apart)%r.total, 1, size, r.loop.clock())
 		if i%burstsAtOnce == burstsAtOnce-1 {
 			if err := r.loop.poll(r.loop.clock()); err != nil {
 				return err

@@ -30,6 +30,7 @@ type Options struct {
 	MarkEvery    time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
 	Cluster      string        // folder of the cluster that scripts/cluster.sh has started, for real
 	Dir          string        // where the server's data goes; "" is a temporary folder
+	Servers      int           // server processes, each for itself, that share the sessions of idle and trickle; 0 is one
 	Processes    int           // that make the load; 0 is as many as their descriptors ask for
 	Agents       []string      // host:port of agents on other machines, which make the load instead
 	Secret       []byte        // that those agents know, at least SecretBytes
@@ -69,6 +70,7 @@ type Result struct {
 	Contacts    int         `json:"contacts,omitempty"`
 	SizeBytes   int         `json:"size_bytes,omitempty"`
 	ServerFlags []string    `json:"server_flags,omitempty"`
+	Servers     int         `json:"servers,omitempty"` // processes that know nothing of each other
 	Seconds     float64     `json:"seconds,omitempty"` // that counted
 	Valid       bool        `json:"valid"`
 	Invalid     []string    `json:"invalid,omitempty"` // why not
@@ -188,6 +190,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	if (o.Profile == "real") != (o.Cluster != "") {
 		return nil, errors.New("bench: the profile real, and no other, needs the folder of a cluster")
+	}
+	if o.Servers > 1 && o.Profile != "idle" && o.Profile != "trickle" {
+		return nil, errors.New("bench: only idle and trickle take several servers")
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard

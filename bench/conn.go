@@ -100,7 +100,9 @@ func (c *conn) flush() {
 			c.loop.drop(c, err)
 			return
 		}
-		c.out = append(c.out[:0], c.out[n:]...)
+		if c.out = append(c.out[:0], c.out[n:]...); len(c.out) == 0 {
+			c.out = nil // the greeting is long, and there are a million
+		}
 	}
 	c.loop.want(c, len(c.out) > 0, !c.frozen)
 }

@@ -136,17 +136,18 @@ func startEcho(t *echoTarget, dir string, cpu int) (*target, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s.cmd = exec.Command(t.command[0], t.command[1:]...)
-	s.cmd.Env = append(os.Environ(), t.env...)
-	s.cmd.Stderr = log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := s.cmd.StdoutPipe()
+	cmd := exec.Command(t.command[0], t.command[1:]...)
+	cmd.Env = append(os.Environ(), t.env...)
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := startOn(s.cmd, cpu); err != nil {
+	if err := startOn(cmd, cpu); err != nil {
 		return nil, err
 	}
+	s.children = append(s.children, cmd)
 	if err := s.readListening(out); err != nil {
 		s.kill()
 		return nil, fmt.Errorf("bench: %v did not start: %w (%s)", t, err, tail(s.stderr))

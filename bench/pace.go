@@ -51,9 +51,10 @@ func (p *pace) until(ctx context.Context, endNs int64) error {
 }
 
 // anyTwo picks a random sender of this process and a random receiver of the
-// whole load.
+// whole load, on the same server where servers know nothing of each other.
 func (r *run) anyTwo(rng *rand.Rand) (from *conn, to int) {
-	return r.conns[rng.IntN(len(r.conns))], rng.IntN(r.total)
+	from = r.conns[rng.IntN(len(r.conns))]
+	return from, rng.IntN(r.total/r.apart)*r.apart + int(from.index)%r.apart
 }
 
 // circle picks a random sender of this process and one of its contacts: those

@@ -174,14 +174,15 @@ func (f *fleet) same(ctx context.Context, within time.Duration, o order) ([]*rep
 
 // destination is what a fleet connects to.
 type destination struct {
-	to   []netip.AddrPort
-	key  []byte // the file with the key that signs tokens; nil for a bare one
-	bare bool
+	to    []netip.AddrPort
+	apart bool   // the addresses are servers that know nothing of each other
+	key   []byte // the file with the key that signs tokens; nil for a bare one
+	bare  bool
 }
 
 func (t *target) destination() (destination, error) {
 	key, err := os.ReadFile(filepath.Join(t.keys, auth.DevKeyFile))
-	return destination{to: t.addresses, key: key}, err
+	return destination{to: t.addresses, apart: len(t.children) > 1, key: key}, err
 }
 
 // connect opens sessions 0 to n-1 and waits until all are caught up.
@@ -199,7 +200,7 @@ func (f *fleet) open(ctx context.Context, s destination, o connectOrder) ([]*rep
 
 // prepare readies the sessions that o names, tokens and all.
 func (f *fleet) prepare(ctx context.Context, s destination, o connectOrder) error {
-	o.To, o.Key, o.Bare = s.to, s.key, s.bare
+	o.To, o.Key, o.Bare, o.Apart = s.to, s.key, s.bare, s.apart
 	f.total = o.Total
 	f.parts = make([]int, len(f.agents))
 	_, err := f.all(ctx, time.Duration(o.Count)*time.Millisecond, func(i int) *order {

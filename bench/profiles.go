@@ -32,7 +32,12 @@ func up(ctx context.Context, o *Options, res *Result, flags ...string) (*target,
 // start starts a server with the wide settings.
 func start(o *Options, res *Result, flags ...string) (*target, error) {
 	res.ServerFlags = slices.Concat(wide, flags, o.ServerFlags)
-	return startTarget(o.Dir, res.ServerFlags...)
+	res.Servers = max(o.Servers, 1)
+	if res.Servers > 1 {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%d servers that know nothing of each other: no message crosses from one to another", res.Servers))
+		o.Connections -= o.Connections % res.Servers // session i is of server i modulo their number, and so is whom it writes to
+	}
+	return startTarget(o.Dir, res.Servers, res.ServerFlags...)
 }
 
 // connect connects the load to a server.

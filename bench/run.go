@@ -27,6 +27,7 @@ type run struct {
 	conns []*conn
 	total int // sessions of the whole load
 	bare  bool
+	apart int // servers that know nothing of each other; session i is of number i modulo them
 	to    []netip.AddrPort
 	mask  [4]byte
 
@@ -87,7 +88,7 @@ func newRun() (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{loop: l, mask: [4]byte{0x37, 0xfa, 0x21, 0x3d}}
+	r := &run{loop: l, apart: 1, mask: [4]byte{0x37, 0xfa, 0x21, 0x3d}}
 	r.clear()
 	return r, nil
 }

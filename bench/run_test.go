@@ -159,3 +159,23 @@ func TestACircleIsClosed(t *testing.T) {
 		}
 	}
 }
+
+// Where servers know nothing of each other, nobody writes to who is on another one.
+func TestServersApart(t *testing.T) {
+	const total, servers = 12, 3
+	r := &run{total: total, apart: servers}
+	for i := range total {
+		r.conns = append(r.conns, &conn{index: int32(i)})
+	}
+	met, rng := map[[2]int]bool{}, rand.New(rand.NewPCG(1, 1))
+	for range 10_000 {
+		from, to := r.anyTwo(rng)
+		met[[2]int{int(from.index), to}] = true
+		if int(from.index)%servers != to%servers {
+			t.Fatalf("%d writes to %d, which is on another server", from.index, to)
+		}
+	}
+	if want := total * total / servers; len(met) != want {
+		t.Errorf("%d pairs, want %d", len(met), want)
+	}
+}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rookery-chat/rookery/internal/auth"
 )
 
 const (
@@ -26,49 +28,77 @@ const (
 )
 
 // target is a server under measurement: a child process of its own, so that its
-// processor time and memory are its own, or a cluster of several.
+// processor time and memory are its own; several, each a server for itself; or a
+// cluster.
 type target struct {
-	cmd       *exec.Cmd        // of the child
+	children  []*exec.Cmd
 	processes map[string]int   // of the cluster: their pids
 	addresses []netip.AddrPort // session i goes to number i modulo their count
 	admins    []string         // of the owners of partitions
-	data      string
-	keys      string // the folder with the key that signs tokens
+	keys      string           // the folder with the key that signs tokens
 
 	speaks string // an echo, when it is none of WebSocket messages
 	stderr string
 }
 
-// startTarget runs `rookery serve` of this very program in a fresh data folder.
-func startTarget(dir string, flags ...string) (*target, error) {
+// startTarget runs `rookery serve` of this very program in a fresh data folder, n
+// times, each a server for itself that takes the tokens of the first.
+func startTarget(dir string, n int, flags ...string) (*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	t := &target{data: filepath.Join(dir, "data"), stderr: filepath.Join(dir, "server.log")}
+	t := &target{stderr: filepath.Join(dir, "server.log")}
 	log, err := os.Create(t.stderr)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
+	for i := range n {
+		data := filepath.Join(dir, "data")
+		if i > 0 {
+			data = fmt.Sprintf("%s-%d", data, i)
+		}
+		if err := t.startOne(self, data, log, flags); err != nil {
+			t.kill()
+			return nil, fmt.Errorf("bench: server %d did not start: %w (%s)", i, err, tail(t.stderr))
+		}
+	}
+	return t, nil
+}
+
+func (t *target) startOne(self, data string, log *os.File, flags []string) error {
+	if t.keys == "" {
+		t.keys = data
+	} else if err := t.giveKey(data); err != nil {
+		return err
+	}
 	// On a machine shared with the load the server yields to it: a load that
 	// waits for a processor measures itself.
-	t.cmd = exec.Command("nice", append([]string{"-n", "10", self, "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--web=127.0.0.1:0", "--data=" + t.data, "--log-level=warn"}, flags...)...)
-	t.cmd.Stderr = log
-	t.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := t.cmd.StdoutPipe()
+	cmd := exec.Command("nice", append([]string{"-n", "10", self, "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--web=127.0.0.1:0", "--data=" + data, "--log-level=warn"}, flags...)...)
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := t.cmd.Start(); err != nil {
-		return nil, err
+	if err := cmd.Start(); err != nil {
+		return err
 	}
-	if err := t.readReady(out); err != nil {
-		t.kill()
-		return nil, fmt.Errorf("bench: the server did not start: %w (%s)", err, tail(t.stderr))
+	t.children = append(t.children, cmd)
+	return t.readReady(out)
+}
+
+// giveKey puts the key that signs tokens into another server's data folder.
+func (t *target) giveKey(data string) error {
+	key, err := os.ReadFile(filepath.Join(t.keys, auth.DevKeyFile))
+	if err != nil {
+		return err
 	}
-	t.keys = t.data
-	return t, nil
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(data, auth.DevKeyFile), key, 0o600)
 }
 
 // readReady reads what serve prints until it says ready.
@@ -83,10 +113,10 @@ func (t *target) readReady(out io.Reader) error {
 			case "sockets":
 				address := strings.TrimSuffix(strings.TrimPrefix(value, "ws://"), "/ws/<user>")
 				if a, err := netip.ParseAddrPort(address); err == nil {
-					t.addresses = []netip.AddrPort{a}
+					t.addresses = append(t.addresses, a)
 				}
 			case "admin":
-				t.admins = []string{strings.TrimSuffix(value, "/")}
+				t.admins = append(t.admins, strings.TrimSuffix(value, "/"))
 			case "ready":
 				ready <- nil
 				io.Copy(io.Discard, out)
@@ -104,30 +134,45 @@ func (t *target) readReady(out io.Reader) error {
 }
 
 func (t *target) kill() {
-	t.cmd.Process.Kill()
-	t.cmd.Wait()
+	for _, c := range t.children {
+		c.Process.Kill()
+	}
+	for _, c := range t.children {
+		c.Wait()
+	}
 }
 
 // stop ends the server the ordinary way.
 func (t *target) stop() error {
-	t.cmd.Process.Signal(syscall.SIGTERM)
+	for _, c := range t.children {
+		c.Process.Signal(syscall.SIGTERM)
+	}
 	done := make(chan error, 1)
-	go func() { done <- t.cmd.Wait() }()
+	go func() {
+		var errs []error
+		for _, c := range t.children {
+			errs = append(errs, c.Wait())
+		}
+		done <- errors.Join(errs...)
+	}()
 	select {
 	case err := <-done:
 		return err
 	case <-time.After(stopWithin):
-		t.cmd.Process.Kill()
+		for _, c := range t.children {
+			c.Process.Kill()
+		}
 		return errors.New("bench: the server did not stop")
 	}
 }
 
 // pids of the server.
 func (t *target) pids() []int {
-	if t.cmd != nil {
-		return []int{t.cmd.Process.Pid}
+	pids := slices.Collect(maps.Values(t.processes))
+	for _, c := range t.children {
+		pids = append(pids, c.Process.Pid)
 	}
-	return slices.Collect(maps.Values(t.processes))
+	return pids
 }
 
 // cpuSplit is processor time by where it was spent.
@@ -226,18 +271,24 @@ func metricOf(admin, name string) (float64, error) {
 // it keeps for the next burst it gives back meanwhile.
 const quietFor = 15 * time.Second
 
+// stillBytes is how much a process's memory may move in a second and still count
+// as standing still.
+const stillBytes = 256 << 10
+
 // settle leaves the server alone, asks it to collect its garbage, and waits
 // until its memory stands still.
 func (t *target) settle() int64 {
 	time.Sleep(quietFor)
 	last := int64(0)
 	for range 30 {
-		if r, err := http.Get(t.admins[0] + "/debug/pprof/heap?gc=1"); err == nil {
-			io.Copy(io.Discard, r.Body)
-			r.Body.Close()
+		for _, admin := range t.admins {
+			if r, err := http.Get(admin + "/debug/pprof/heap?gc=1"); err == nil {
+				io.Copy(io.Discard, r.Body)
+				r.Body.Close()
+			}
 		}
 		now := t.resident()
-		if diff := now - last; diff < 256<<10 && diff > -(256<<10) {
+		if still := int64(len(t.children)) * stillBytes; now-last < still && last-now < still {
 			return now
 		}
 		last = now

@@ -48,6 +48,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
 	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real is to measure, such as .cache/cluster")
 	fs.StringVar(&o.Dir, "dir", "", "folder for the server's data; empty is a temporary one")
+	fs.IntVar(&o.Servers, "servers", 0, "idle, trickle: server processes, each for itself, that share the sessions; 0 is one")
 	fs.IntVar(&o.Processes, "load-processes", 0, "processes that make the load; 0 is as many as their descriptors ask for")
 	fs.StringArrayVar(&o.Agents, "agent", nil, "host:port of a `rookery bench agent` that makes the load instead; may be given several times")
 	agentToken := fs.String("agent-token-file", "", "file with the secret that the agents know")
