@@ -2,11 +2,15 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/engine"
+	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -62,5 +66,37 @@ func TestDevicesThatComeAtOnceSendCopies(t *testing.T) {
 		if !<-copies {
 			t.Error("a device sends no copies, though the user has two")
 		}
+	}
+}
+
+// slowStore answers when it is told to.
+type slowStore struct {
+	emptyStore
+	asked, answer chan struct{}
+}
+
+func (s *slowStore) Devices(context.Context, chat.User) ([]storage.Device, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return nil, nil
+}
+
+// A client that waits for a slow store is not taken for one that says nothing:
+// its next hello would cost the store the same again.
+func TestAHelloWaitsForASlowStore(t *testing.T) {
+	store := &slowStore{asked: make(chan struct{}, 2), answer: make(chan struct{})}
+	g, at := serve(t, store, oneOwner{}, presence.NewMemory(), func(*Options) {})
+	s := &resumed{oneSession: hello(t, at, "d", 0)}
+	<-store.asked
+	late := make(chan struct{})
+	g.loops[0].Load().Post(func(l *engine.Loop) {
+		defer close(late)
+		l.Each(func(c *engine.Conn) { g.Deadline(c) })
+	})
+	<-late
+	close(store.answer)
+	var w packet.Welcome
+	if err := errors.Join(s.net.SetDeadline(time.Now().Add(time.Minute)), w.Decode(s.next())); err != nil {
+		t.Fatal(err)
 	}
 }

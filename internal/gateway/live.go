@@ -76,7 +76,10 @@ func (g *Gateway) Deadline(c *engine.Conn) {
 		s.state = closing
 		c.Close()
 		return
-	case s.state < catching:
+	case s.state == joining: // the store is slow, not the client, whom another hello would cost the same again
+		s.conn.SetDeadline(now + g.opt.HelloTimeout.Milliseconds())
+		return
+	case s.state < joining:
 		s.bye(chat.CodeIdle, 0, "no hello in time")
 		return
 	case now >= s.expiresMs():
