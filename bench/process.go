@@ -203,7 +203,7 @@ func (f *fleet) prepare(ctx context.Context, s destination, o connectOrder) erro
 	o.To, o.Key, o.Bare, o.Apart = s.to, s.key, s.bare, s.apart
 	f.total = o.Total
 	f.parts = make([]int, len(f.agents))
-	_, err := f.all(ctx, time.Duration(o.Count)*time.Millisecond, func(i int) *order {
+	_, err := f.all(ctx, time.Duration(o.Count)*dialWithin, func(i int) *order {
 		part := o
 		part.First, part.Count = f.part(i, o)
 		f.parts[i] = part.Count
@@ -221,7 +221,7 @@ func (f *fleet) part(i int, o connectOrder) (first, count int) {
 
 // dial connects what was prepared by the same order.
 func (f *fleet) dial(ctx context.Context, o connectOrder) ([]*report, error) {
-	within := time.Duration(o.Count)*time.Millisecond + settleFor
+	within := time.Duration(o.Count)*dialWithin + settleFor
 	if o.Rate > 0 {
 		within += time.Duration(float64(o.Count) / o.Rate * 1e9)
 	}

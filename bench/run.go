@@ -16,7 +16,8 @@ import (
 
 const (
 	dialsAtOnce  = 256
-	dialsPerAddr = 10_000 // sessions from one source address
+	dialsPerAddr = 10_000                // sessions from one source address
+	dialWithin   = 10 * time.Millisecond // the most a session may take of a load that connects; an emulated processor needs some
 	settleFor    = 30 * time.Second
 )
 
@@ -146,7 +147,7 @@ func (r *run) connect(begun []*conn, atOnce int, rate float64, some bool) error 
 	n, doneBefore := len(begun), r.done
 	rng := rand.New(rand.NewPCG(5, uint64(n)))
 	next := r.loop.clock()
-	until := next + int64(time.Duration(n)*time.Millisecond+settleFor)
+	until := next + int64(time.Duration(n)*dialWithin+settleFor)
 	if rate > 0 {
 		until += int64(float64(n) / rate * 1e9)
 	}
