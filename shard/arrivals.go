@@ -15,18 +15,21 @@ type arrivals struct {
 	missed bool      // one was asked for that had been written over
 }
 
-// arrival is an entry and what came before it in its chain.
+// arrival is an entry, or a burst of messages of one sender at positions that
+// follow each other, and what came before it in its chain.
 type arrival struct {
-	pos, prev chat.Position
-	place     chat.Position // of the message; in the order of a group where the sender is one
+	pos, prev chat.Position // of the newest; before the oldest
+	place     chat.Position // of the newest message; in the order of a group where the sender is one
 	user      uint64        // the keyed hash of whose chain it is
 	nameAt    uint64
 	nameBytes uint16 // of the sender; 0 where the entry is no message
+	older     uint16 // messages of the burst before the newest
 }
 
 const (
 	firstArrivals = 1 << 8
-	maxArrivals   = 1 << 14 // 48 bytes each; some tenths of a second at full load
+	maxArrivals   = 1 << 14 // 48 bytes each; some tenths of a second at full load, of bursts more
+	maxBurst      = 1 << 10
 	nameBytes     = 24      // room for a name, on average
 )
 
@@ -55,6 +58,9 @@ func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
 	if a.missed && len(a.slots) < maxArrivals {
 		a.grow()
 	}
+	if a.join(user, e, sender) {
+		return
+	}
 	s := a.slotOf(user, e.Pos)
 	*s = arrival{pos: e.Pos, prev: e.Prev, place: e.Message.Place, user: user, nameBytes: uint16(len(sender))}
 	if len(sender) == 0 {
@@ -67,6 +73,23 @@ func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
 	}
 	s.nameAt = a.named
 	a.named += uint64(copy(a.names[at:], sender))
+}
+
+// join makes a message one more of the burst that ends right before it, if there
+// is one. What is known of a burst costs the same whatever its length.
+func (a *arrivals) join(user uint64, e *chat.Entry, sender chat.User) bool {
+	if len(sender) == 0 || e.Prev != e.Pos-1 || e.Message.Place != e.Pos {
+		return false
+	}
+	s := a.at(user, e.Prev)
+	if s == nil || s.place != s.pos || s.older == maxBurst || a.sender(s) != sender {
+		return false
+	}
+	burst := *s
+	*s = arrival{}
+	burst.pos, burst.place, burst.older = e.Pos, e.Pos, burst.older+1
+	*a.slotOf(user, e.Pos) = burst
+	return true
 }
 
 // grow doubles what is remembered.
@@ -93,12 +116,29 @@ func (a *arrivals) sender(s *arrival) chat.User {
 	return view.String[chat.User](a.names[at : at+uint64(s.nameBytes)])
 }
 
-// at returns the entry of a user at a position, nil when it is forgotten.
+// at returns the entry of a user at a position, or the burst whose newest is
+// there; nil when it is forgotten.
 func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
 	s := a.slotOf(user, pos)
 	if s.pos == pos && s.user == user && (s.nameBytes == 0 || a.holds(s)) {
 		return s
 	}
-	a.missed = a.missed || s.pos >= pos
 	return nil
+}
+
+// ask is at for who needs what is forgotten: more is remembered from then on.
+func (a *arrivals) ask(user uint64, pos chat.Position) *arrival {
+	s := a.at(user, pos)
+	if s == nil {
+		a.missed = a.missed || a.slotOf(user, pos).pos >= pos
+	}
+	return s
+}
+
+// upTo is the newest message of a burst that is not above a position; 0 is none.
+func (s *arrival) upTo(pos chat.Position) chat.Position {
+	if pos = min(pos, s.pos); pos < s.pos-chat.Position(s.older) || s.nameBytes == 0 {
+		return 0
+	}
+	return pos
 }

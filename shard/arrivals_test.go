@@ -2,6 +2,7 @@ package shard
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -26,7 +27,7 @@ func TestArrivals(t *testing.T) {
 		a.missed = pos%1000 == 0 // as a question too far back does
 		for back := range min(pos, 20) {
 			at := pos - back
-			s := a.at(uint64(at%7), chat.Position(at))
+			s := a.ask(uint64(at%7), chat.Position(at))
 			if s == nil || a.sender(s) != sender(at) || s.prev != chat.Position(at-1) {
 				t.Fatalf("at %d, %d is %+v, want it from %q", pos, at, s, sender(at))
 			}
@@ -37,14 +38,14 @@ func TestArrivals(t *testing.T) {
 	}
 	known := 0
 	for pos := 1; pos <= last; pos++ {
-		if s := a.at(uint64(pos%7), chat.Position(pos)); s != nil {
+		if s := a.ask(uint64(pos%7), chat.Position(pos)); s != nil {
 			known++
 			if a.sender(s) != sender(pos) {
 				t.Fatalf("%d is from %q, want %q", pos, a.sender(s), sender(pos))
 			}
 		}
 	}
-	if known < maxArrivals/8 || a.at(1, last+1) != nil || a.at(uint64((last+1)%7), last) != nil {
+	if known < maxArrivals/8 || a.ask(1, last+1) != nil || a.at(uint64((last+1)%7), last) != nil {
 		t.Errorf("%d known", known)
 	}
 }
@@ -59,18 +60,18 @@ func TestArrivalsGrow(t *testing.T) {
 		}
 	}
 	put(1, 10*firstArrivals)
-	if a.at(1, 10*firstArrivals+1) != nil || a.missed {
+	if a.ask(1, 10*firstArrivals+1) != nil || a.missed {
 		t.Error("what has not come yet counts as forgotten")
 	}
 	put(10*firstArrivals, 11*firstArrivals)
 	if len(a.slots) != firstArrivals {
 		t.Errorf("%d slots", len(a.slots))
 	}
-	if a.at(1, 5) != nil || !a.missed {
+	if a.ask(1, 5) != nil || !a.missed {
 		t.Error("what was written over is known")
 	}
 	put(11*firstArrivals+1, 14*firstArrivals)
-	if len(a.slots) != 2*firstArrivals || a.missed || a.at(1, 13*firstArrivals) == nil {
+	if len(a.slots) != 2*firstArrivals || a.missed || a.ask(1, 13*firstArrivals) == nil {
 		t.Errorf("%d slots", len(a.slots))
 	}
 }
@@ -120,7 +121,7 @@ func TestArrivalsSparse(t *testing.T) {
 		}
 		known := 0
 		for n := range chat.Position(firstArrivals) {
-			if a.at(1, (n+1)*step) != nil {
+			if a.ask(1, (n+1)*step) != nil {
 				known++
 			}
 		}
@@ -128,4 +129,47 @@ func TestArrivalsSparse(t *testing.T) {
 			t.Errorf("every %d positions: %d known of %d", step, known, firstArrivals)
 		}
 	}
+}
+
+// TestMarksWithinBursts marks places in the middle of bursts, whose messages are
+// remembered together: receipts are of the messages up to there, none is owed
+// twice, and the store is not asked.
+func TestMarksWithinBursts(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.BatchRecords, s.dropped = 16, 1000 // nobody is connected
+	mark := func(place chat.Position) {
+		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: place})
+	}
+	mark(s.from("ann", 1, "m", 0))
+	s.start()
+	w := s.workers[0]
+	turn := func() {
+		w.begin(s.log.next(0, w.last, 1<<20))
+		for w.left > 0 {
+			s.must(w.cycle(t.Context()))
+		}
+		s.log.flush(10)
+		s.must(w.settle(t.Context()))
+	}
+	turn() // bob's head is not known before
+	asked := s.store.reads
+	id := uint64(10)
+	for n := range 40 {
+		var last chat.Position
+		for range 1 + n%13 {
+			last = s.from([]string{"ann", "cid"}[n%2], id, "m", 0)
+			id++
+		}
+		mark(last - chat.Position(n%5))
+	}
+	for w.last < s.log.End(0) {
+		turn()
+	}
+	if n := s.store.reads - asked; n != 2 { // the first receipts of two peers
+		t.Errorf("the store was asked %d times", n)
+	}
+	if !slices.ContainsFunc(w.arrivals.slots, func(a arrival) bool { return a.older > 0 }) {
+		t.Error("no burst is remembered as one")
+	}
+	modelOf(t, s.log).check(t, nil, &s.store.rows)
 }

@@ -75,9 +75,9 @@ func (w *worker) deliveredLately(hash uint64, user chat.User, after, upTo chat.P
 	}
 	head, _ := w.heads.get(hash)
 	for at := chat.Position(head); at > after; {
-		a := w.arrivals.at(hash, at)
-		if a.nameBytes > 0 && at <= upTo {
-			w.owe(w.arrivals.sender(a), user, a.place, 0)
+		a := w.arrivals.ask(hash, at)
+		if newest := a.upTo(upTo); newest > after {
+			w.owe(w.arrivals.sender(a), user, a.place-(a.pos-newest), 0)
 		}
 		at = a.prev
 	}
@@ -89,7 +89,7 @@ func (w *worker) remembers(hash uint64, after chat.Position) bool {
 	head, ok := w.heads.get(hash)
 	steps := 0
 	for at := chat.Position(head); ok && at > after; steps++ {
-		a := w.arrivals.at(hash, at)
+		a := w.arrivals.ask(hash, at)
 		if a == nil || steps == cycleRows {
 			return false
 		}
