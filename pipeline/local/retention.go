@@ -12,6 +12,11 @@ import (
 // prepareRetry is how long to wait before trying again to make a segment.
 const prepareRetry = time.Second
 
+// quickFill is how soon a segment has to be full for the next one to be reserved
+// and not written before: a commit then costs the disk more, but such a log would
+// have it write everything twice.
+const quickFill = 5 * time.Second
+
 // preparedSegment is a segment to write into next, or why there is none.
 type preparedSegment struct {
 	segment *segment
@@ -28,6 +33,9 @@ type retention struct {
 	begun   bool       // the last has a durable block
 	durable []chat.Position
 	next    uint64 // number of the next segment to make
+
+	rolledAt time.Time // when the last was begun
+	quick    bool      // the one before it was full within quickFill
 
 	empty []*segment // found at Open, to be written first; of prepareLoop
 }
@@ -60,6 +68,8 @@ func (t *retention) rolled(before *segment, endBytes int64, ends []chat.Position
 		before.endBytes, before.last = endBytes, ends
 	}
 	t.segs, t.begun = append(t.segs, next), false
+	at := now()
+	t.quick, t.rolledAt = before != nil && at.Sub(t.rolledAt) < quickFill, at
 	t.mu.Unlock()
 }
 
@@ -82,6 +92,13 @@ func (t *retention) idle() (n int) {
 		n++
 	}
 	return n
+}
+
+// isQuick reports whether segments fill within quickFill.
+func (t *retention) isQuick() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.quick
 }
 
 // takeIdle takes the oldest segment off the list if more than keep are idle.
@@ -162,7 +179,7 @@ func (l *Log) prepare() (*segment, error) {
 	s := l.takeReusable()
 	if s == nil {
 		var err error
-		if s, err = createSegment(l.fs, l.o.Dir, l.o.SegmentBytes); err != nil {
+		if s, err = createSegment(l.fs, l.o.Dir, l.o.SegmentBytes, t.isQuick()); err != nil {
 			return nil, err
 		}
 	} else {
