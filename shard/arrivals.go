@@ -30,7 +30,7 @@ const (
 	firstArrivals = 1 << 8
 	maxArrivals   = 1 << 14 // 48 bytes each; some tenths of a second at full load, of bursts more
 	maxBurst      = 1 << 10
-	nameBytes     = 24      // room for a name, on average
+	nameBytes     = 24 // room for a name, on average
 )
 
 func (a *arrivals) reset() {
