@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,6 +41,7 @@ type testCluster struct {
 	n     int
 
 	secured func(*config.Config) // how its processes log in, where they have to
+	logger  *slog.Logger         // of its processes, nil for the test's
 }
 
 func newCluster(t *testing.T) *testCluster {
@@ -126,13 +128,17 @@ func (cl *testCluster) settings(c *config.Config, role string) {
 func (cl *testCluster) start(role string, change func(*config.Config)) *Server {
 	cl.t.Helper()
 	cl.n++
-	return startServer(cl.t, cl.dir, func(c *config.Config) {
+	all := func(c *config.Config) {
 		cl.settings(c, role)
 		c.ID = fmt.Sprintf("%s-%d", role, cl.n)
 		if change != nil {
 			change(c)
 		}
-	})
+	}
+	if cl.logger != nil {
+		return startLogged(cl.t, cl.dir, cl.logger, all)
+	}
+	return startServer(cl.t, cl.dir, all)
 }
 
 // A message crosses everything: from a session at one gateway through the log to

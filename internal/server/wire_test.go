@@ -44,6 +44,12 @@ const patience = 20 * time.Second
 // startServer starts a server on free ports with a data folder.
 func startServer(t *testing.T, dir string, change func(*config.Config)) *Server {
 	t.Helper()
+	return startLogged(t, dir, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})), change)
+}
+
+// startLogged is startServer with another log.
+func startLogged(t *testing.T, dir string, logger *slog.Logger, change func(*config.Config)) *Server {
+	t.Helper()
 	c := config.Default()
 	c.Listen, c.Admin, c.Web.Listen, c.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", dir
 	c.Pipeline.SegmentBytes, c.Store.MemtableBytes, c.Store.CacheBytes = 4<<20, 4<<20, 8<<20
@@ -52,7 +58,7 @@ func startServer(t *testing.T, dir string, change func(*config.Config)) *Server 
 	if change != nil {
 		change(c)
 	}
-	s, err := Start(t.Context(), c, Options{Version: "test", Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	s, err := Start(t.Context(), c, Options{Version: "test", Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

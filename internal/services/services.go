@@ -92,6 +92,17 @@ func S3(t testing.TB) string {
 	return running(t, "S3", Get(t).S3)
 }
 
+// Folder returns where a running server keeps its files: what is "kafka",
+// "cassandra", "redis" or "s3".
+func Folder(t testing.TB, what string) string {
+	t.Helper()
+	root, err := findRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(root, ".cache", "services", "run", what)
+}
+
 func running(t testing.TB, name, address string) string {
 	t.Helper()
 	if err := reach(name, address); err != nil {
