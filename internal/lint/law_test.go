@@ -72,6 +72,8 @@ var allowed = map[string][]string{
 
 	"cmd/rookery-e2ee": {"chat", "client/e2ee", "packet"},
 
+	"examples/go": {"client", "client/e2ee"},
+
 	"bench":       {"chat", "client", "client/e2ee", "frame", "packet"},
 	"bench/suite": {"bench"},
 }

@@ -16,6 +16,7 @@ export const data = join(dir, 'data')
 export class Server {
   private constructor(
     readonly url: string,
+    readonly web: string,
     private readonly child: ChildProcess,
   ) {}
 
@@ -24,11 +25,11 @@ export class Server {
     const env = { ...process.env, ROOKERY_BIN: undefined } // the server refuses settings that it does not know
     const args = ['serve', `--listen=${listen}`, '--admin=127.0.0.1:0', '--web=127.0.0.1:0', '--auth-origins=*', `--data=${data}`, '--log-level=error']
     const child = spawn(rookery, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
-    let url = ''
+    const at: Record<string, string> = {}
     for await (const line of createInterface({ input: child.stdout! })) {
-      const at = /^sockets\s+(\S+)\/ws\//.exec(line)
-      if (at) url = at[1]!
-      if (/^ready/.test(line)) return new Server(url, child)
+      const [name, url] = line.split(/\s+/)
+      if (url) at[name!] = url
+      if (name === 'ready') return new Server(at['sockets']!.replace('/ws/<user>', ''), at['web']!, child)
     }
     throw new Error('the server did not start')
   }
