@@ -55,6 +55,7 @@ const (
 	CodeBadPush       Code = 109 // no such push provider here, or no token of it
 	CodeBadKeys       Code = 110 // malformed, weak or unsigned public keys
 	CodeOtherIdentity Code = 111 // the user has another identity key
+	CodeRevoked       Code = 112 // the device was revoked by another of its user's
 
 	CodeNotFound Code = 120 // there is no such thing, or not any more
 	CodeQuota    Code = 121 // the user's media would be more than is allowed
@@ -109,6 +110,7 @@ var codeFacts = map[Code]codeFact{
 	CodeBadPush:        {"bad_push", ActionStop},
 	CodeBadKeys:        {"bad_keys", ActionStop},
 	CodeOtherIdentity:  {"other_identity", ActionStop},
+	CodeRevoked:        {"revoked", ActionStop},
 	CodeNotFound:       {"not_found", ActionStop},
 	CodeQuota:          {"quota", ActionStop},
 	CodeBadMedia:       {"bad_media", ActionStop},

@@ -133,6 +133,8 @@ func (s *session) packet(p packet.Raw) error {
 		return decoded(p, s.onKeysClaimed)
 	case packet.TypeKeysLow:
 		return decoded(p, s.onKeysLow)
+	case packet.TypeDevices:
+		return decoded(p, s.onDevices)
 	case packet.TypeRefreshed:
 		return decoded(p, s.onRefreshed)
 	case packet.TypePong:

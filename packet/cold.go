@@ -70,6 +70,8 @@ func encodeField(e *msgpack.Encoder, f any) error {
 		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
 	case *[]ClaimedKey:
 		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
+	case *[]OwnDevice:
+		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
 	case *[]MemberRow:
 		return encodeRows(e, len(*f), func(i int) row { return &(*f)[i] })
 	case *map[string]uint64:
@@ -188,6 +190,8 @@ func decodeField(d *msgpack.Decoder, f any) error {
 	case *[]UserKeys:
 		err = decodeArray(d, func() error { return decodeElement(d, f) })
 	case *[]ClaimedKey:
+		err = decodeArray(d, func() error { return decodeElement(d, f) })
+	case *[]OwnDevice:
 		err = decodeArray(d, func() error { return decodeElement(d, f) })
 	case *[]MemberRow:
 		err = decodeArray(d, func() error { return decodeElement(d, f) })

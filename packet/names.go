@@ -20,6 +20,9 @@ var typeNames = map[Type]string{
 	TypeKeysClaim:    "keys_claim",
 	TypeKeysDrop:     "keys_drop",
 	TypeGroupGet:     "group_get",
+	TypeDevicesGet:   "devices_get",
+	TypeDeviceLabel:  "device_label",
+	TypeDeviceRevoke: "device_revoke",
 	TypeWelcome:      "welcome",
 	TypeAccepted:     "accepted",
 	TypeRefused:      "refused",
@@ -44,6 +47,7 @@ var typeNames = map[Type]string{
 	TypeKeysLow:      "keys_low",
 	TypeGroupMessage: "group_message",
 	TypeGroupPage:    "group_page",
+	TypeDevices:      "devices",
 }
 
 // String returns the type's name in the documentation, such as "caught_up", or

@@ -87,7 +87,8 @@ func TestProtocolTables(t *testing.T) {
 	doc := readProtocol(t)
 	types := map[string]reflect.Type{"row": reflect.TypeFor[Row](), "chat row": reflect.TypeFor[ChatRow](),
 		"pre-key row": reflect.TypeFor[PreKey](), "device row": reflect.TypeFor[DeviceRef](), "device keys row": reflect.TypeFor[DeviceKeys](),
-		"user keys row": reflect.TypeFor[UserKeys](), "claimed key row": reflect.TypeFor[ClaimedKey](), "member row": reflect.TypeFor[MemberRow]()}
+		"user keys row": reflect.TypeFor[UserKeys](), "claimed key row": reflect.TypeFor[ClaimedKey](), "member row": reflect.TypeFor[MemberRow](),
+		"own device row": reflect.TypeFor[OwnDevice]()}
 	for typ, empty := range codecs {
 		types[fmt.Sprintf("%s (%d)", typ, typ)] = reflect.TypeOf(empty()).Elem()
 	}

@@ -38,6 +38,7 @@ var codecs = map[Type]func() codec{
 	TypeDone:    make1[Done],
 	TypeKeysPut: make1[KeysPut], TypeKeysGet: make1[KeysGet], TypeKeysClaim: make1[KeysClaim], TypeKeysDrop: make1[KeysDrop],
 	TypeKeysStored: make1[KeysStored], TypeKeys: make1[Keys], TypeKeysClaimed: make1[KeysClaimed], TypeKeysLow: make1[KeysLow],
+	TypeDevicesGet: make1[DevicesGet], TypeDeviceLabel: make1[DeviceLabel], TypeDeviceRevoke: make1[DeviceRevoke], TypeDevices: make1[Devices],
 	TypeGroupGet: make1[GroupGet], TypeGroupMessage: make1[GroupMessage], TypeGroupPage: make1[GroupPage],
 }
 

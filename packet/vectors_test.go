@@ -141,7 +141,7 @@ func examples() []example {
 	first, reply := chat.NewID(chat.Ticks(at), 0x1234, phone), chat.NewID(chat.Ticks(at.Add(2500*time.Millisecond)), 0x0777, bobs)
 	alice, bob := []byte("alice"), []byte("bob")
 	limits := map[string]uint64{}
-	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096, 100, 64, 64, 120, 1024, 16384} {
+	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096, 100, 64, 64, 120, 1024, 16384, 64} {
 		limits[LimitNames[i]] = v
 	}
 	replyRow := Row{ID: reply, From: "bob", Place: 4711, Late: 38, Content: []byte("hello")}
@@ -208,6 +208,11 @@ func examples() []example {
 		{"group-get", &GroupGet{Req: 18, Group: string(group), Limit: 100}},
 		{"group-page", &GroupPage{Req: 18, Group: string(group), Info: []byte{0xca, 0xfe}, Members: []MemberRow{
 			{User: "alice", Admin: true, Since: 1200, Delivered: 1200, Read: 1200}, {User: "bob", Since: 1200, Delivered: 1207, Read: 1200}}}},
+		{"devices-get", &DevicesGet{Req: 19}},
+		{"devices", &Devices{Req: 19, Devices: []OwnDevice{
+			{Device: "phone", Label: "Alice's phone", Created: ms}, {Device: "tablet", Created: ms - 86400_000, Revoked: ms - 3600_000}}}},
+		{"device-label", &DeviceLabel{Req: 20, Device: "phone", Label: "Alice's phone"}},
+		{"device-revoke", &DeviceRevoke{Req: 21, Device: "tablet"}},
 		{"bye", &Bye{Code: chat.CodeDraining, Retry: 3120, URL: "wss://b.chat.example", Text: "this server is going away"}},
 	}
 }

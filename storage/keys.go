@@ -25,7 +25,8 @@ type KeyStore interface {
 	// device keys (the same Curve) are passed over: so a put may be repeated,
 	// and brings back none that was claimed. A device that comes with another
 	// Curve begins anew. An empty Fallback leaves the one there is. More than
-	// limit one-time keys in all are refused with ErrTooManyKeys.
+	// limit one-time keys in all are refused with ErrTooManyKeys, and keys of a
+	// device that was revoked with ErrRevoked.
 	PutKeys(ctx context.Context, user chat.User, put PutKeys) (left int, err error)
 
 	// ClaimKey hands out one of a device's one-time keys: to one caller, ever,
@@ -41,6 +42,9 @@ type KeyStore interface {
 
 // ErrOtherIdentity says that the user has another identity key.
 var ErrOtherIdentity = errors.New("storage: the user has another identity key")
+
+// ErrRevoked says that the device was revoked.
+var ErrRevoked = errors.New("storage: the device was revoked")
 
 // ErrTooManyKeys says that a device would have more one-time keys than allowed.
 var ErrTooManyKeys = errors.New("storage: too many one-time keys")

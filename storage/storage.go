@@ -101,11 +101,24 @@ type Store interface {
 	// group is a chat of who has a row as its member and an entry of it.
 	HasChat(ctx context.Context, user, peer chat.User) (bool, error)
 
-	// Devices returns the devices of a user, in order of name.
+	// Devices returns the devices of a user, those that were revoked among them,
+	// in order of name.
 	Devices(ctx context.Context, user chat.User) ([]Device, error)
 
-	// PutDevice writes a device, durably before it returns (law 14).
+	// PutDevice writes a device, durably before it returns (law 14), without its
+	// Label and Revoked, which stay as they are.
 	PutDevice(ctx context.Context, user chat.User, d Device) error
+
+	// LabelDevice writes the name that the user gave a device, durably before it
+	// returns. found is false when there is no such device, or it was revoked.
+	LabelDevice(ctx context.Context, user chat.User, device chat.Device, label string) (found bool, err error)
+
+	// RevokeDevice takes a device away for ever, durably before it returns (law
+	// 14): Devices tells when, and its keys, cursor and push target are gone and
+	// do not come back, whoever writes them at the same time. at is ms since
+	// 1970; of a device that was revoked before the first time stays. found is
+	// false when there is no such device.
+	RevokeDevice(ctx context.Context, user chat.User, device chat.Device, at int64) (found bool, err error)
 
 	// PushTargets returns where the devices of a user can be told that something
 	// waits, in order of the devices' names.
@@ -249,6 +262,8 @@ type Device struct {
 	Seq     uint16        // the clock sequence of its ids; a change tells of a clone or a new installation
 	Start   chat.Position // where its chain begins
 	Created int64         // ms since 1970
+	Label   string        // what the user calls it
+	Revoked int64         // ms since 1970; 0: it was not
 }
 
 // PushTarget is where a device can be reached that is not connected.

@@ -54,6 +54,7 @@ func Gateway(stats *gateway.Stats) Metrics {
 		count("rookery_sessions_fell_behind_total", "Times a session fell into catch-up.", func(s s) uint64 { return s.FellBehind.Load() }),
 		count("rookery_audited_sessions_total", "Sessions whose place was compared with the head of their chain.", func(s s) uint64 { return s.Audited.Load() }),
 		count("rookery_audit_behind_total", "Of them those that a lost hint had left behind; they caught up.", func(s s) uint64 { return s.AuditBehind.Load() }),
+		count("rookery_devices_revoked_total", "Devices that their users revoked at this gateway.", func(s s) uint64 { return s.DevicesRevoked.Load() }),
 		count("rookery_sessions_replaced_total", "Sessions taken over by a newer one of their device.", func(s s) uint64 { return s.Replaced.Load() }),
 		by(counter, "rookery_sessions_ended_total", "code", "Sessions that the server ended, by error code.",
 			func(s s, emit func(string, float64)) {

@@ -21,6 +21,7 @@ type Identity struct {
 	User    chat.User
 	Device  chat.Device // "" when the token is not bound to one
 	Expires time.Time   // when the session ends: exp and the leeway
+	Issued  time.Time   // iat and the leeway: not later than that; zero when the token does not say
 }
 
 // Options are a Verifier's settings.
@@ -150,6 +151,9 @@ func (s *state) identity(c *Claims, leeway time.Duration) (id Identity, err erro
 		return Identity{}, refuse("the token was revoked")
 	}
 	id.Expires = c.ExpiresAt.Add(leeway)
+	if c.IssuedAt != nil {
+		id.Issued = c.IssuedAt.Add(leeway)
+	}
 	return id, nil
 }
 

@@ -24,6 +24,9 @@ type Links interface {
 	// Siblings makes the sessions of a user at a gateway send copies from now
 	// on, and returns when all of them do.
 	Siblings(ctx context.Context, to presence.Gateway, user chat.User) error
+	// Revoked ends the sessions at a gateway of a device that was revoked, and
+	// returns when all have been told.
+	Revoked(ctx context.Context, to presence.Gateway, user chat.User, device chat.Device) error
 }
 
 // Elsewhere is what a gateway knows of the other ones.
@@ -32,8 +35,8 @@ type Elsewhere struct {
 	Links     Links
 }
 
-// siblingsTimeout is how long a hello waits for the other gateways of its user.
-// A gateway that is gone is so when its lease ends.
+// siblingsTimeout is how long a hello, or who revokes a device, waits for the
+// other gateways of its user. A gateway that is gone is so when its lease ends.
 const siblingsTimeout = 3 * time.Second
 
 // enter registers a session with the directory. Without the directory the
@@ -61,11 +64,21 @@ func (g *Gateway) tookOver(s presence.Session, r presence.Registration) {
 // a device that has never marked anything. Others had their welcome before, and
 // with it the sessions learned of them: those do not wait.
 func (g *Gateway) siblingsElsewhere(ctx context.Context, user chat.User) error {
+	return g.tellElsewhere(ctx, user, func(ctx context.Context, to presence.Gateway) error {
+		if err := g.opt.Elsewhere.Links.Siblings(ctx, to, user); err != nil {
+			return fmt.Errorf("tell the user's sessions at gateway %s of the new device: %w", to.ID, err)
+		}
+		return nil
+	})
+}
+
+// tellElsewhere calls f with each other gateway that has sessions of a user.
+func (g *Gateway) tellElsewhere(ctx context.Context, user chat.User, f func(ctx context.Context, to presence.Gateway) error) error {
 	d := g.opt.Elsewhere.Directory
 	self, _ := d.Self()
 	at, err := d.Where(ctx, []chat.User{user})
 	if err != nil {
-		return fmt.Errorf("the user's other sessions cannot be told of a new device: %w", err)
+		return fmt.Errorf("where the user's other sessions are is not known: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, siblingsTimeout)
 	defer cancel()
@@ -73,8 +86,8 @@ func (g *Gateway) siblingsElsewhere(ctx context.Context, user chat.User) error {
 		if to.ID == self.ID {
 			continue
 		}
-		if err := g.opt.Elsewhere.Links.Siblings(ctx, to, user); err != nil {
-			return fmt.Errorf("tell the user's sessions at gateway %s of the new device: %w", to.ID, err)
+		if err := f(ctx, to); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -141,6 +154,7 @@ func (g *Gateway) settled(s presence.Session, r presence.Registration, err error
 			if x != nil && x.known() == s {
 				found.Add(1)
 				g.audit(x)
+				g.lookRevoked(x)
 			}
 			looked()
 		})

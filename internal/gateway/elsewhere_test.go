@@ -32,6 +32,7 @@ type others struct {
 	where    error
 	siblings error
 	last     bool
+	revoked  bool // the device d was
 	devices  int
 	cursor   chat.Position
 	head     chat.Position
@@ -147,10 +148,25 @@ func (o *others) Siblings(_ context.Context, to presence.Gateway, user chat.User
 	return o.siblings
 }
 
+func (o *others) Revoked(_ context.Context, to presence.Gateway, user chat.User, device chat.Device) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note("revoked %s of %s at %s", device, user, to.ID)
+	return o.siblings
+}
+
 func (o *others) Devices(context.Context, chat.User) ([]storage.Device, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return []storage.Device{{Name: "d"}, {Name: "e"}}[:o.devices], nil
+	known := []storage.Device{{Name: "d"}, {Name: "e"}}[:o.devices]
+	if o.revoked {
+		known[0].Revoked = 1
+	}
+	return known, nil
+}
+
+func (o *others) RevokeDevice(_ context.Context, _ chat.User, _ chat.Device, at int64) (bool, error) {
+	return at > 0, nil
 }
 
 func (o *others) Cursors(context.Context, chat.User) ([]storage.Cursor, error) {

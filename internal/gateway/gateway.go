@@ -49,6 +49,7 @@ type Identity struct {
 	User    chat.User
 	Device  chat.Device // "" when the token is not bound to one
 	Expires time.Time
+	Issued  time.Time // it was not issued later; zero when it does not say
 }
 
 // Options are the gateway's settings. DefaultOptions fills them; limits are

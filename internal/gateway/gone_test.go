@@ -27,7 +27,7 @@ func (s *leaving) Devices(context.Context, chat.User) ([]storage.Device, error) 
 func TestHelloOfOneWhoHasGone(t *testing.T) {
 	store := &leaving{}
 	g := &Gateway{store: store} // presence and loops would panic
-	g.join(1, "bob", "phone", 0, 0, chat.Node{}, 0, lease{life: &store.life})
+	g.join(1, "bob", "phone", 0, 0, 0, chat.Node{}, 0, lease{life: &store.life})
 	if store.asked != 1 {
 		t.Errorf("the store was asked %d times", store.asked)
 	}

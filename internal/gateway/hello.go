@@ -49,7 +49,7 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 	s.named(s.user(), device)
 	s.state = joining
 	s.node = g.owners.Node(s.user(), device)
-	ref, user, node, lease := s.ref(), s.user(), s.node, s.lease()
+	ref, user, node, issued, lease := s.ref(), s.user(), s.node, int64(s.issuedAt), s.lease()
 	var number uint64
 	if g.opt.Elsewhere != nil {
 		number = uint64(time.Now().UnixMicro())
@@ -57,7 +57,7 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 	}
 	ok := g.jobs.try(func() {
 		if !lease.ended() {
-			g.join(ref, user, device, m.Seq, m.Resume, node, number, lease)
+			g.join(ref, user, device, m.Seq, issued, m.Resume, node, number, lease)
 		}
 	})
 	if !ok {
@@ -67,14 +67,14 @@ func (g *Gateway) onHello(s *session, p packet.Raw) {
 
 // join is the hello job: it knows the device, registers the session, and only
 // then reads where its chain stands (law 6: register, then read, then splice).
-func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, resume int64, node chat.Node, number uint64, lease lease) {
+func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq uint16, issued, resume int64, node chat.Node, number uint64, lease lease) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
 	j := &joined{node: node, number: number}
 	answer := func() {
 		g.postAlways(ref, func(s *session) { g.welcome(s, user, ref, j) })
 	}
-	dev, err := g.device(ctx, user, device, seq)
+	dev, err := g.device(ctx, user, device, seq, issued)
 	if lease.ended() {
 		return // nothing is registered yet
 	}
@@ -95,7 +95,7 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 		err = g.enter(ctx, presence.Session{User: user, Node: node, Number: j.number})
 	}
 	if err == nil {
-		j.copies, err = g.hasOthers(ctx, user)
+		j.copies, err = g.hasOthers(ctx, user, device)
 	}
 	if err == nil && !lease.ended() {
 		err = g.place(ctx, j, user, dev, resume)
@@ -113,34 +113,62 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 
 // hasOthers reports whether the user has more than one device. It is asked when
 // this one is written and registered: of two devices that come at the same time,
-// the one that registers later finds both rows, and the other in presence.
-func (g *Gateway) hasOthers(ctx context.Context, user chat.User) (bool, error) {
+// the one that registers later finds both rows, and the other in presence. For
+// the same reason it finds that this one was revoked meanwhile, or is found by
+// who revokes it.
+func (g *Gateway) hasOthers(ctx context.Context, user chat.User, device chat.Device) (bool, error) {
 	known, err := g.store.Devices(ctx, user)
-	return len(known) > 1, err
+	n := 0
+	for _, d := range known {
+		switch {
+		case d.Revoked == 0:
+			n++
+		case d.Name == device:
+			return false, errRevoked
+		}
+	}
+	return n > 1, err
 }
 
+var errRevoked = chat.Errorf(chat.CodeRevoked, "this device was revoked: link it anew, under another name")
+
 // device returns the device, which it writes when it is new, or when its clock
-// sequence changed.
-func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, seq uint16) (storage.Device, error) {
+// sequence changed. issued is when the token was, if it is bound to no device:
+// whoever took a device may have taken its token, which other names would fit.
+func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, seq uint16, issued int64) (storage.Device, error) {
 	known, err := g.store.Devices(ctx, user)
 	if err != nil {
 		return storage.Device{}, err
 	}
-	for _, d := range known {
-		if d.Name != name {
-			continue
+	present, revoked := 0, int64(0)
+	var found *storage.Device
+	for i, d := range known {
+		if revoked = max(revoked, d.Revoked); d.Revoked == 0 {
+			present++
 		}
-		if d.Seq == seq {
-			return d, nil
+		if d.Name == name {
+			found = &known[i]
 		}
+	}
+	switch {
+	case found != nil && found.Revoked > 0:
+		return *found, errRevoked
+	case issued < revoked/1000:
+		return storage.Device{}, chat.Errorf(chat.CodeUnauthorized, "a device was revoked after this token was issued, which is good for any device: get a new one")
+	case found != nil && found.Seq == seq:
+		return *found, nil
+	case found != nil:
 		// Another installation under this name, or a clone of it.
 		g.Stats.DeviceChanged.Add(1)
-		d.Seq = seq
-		return d, g.store.PutDevice(ctx, user, d)
+		found.Seq = seq
+		return *found, g.store.PutDevice(ctx, user, *found)
 	}
-	// Devices that come at the same time may pass the bound by a few.
-	if len(known) >= g.opt.Devices {
-		return storage.Device{}, chat.Errorf(chat.CodeTooManyDevices, "the user has %d devices already: use the name of one", len(known))
+	// Devices that come at the same time may pass the bounds by a few.
+	if present >= g.opt.Devices {
+		return storage.Device{}, chat.Errorf(chat.CodeTooManyDevices, "the user has %d devices already: use the name of one, or revoke one", present)
+	}
+	if len(known) >= g.opt.Devices*devicesEver {
+		return storage.Device{}, chat.Errorf(chat.CodeTooManyDevices, "the user has had %d devices, which are not forgotten when they are revoked: use the name of one", len(known))
 	}
 	d := storage.Device{Name: name, Seq: seq, Created: chat.MillisNow()}
 	if len(known) > 0 { // it gets what none of them has persisted
@@ -211,6 +239,16 @@ func (g *Gateway) skips(ctx context.Context, user chat.User, at chat.Position) (
 // tellSiblings makes the user's other sessions here send copies from now on,
 // and calls then when all have been told.
 func (g *Gateway) tellSiblings(ref presence.Ref, user chat.User, then func()) {
+	g.tellSessions(user, func(s *session) {
+		if s.ref() != ref {
+			s.copies = true
+		}
+	}, then)
+}
+
+// tellSessions calls f with each session of a user here, on its loop, and then
+// when all have been told.
+func (g *Gateway) tellSessions(user chat.User, f func(s *session), then func()) {
 	refs := g.presence.Lookup(view.Bytes(user), nil)
 	var left atomic.Int32
 	left.Store(int32(len(refs)))
@@ -223,10 +261,10 @@ func (g *Gateway) tellSiblings(ref presence.Ref, user chat.User, then func()) {
 		then()
 		return
 	}
-	for _, other := range refs {
-		if other == ref || !g.postAlways(other, func(s *session) {
+	for _, ref := range refs {
+		if !g.postAlways(ref, func(s *session) {
 			if s != nil && s.user() == user {
-				s.copies = true
+				f(s)
 			}
 			told()
 		}) {
@@ -247,7 +285,8 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	if s == nil || s.state != joining {
 		return
 	}
-	if c := chat.CodeOf(j.err); c == chat.CodeBadPosition || c == chat.CodeTooManyDevices {
+	switch c := chat.CodeOf(j.err); c {
+	case chat.CodeBadPosition, chat.CodeTooManyDevices, chat.CodeRevoked, chat.CodeUnauthorized:
 		s.bye(c, 0, j.err.Error())
 		return
 	}
@@ -288,6 +327,7 @@ func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
 	}
 	g.tellKeyLimits(w.Limits)
 	g.tellGroupLimits(w.Limits)
+	w.Limits[packet.LimitDevices] = uint64(o.Devices)
 	if o.CheckPush != nil {
 		w.Limits[packet.LimitPush] = pushTokenBytes
 	}

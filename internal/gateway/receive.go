@@ -131,6 +131,12 @@ func (g *Gateway) packet(s *session, p packet.Raw) {
 		err = g.onKeysClaim(s, p)
 	case packet.TypeKeysDrop:
 		err = g.onKeysDrop(s, p)
+	case packet.TypeDevicesGet:
+		err = g.onDevicesGet(s, p)
+	case packet.TypeDeviceLabel:
+		err = g.onDeviceLabel(s, p)
+	case packet.TypeDeviceRevoke:
+		err = g.onDeviceRevoke(s, p)
 	case packet.TypeRefresh:
 		err = g.onRefresh(s, p)
 	case packet.TypePing:

@@ -20,6 +20,7 @@ type Stats struct {
 	FellBehind       atomic.Uint64 // times a session fell into catch-up
 	Audited          atomic.Uint64 // sessions whose place was compared with the head of their chain
 	AuditBehind      atomic.Uint64 // of them those that a lost hint had left behind
+	DevicesRevoked   atomic.Uint64 // on behalf of their users
 	Replaced         atomic.Uint64 // sessions taken over by a newer one
 	DeviceChanged    atomic.Uint64 // hellos with another clock sequence: reinstalled, or a clone
 	LogFull          atomic.Uint64 // batches the log did not take at once

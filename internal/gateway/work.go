@@ -19,10 +19,11 @@ type work struct {
 	window window
 	tokens bucket
 
-	frameAt  int32 // where the open frame starts in the output, or noFrame
-	inflight int32 // sends taken and not yet durable
-	dropped  int32 // sends discarded since the refusal
-	requests uint8 // requests at work
+	frameAt  int32  // where the open frame starts in the output, or noFrame
+	issuedAt uint32 // until hello: when the token was issued, Unix seconds; of one that is bound to a device the end of time
+	inflight int32  // sends taken and not yet durable
+	dropped  int32  // sends discarded since the refusal
+	requests uint8  // requests at work
 
 	pending bool // counted among the connections without a session
 	refused bool // a send was refused and not sent again yet

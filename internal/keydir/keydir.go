@@ -49,8 +49,8 @@ func New(store storage.KeyStore, limits Limits) *Directory {
 }
 
 // Put publishes the keys of a user's device and returns how many of its one-time
-// keys are left. The error is CodeBadKeys, CodeOtherIdentity or CodeTooMany, or
-// the store's.
+// keys are left. The error is CodeBadKeys, CodeOtherIdentity, CodeRevoked or
+// CodeTooMany, or the store's.
 func (d *Directory) Put(ctx context.Context, user chat.User, put storage.PutKeys) (left int, err error) {
 	put.Limit = d.limits.OneTime
 	if len(put.OneTime) > d.limits.OneTime {
@@ -63,6 +63,8 @@ func (d *Directory) Put(ctx context.Context, user chat.User, put storage.PutKeys
 	switch {
 	case errors.Is(err, storage.ErrTooManyKeys):
 		return 0, d.tooManyKeys()
+	case errors.Is(err, storage.ErrRevoked):
+		return 0, chat.Errorf(chat.CodeRevoked, "the device %s of %s was revoked: link it anew, under another name", put.Device.Device, user.Name())
 	case errors.Is(err, storage.ErrOtherIdentity):
 		return 0, chat.Errorf(chat.CodeOtherIdentity, "%s has another identity key: link this device to the others, or reset", user.Name())
 	}

@@ -141,7 +141,7 @@ func TestPutRefused(t *testing.T) {
 	if len(store.puts) != 0 {
 		t.Errorf("%d were stored", len(store.puts))
 	}
-	for err, want := range map[error]chat.Code{storage.ErrOtherIdentity: chat.CodeOtherIdentity, storage.ErrTooManyKeys: chat.CodeTooMany, errors.New("away"): chat.CodeInternal} {
+	for err, want := range map[error]chat.Code{storage.ErrOtherIdentity: chat.CodeOtherIdentity, storage.ErrTooManyKeys: chat.CodeTooMany, storage.ErrRevoked: chat.CodeRevoked, errors.New("away"): chat.CodeInternal} {
 		store.err = err
 		if _, err := dir.Put(t.Context(), "alice", newDevice().put(1)); chat.CodeOf(err) != want {
 			t.Errorf("%v, want %v", err, want)

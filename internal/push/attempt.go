@@ -50,7 +50,7 @@ func (q *Queue) targets(ctx context.Context, user chat.User) ([]storage.PushTarg
 	}
 	devices, err := q.store.Devices(ctx, user)
 	for _, d := range devices {
-		if !slices.ContainsFunc(targets, func(t storage.PushTarget) bool { return t.Device == d.Name }) {
+		if d.Revoked == 0 && !slices.ContainsFunc(targets, func(t storage.PushTarget) bool { return t.Device == d.Name }) {
 			targets = append(targets, storage.PushTarget{Device: d.Name, Provider: LogProvider})
 		}
 	}

@@ -114,6 +114,10 @@ func (l links) Siblings(ctx context.Context, to presence.Gateway, user chat.User
 	return l.peers.Siblings(ctx, to, user)
 }
 
+func (l links) Revoked(ctx context.Context, to presence.Gateway, user chat.User, device chat.Device) error {
+	return l.peers.Revoked(ctx, to, user, device)
+}
+
 // incoming does what other processes ask of this one's gateway.
 type incoming struct {
 	s  *Server
@@ -139,6 +143,14 @@ func (in incoming) Replaced(user chat.User, node chat.Node, session uint64) {
 func (in incoming) Siblings(user chat.User, done func()) {
 	if g := in.cl.gateway.Load(); g != nil {
 		g.Siblings(user, done)
+		return
+	}
+	done()
+}
+
+func (in incoming) Revoked(user chat.User, device chat.Device, done func()) {
+	if g := in.cl.gateway.Load(); g != nil {
+		g.Revoked(user, device, done)
 		return
 	}
 	done()

@@ -26,7 +26,7 @@ func (s *Server) openWeb() (err error) {
 		BodyBytes: 2*int64(s.cfg.Session.ContentBytes) + bodyBytes, Logger: s.logger,
 		Verify: func(token string) (web.Identity, error) {
 			id, err := s.verifier.Verify(token)
-			return web.Identity(id), err
+			return web.Identity{User: id.User, Device: id.Device, Expires: id.Expires}, err
 		},
 	}
 	if s.dev != nil {

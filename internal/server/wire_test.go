@@ -329,6 +329,10 @@ func serverPacket(t packet.Type) decoder {
 		return &packet.GroupMessage{}
 	case packet.TypeGroupPage:
 		return &packet.GroupPage{}
+	case packet.TypeDevices:
+		return &packet.Devices{}
+	case packet.TypeDone:
+		return &packet.Done{}
 	case packet.TypeReceipt:
 		return &packet.Receipt{}
 	case packet.TypeCaughtUp:

@@ -2,6 +2,7 @@ package cql
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -106,6 +107,9 @@ func (s *Store) PutKeys(ctx context.Context, user chat.User, p storage.PutKeys) 
 }
 
 func (s *Store) tryPut(ctx context.Context, user chat.User, p storage.PutKeys) (left int, done bool, err error) {
+	if d, err := s.deviceOf(ctx, user, p.Device.Device); err != nil || d != nil && !d.present() {
+		return 0, false, cmp.Or(err, storage.ErrRevoked)
+	}
 	identity, rows, err := s.keyRows(ctx, user)
 	if err != nil {
 		return 0, false, err
@@ -223,20 +227,26 @@ func (s *Store) tryClaim(ctx context.Context, user chat.User, device chat.Device
 
 // DropKeys implements storage.Store.
 func (s *Store) DropKeys(ctx context.Context, user chat.User, device chat.Device) error {
+	return s.dropKeys(ctx, user, device, false)
+}
+
+// dropKeys removes a device's keys. always also writes the row of a device that
+// has none: who is putting some has to begin again.
+func (s *Store) dropKeys(ctx context.Context, user chat.User, device chat.Device, always bool) error {
 	return s.transact(ctx, "drop keys", func() (bool, error) {
 		_, rows, err := s.keyRows(ctx, user)
 		if err != nil {
 			return false, err
 		}
 		r, found := find(rows, device)
-		if !found || r.gone {
+		if (!found || r.gone) && !always {
 			return true, nil
 		}
 		there, err := s.oneTime(ctx, user, device)
 		if err != nil {
 			return false, err
 		}
-		r.gone, r.fallback = true, storage.PreKey{}
+		r.gone, r.fallback, r.keys.Device = true, storage.PreKey{}, device
 		return s.batch(ctx, func(b *gocql.Batch) {
 			s.device(b, user, &r, r.version)
 			for _, k := range there {
@@ -272,7 +282,7 @@ func (s *Store) transact(ctx context.Context, what string, try func() (done bool
 	for range keyTries {
 		done, err := try()
 		switch {
-		case errors.Is(err, storage.ErrOtherIdentity), errors.Is(err, storage.ErrTooManyKeys):
+		case errors.Is(err, storage.ErrOtherIdentity), errors.Is(err, storage.ErrTooManyKeys), errors.Is(err, storage.ErrRevoked):
 			return err
 		case err != nil && !contended(err):
 			return failed(what, err)

@@ -194,7 +194,7 @@ func (m *migrator) ddl(ctx context.Context, statement string) (err error) {
 		if err = m.session.QueryWithContext(ctx, statement).Exec(); err == nil {
 			err = m.session.AwaitSchemaAgreement(ctx)
 		}
-		if err == nil {
+		if err == nil || isThere(err) {
 			return nil
 		}
 		select {
@@ -205,6 +205,12 @@ func (m *migrator) ddl(ctx context.Context, statement string) (err error) {
 	}
 	name, _, _ := strings.Cut(statement, "(")
 	return failed(strings.TrimSpace(name), err)
+}
+
+// isThere reports whether a statement failed as its column is there: CQL has no
+// IF NOT EXISTS for columns that all servers know, and a step may be repeated.
+func isThere(err error) bool {
+	return strings.Contains(err.Error(), "conflicts with an existing column") || strings.Contains(err.Error(), "already exists")
 }
 
 // lock waits until nobody else migrates.

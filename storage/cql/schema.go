@@ -144,6 +144,9 @@ var migrations = []migration{
 	PRIMARY KEY (grp, user)
 ) WITH compaction = {'class': 'LeveledCompactionStrategy'}`,
 	}},
+	{4, "devices have names that users give, and are revoked", []string{
+		`ALTER TABLE {ks}.devices ADD (label text, revoked bigint)`,
+	}},
 }
 
 // Tables that the migrations themselves need; they are made first.
@@ -187,6 +190,9 @@ const (
 	putTarget   = `UPDATE devices SET push_provider = ?, push_token = ? WHERE user = ? AND device = ?`
 	putPushed   = `UPDATE devices USING TIMESTAMP ? SET pushed = ? WHERE user = ? AND device = ?`
 	dropPushed  = `DELETE pushed FROM devices USING TIMESTAMP ? WHERE user = ? AND device = ?`
+	putLabel    = `UPDATE devices SET label = ? WHERE user = ? AND device = ?`
+	putRevoked  = `UPDATE devices SET revoked = ?, push_provider = '', push_token = '' WHERE user = ? AND device = ?`
+	dropCursor  = `DELETE cursor FROM devices USING TIMESTAMP ? WHERE user = ? AND device = ?`
 	putLastSeen = `UPDATE users USING TIMESTAMP ? SET last_seen = ? WHERE user = ?`
 
 	putSweptExpired  = `UPDATE sweeps USING TIMESTAMP ? SET expired = ? WHERE id = 0`
@@ -207,7 +213,7 @@ const (
 	getDays     = `SELECT peer, day FROM peers WHERE user = ?`
 	getPeer     = `SELECT day, delivered, read, read_to FROM peers WHERE user = ? AND peer = ?`
 	getReceipts = `SELECT peer, delivered, read FROM peers WHERE user = ? AND peer > ? AND changed > ? AND changed <= ? LIMIT ? ALLOW FILTERING`
-	getDevices  = `SELECT device, seq, start, created, cursor, push_provider, push_token, pushed FROM devices WHERE user = ?`
+	getDevices  = `SELECT device, seq, start, created, cursor, push_provider, push_token, pushed, label, revoked FROM devices WHERE user = ?`
 	getInfo     = `SELECT info, info_at FROM group_members WHERE grp = ? LIMIT 1`
 	getMembers  = `SELECT user, spans, changed, delivered, read, sent FROM group_members WHERE grp = ? AND user > ? LIMIT ?`
 	getMember   = `SELECT user, spans, changed, delivered, read, sent FROM group_members WHERE grp = ? AND user = ?`

@@ -54,7 +54,14 @@ type device struct {
 	cursor          *int64
 	provider, token string
 	pushed          chat.Position
+	label           string
+	revoked         *int64
 }
+
+func (d *device) known() bool { return d.start != nil && d.created != nil }
+
+// present reports whether it was not revoked. What was being written then may be there still.
+func (d *device) present() bool { return d.revoked == nil }
 
 // devices calls f with each row of a user, in order of the devices' names.
 func (s *Store) devices(ctx context.Context, user chat.User, f func(d *device)) error {
@@ -62,9 +69,14 @@ func (s *Store) devices(ctx context.Context, user chat.User, f func(d *device)) 
 		return err
 	}
 	defer s.leave()
+	return s.readDevices(ctx, user, f)
+}
+
+// readDevices is devices within another call.
+func (s *Store) readDevices(ctx context.Context, user chat.User, f func(d *device)) error {
 	err := s.query(ctx, getDevices, func(row scanner) error {
 		var d device
-		err := row(&d.name, &d.seq, &d.start, &d.created, &d.cursor, &d.provider, &d.token, &d.pushed)
+		err := row(&d.name, &d.seq, &d.start, &d.created, &d.cursor, &d.provider, &d.token, &d.pushed, &d.label, &d.revoked)
 		if err == nil {
 			f(&d)
 		}
@@ -79,7 +91,7 @@ func (s *Store) devices(ctx context.Context, user chat.User, f func(d *device)) 
 // Cursors implements storage.Store, in order of the devices' names.
 func (s *Store) Cursors(ctx context.Context, user chat.User) (cursors []storage.Cursor, err error) {
 	err = s.devices(ctx, user, func(d *device) {
-		if d.cursor != nil {
+		if d.cursor != nil && d.present() {
 			cursors = append(cursors, storage.Cursor{Device: chat.Device(d.name), Position: chat.Position(*d.cursor)})
 		}
 	})
@@ -89,7 +101,7 @@ func (s *Store) Cursors(ctx context.Context, user chat.User) (cursors []storage.
 // Delivered implements storage.Store.
 func (s *Store) Delivered(ctx context.Context, user chat.User) (furthest chat.Position, err error) {
 	err = s.devices(ctx, user, func(d *device) {
-		if d.cursor != nil {
+		if d.cursor != nil && d.present() {
 			furthest = max(furthest, chat.Position(*d.cursor))
 		}
 	})
@@ -99,11 +111,14 @@ func (s *Store) Delivered(ctx context.Context, user chat.User) (furthest chat.Po
 // Devices implements storage.Store.
 func (s *Store) Devices(ctx context.Context, user chat.User) (devices []storage.Device, err error) {
 	err = s.devices(ctx, user, func(d *device) {
-		if d.start != nil && d.created != nil {
-			devices = append(devices, storage.Device{
-				Name: chat.Device(d.name), Seq: uint16(d.seq), Start: chat.Position(*d.start), Created: *d.created,
-			})
+		if !d.known() {
+			return
 		}
+		row := storage.Device{Name: chat.Device(d.name), Seq: uint16(d.seq), Start: chat.Position(*d.start), Created: *d.created, Label: d.label}
+		if !d.present() {
+			row.Revoked = *d.revoked
+		}
+		devices = append(devices, row)
 	})
 	return devices, err
 }
@@ -113,10 +128,60 @@ func (s *Store) PutDevice(ctx context.Context, user chat.User, d storage.Device)
 	return s.put(ctx, "device", putDevice, int32(d.Seq), clamp(d.Start), d.Created, string(user), string(d.Name))
 }
 
+// deviceOf returns the row of a device, nil when there is none. It is for within
+// another call.
+func (s *Store) deviceOf(ctx context.Context, user chat.User, name chat.Device) (found *device, err error) {
+	err = s.readDevices(ctx, user, func(d *device) {
+		if d.name == string(name) && d.known() {
+			row := *d
+			found = &row
+		}
+	})
+	return found, err
+}
+
+func (s *Store) lookUp(ctx context.Context, user chat.User, name chat.Device) (*device, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	return s.deviceOf(ctx, user, name)
+}
+
+// LabelDevice implements storage.Store.
+func (s *Store) LabelDevice(ctx context.Context, user chat.User, name chat.Device, label string) (found bool, err error) {
+	d, err := s.lookUp(ctx, user, name)
+	if err != nil || d == nil || !d.present() {
+		return false, err
+	}
+	return true, s.put(ctx, "device's label", putLabel, label, string(user), string(name))
+}
+
+// RevokeDevice implements storage.Store. A quorum knows that it is revoked before
+// its keys go: who puts keys after that looks first, and who was doing it fails
+// at the row's version.
+func (s *Store) RevokeDevice(ctx context.Context, user chat.User, name chat.Device, at int64) (found bool, err error) {
+	d, err := s.lookUp(ctx, user, name)
+	if err != nil || d == nil {
+		return false, err
+	}
+	if !d.present() {
+		at = *d.revoked
+	}
+	err = s.put(ctx, "device's end", putRevoked, at, string(user), string(name))
+	if err == nil && d.cursor != nil {
+		err = s.put(ctx, "device's cursor", dropCursor, stamp(chat.Position(*d.cursor)), string(user), string(name))
+	}
+	if err == nil {
+		err = s.dropKeys(ctx, user, name, true)
+	}
+	return err == nil, err
+}
+
 // PushTargets implements storage.Store.
 func (s *Store) PushTargets(ctx context.Context, user chat.User) (targets []storage.PushTarget, err error) {
 	err = s.devices(ctx, user, func(d *device) {
-		if d.token != "" {
+		if d.token != "" && d.present() {
 			targets = append(targets, storage.PushTarget{
 				Device: chat.Device(d.name), Provider: d.provider, Token: d.token, Pushed: d.pushed,
 			})

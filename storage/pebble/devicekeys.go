@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -55,6 +56,9 @@ func (s *Store) PutKeys(ctx context.Context, user chat.User, p storage.PutKeys) 
 	defer s.leave()
 	s.keyMu.Lock()
 	defer s.keyMu.Unlock()
+	if gone, err := s.wasRevoked(user, p.Device.Device); err != nil || gone {
+		return 0, cmp.Or(err, storage.ErrRevoked)
+	}
 	identity, err := s.identity(user)
 	if err != nil {
 		return 0, err
@@ -155,21 +159,26 @@ func (s *Store) DropKeys(ctx context.Context, user chat.User, device chat.Device
 	defer s.leave()
 	s.keyMu.Lock()
 	defer s.keyMu.Unlock()
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := s.dropKeys(b, user, device); err != nil {
+		return err
+	}
+	return b.Commit(pebble.Sync)
+}
+
+// dropKeys adds to a batch that a device's keys are gone. s.keyMu is held.
+func (s *Store) dropKeys(b *pebble.Batch, user chat.User, device chat.Device) error {
 	r, found, err := s.keyRow(user, device)
 	if err != nil || !found || r.gone {
 		return err
 	}
 	r.gone, r.fallback = true, storage.PreKey{}
-	b := s.db.NewBatch()
-	defer b.Close()
 	prefix := appendOneTimePrefix(nil, user, device)
 	if err := b.DeleteRange(prefix, after(nil, prefix), nil); err != nil {
 		return err
 	}
-	if err := b.Set(appendPairKey(nil, tableKeys, user, device), appendKeyRow(nil, &r), nil); err != nil {
-		return err
-	}
-	return b.Commit(pebble.Sync)
+	return b.Set(appendPairKey(nil, tableKeys, user, device), appendKeyRow(nil, &r), nil)
 }
 
 func (s *Store) identity(user chat.User) (key []byte, err error) {

@@ -22,6 +22,8 @@
 //	e      user peer                        read to(8) position(8)
 //	u      user device                      position(8): the device's cursor
 //	d      user device                      version(1) seq(2) start(8) created(8)
+//	a      user device                      what the user calls the device
+//	q      user device                      time(8), ms since 1970: the device was revoked
 //	l      user                             last seen(8), ms since 1970
 //	k      partition(4)                     log identity(16) position(8) owner's bytes
 //	y      user                             identity key

@@ -35,6 +35,8 @@ const (
 	tableGroup     = 'h'
 	tableMember    = 'b'
 	tableGroupMark = 'f'
+	tableLabel     = 'a'
+	tableRevoked   = 'q'
 )
 
 const (

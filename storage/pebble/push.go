@@ -16,9 +16,16 @@ func (s *Store) PushTargets(ctx context.Context, user chat.User) ([]storage.Push
 		return nil, err
 	}
 	defer s.leave()
+	gone, err := s.revoked(ctx, user)
+	if err != nil {
+		return nil, err
+	}
 	var targets []storage.PushTarget
-	err := s.scanUser(ctx, tablePush, user, func(device, row []byte) error {
+	err = s.scanUser(ctx, tablePush, user, func(device, row []byte) error {
 		t := storage.PushTarget{Device: chat.Device(device)}
+		if _, ok := gone[t.Device]; ok { // it was being written when its device was revoked
+			return nil
+		}
 		if err := decodePush(row, &t); err != nil {
 			return err
 		}

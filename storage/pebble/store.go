@@ -198,6 +198,11 @@ func (s *Store) get(key []byte, f func(row []byte) error) (found bool, err error
 	return true, errors.Join(err, closer.Close())
 }
 
+// has reports whether there is a row.
+func (s *Store) has(key []byte) (bool, error) {
+	return s.get(key, func([]byte) error { return nil })
+}
+
 // getUint64s reads a row of numbers; they stay as they are where there is none.
 func (s *Store) getUint64s(key []byte, vs ...*uint64) (found bool, err error) {
 	return s.get(key, func(row []byte) error { return readUint64s(row, vs...) })

@@ -69,11 +69,17 @@ func (s *Store) Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, 
 		return nil, err
 	}
 	defer s.leave()
+	gone, err := s.revoked(ctx, user)
+	if err != nil {
+		return nil, err
+	}
 	var cursors []storage.Cursor
-	err := s.scanUser(ctx, tableCursor, user, func(device, row []byte) error {
+	err = s.scanUser(ctx, tableCursor, user, func(device, row []byte) error {
 		var pos uint64
 		err := readUint64s(row, &pos)
-		cursors = append(cursors, storage.Cursor{Device: chat.Device(device), Position: chat.Position(pos)})
+		if _, ok := gone[chat.Device(device)]; !ok { // a mark may have been on its way when its device was revoked
+			cursors = append(cursors, storage.Cursor{Device: chat.Device(device), Position: chat.Position(pos)})
+		}
 		return err
 	})
 	return cursors, err
@@ -87,31 +93,6 @@ func (s *Store) Delivered(ctx context.Context, user chat.User) (chat.Position, e
 		furthest = max(furthest, c.Position)
 	}
 	return furthest, err
-}
-
-// Devices implements storage.Store.
-func (s *Store) Devices(ctx context.Context, user chat.User) ([]storage.Device, error) {
-	if err := s.begin(ctx); err != nil {
-		return nil, err
-	}
-	defer s.leave()
-	var devices []storage.Device
-	err := s.scanUser(ctx, tableDevice, user, func(name, row []byte) error {
-		d := storage.Device{Name: chat.Device(name)}
-		err := decodeDevice(row, &d)
-		devices = append(devices, d)
-		return err
-	})
-	return devices, err
-}
-
-// PutDevice implements storage.Store.
-func (s *Store) PutDevice(ctx context.Context, user chat.User, d storage.Device) error {
-	if err := s.begin(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	return s.db.Set(appendPairKey(nil, tableDevice, user, d.Name), appendDevice(nil, d), pebble.Sync)
 }
 
 // LastSeen implements storage.Store.

@@ -328,11 +328,14 @@ func (x *Replaced) GetSession() uint64 {
 }
 
 // Sibling says that the user has several devices: sessions here send copies
-// from now on. The answer names the call when all of them have been told.
+// from now on. The answer names the call when all of them have been told. With
+// a device it says that this one was revoked, and its sessions here end; a
+// process that does not know that does the other thing, which harms nobody.
 type Sibling struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
 	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Revoked       string                 `protobuf:"bytes,3,opt,name=revoked,proto3" json:"revoked,omitempty"` // the device
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,6 +380,13 @@ func (x *Sibling) GetCall() uint64 {
 func (x *Sibling) GetUser() string {
 	if x != nil {
 		return x.User
+	}
+	return ""
+}
+
+func (x *Sibling) GetRevoked() string {
+	if x != nil {
+		return x.Revoked
 	}
 	return ""
 }
@@ -476,10 +486,11 @@ const file_delivery_proto_rawDesc = "" +
 	"\bReplaced\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12\x18\n" +
-	"\asession\x18\x03 \x01(\x04R\asession\"1\n" +
+	"\asession\x18\x03 \x01(\x04R\asession\"K\n" +
 	"\aSibling\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
-	"\x04user\x18\x02 \x01(\tR\x04user\"h\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
+	"\arevoked\x18\x03 \x01(\tR\arevoked\"h\n" +
 	"\x06Answer\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x16\n" +

@@ -286,6 +286,21 @@ func TestSiblings(t *testing.T) {
 	}
 }
 
+// TestRevoked holds that it is a call as Siblings, and says which device.
+func TestRevoked(t *testing.T) {
+	f := newFar()
+	p, _, at := pair(t, Options{}, f)
+	result := make(chan error, 1)
+	go func() { result <- p.Revoked(context.Background(), at, "bob", "phone") }()
+	if got := f.waitFor(t, 1); got[0] != "revoked bob phone" || len(result) != 0 {
+		t.Errorf("%q, %d results", got, len(result))
+	}
+	f.calls[0]()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSiblingCallsAreBounded crosses maxCalls.
 func TestSiblingCallsAreBounded(t *testing.T) {
 	f := newFar()

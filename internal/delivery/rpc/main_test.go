@@ -113,6 +113,14 @@ func (f *far) Siblings(user chat.User, done func()) {
 	f.changed()
 }
 
+func (f *far) Revoked(user chat.User, device chat.Device, done func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, done)
+	f.add("revoked %s %s", user, device)
+	f.changed()
+}
+
 // newSource makes a certificate in a CA's folder.
 func newSource(t testing.TB, dir, name string) *certs.Source {
 	t.Helper()

@@ -181,12 +181,22 @@ var (
 // returns when all of them have been told. When the link breaks the call is not
 // repeated; it may have been done.
 func (p *Peers) Siblings(ctx context.Context, to presence.Gateway, user chat.User) error {
+	return p.call(ctx, to, user, "")
+}
+
+// Revoked ends the sessions at a gateway of a device that was revoked, and
+// returns when all of them have been told; else it is as Siblings.
+func (p *Peers) Revoked(ctx context.Context, to presence.Gateway, user chat.User, device chat.Device) error {
+	return p.call(ctx, to, user, device)
+}
+
+func (p *Peers) call(ctx context.Context, to presence.Gateway, user chat.User, revoked chat.Device) error {
 	for {
 		q := p.peer(to)
 		if q == nil {
 			return ErrClosed
 		}
-		err := q.call(ctx, user)
+		err := q.call(ctx, user, revoked)
 		if !errors.Is(err, errRetired) {
 			return err
 		}

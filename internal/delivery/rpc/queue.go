@@ -179,7 +179,7 @@ func (q *peer) retire(drop bool) bool {
 }
 
 // call makes a sibling call and waits for its answer.
-func (q *peer) call(ctx context.Context, user chat.User) error {
+func (q *peer) call(ctx context.Context, user chat.User, revoked chat.Device) error {
 	q.mu.Lock()
 	if len(q.waiting) >= maxCalls {
 		q.mu.Unlock()
@@ -187,7 +187,7 @@ func (q *peer) call(ctx context.Context, user chat.User) error {
 	}
 	q.calls++
 	id, done := q.calls, make(chan error, 1)
-	f := Frame{Siblings: []*Sibling{{Call: id, User: string(user)}}}
+	f := Frame{Siblings: []*Sibling{{Call: id, User: string(user), Revoked: string(revoked)}}}
 	err := q.addLocked(func(b []byte) []byte { return appendFrame(b, &f) })
 	if err == nil {
 		q.waiting[id] = done

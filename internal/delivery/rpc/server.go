@@ -32,6 +32,9 @@ type Handler interface {
 	// Siblings makes the user's sessions here send copies from now on, and calls
 	// done once when all have been told.
 	Siblings(user chat.User, done func())
+	// Revoked ends the sessions here of a device that was revoked, and calls done
+	// once when all have been told.
+	Revoked(user chat.User, device chat.Device, done func())
 }
 
 // Limits of a link that the receiver holds the sender to.
@@ -243,13 +246,18 @@ func (l *link) call(c *Sibling) error {
 		return status.Errorf(codes.ResourceExhausted, "more than %d sibling calls", maxCalls)
 	}
 	id := c.Call
-	l.s.handler.Siblings(chat.User(c.User), func() {
+	done := func() {
 		l.mu.Lock()
 		l.calls--
 		l.done = append(l.done, id)
 		l.mu.Unlock()
 		l.poke()
-	})
+	}
+	if c.Revoked != "" {
+		l.s.handler.Revoked(chat.User(c.User), chat.Device(c.Revoked), done)
+	} else {
+		l.s.handler.Siblings(chat.User(c.User), done)
+	}
 	return nil
 }
 

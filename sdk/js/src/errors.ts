@@ -31,6 +31,7 @@ export const codes = {
   bad_push: 109,
   bad_keys: 110,
   other_identity: 111,
+  revoked: 112,
   not_found: 120,
   quota: 121,
   bad_media: 122,

@@ -45,6 +45,7 @@ export function take(s: Session, p: Packet): void {
     case 'keys_stored':
     case 'keys':
     case 'keys_claimed':
+    case 'devices':
       core.answer(p.req, p)
       return
     case 'keys_low':

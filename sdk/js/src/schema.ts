@@ -43,6 +43,7 @@ const deviceRef = { user: 'str', device: 'str' } as const
 const deviceKeys = { device: 'str', curve: 'bin', signing: 'bin', signature: 'bin' } as const
 const userKeys = { user: 'str', identity: 'bin', devices: [deviceKeys] } as const
 const member = { user: 'str', admin: 'bool', since: 'uint', delivered: 'uint', read: 'uint' } as const
+const ownDevice = { device: 'str', label: 'str', created: 'int', revoked: 'int' } as const
 const claimedKey = { user: 'str', device: 'str', fallback: 'bool', pre_key: preKey } as const
 
 /** Each packet's type and fields. */
@@ -102,6 +103,10 @@ export const schemas = {
     54,
     { pos: 'uint', gap: 'uint', id: 'id', from: 'str', group: 'str', place: 'uint', late: 'int', suite: 'u8', content: 'bin', expires: 'int', media: 'str' },
   ],
+  devices_get: [24, { req: 'uint' }],
+  device_label: [25, { req: 'uint', device: 'str', label: 'str' }],
+  device_revoke: [26, { req: 'uint', device: 'str' }],
+  devices: [56, { req: 'uint', devices: [ownDevice] }],
   group_page: [55, { req: 'uint', group: 'str', info: 'bin', more: 'bool', members: [member] }],
 } as const
 
