@@ -84,6 +84,8 @@ func (l cryptoLink) ClaimKeys(_ context.Context, devices ...packet.DeviceRef) (l
 
 func (l cryptoLink) DropKeys(context.Context, string) error { return nil }
 
+func (l cryptoLink) RevokeDevice(context.Context, string) error { return nil }
+
 func (l cryptoLink) SendShare(_ context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -65,6 +65,9 @@ const (
 	tellRequest = 2 // asks for one, from an index on
 	tellRefusal = 3 // there is none for this device
 	tellExport  = 4 // a session's key from an index on, as Megolm exports it
+
+	tellJoin     = 16 // gives a code's secret: the key
+	tellIdentity = 17 // the user's identity, as a seed: the key
 )
 
 // told is what an Olm message holds.

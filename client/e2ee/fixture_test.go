@@ -94,6 +94,13 @@ func newWorld(t *testing.T) *world {
 // device is one installation; its files stay when it is closed.
 func (w *world) device(user, name string, change ...func(*Options)) *Client {
 	w.Helper()
+	c, err := w.dial(user, name, change...)
+	w.must(err)
+	w.must(c.Published(w.ctx()))
+	return c
+}
+
+func (w *world) dial(user, name string, change ...func(*Options)) (*Client, error) {
 	o := Options{Keys: filepath.Join(w.dir, user+"."+name+".keys"), Identity: filepath.Join(w.dir, user+".identity"), Refresh: time.Nanosecond}
 	for _, f := range change {
 		f(&o)
@@ -109,12 +116,17 @@ func (w *world) device(user, name string, change ...func(*Options)) *Client {
 		},
 	}
 	c, err := Dial(w.ctx(), co, o)
-	if err != nil {
-		w.Fatal(err)
+	if err == nil {
+		w.Cleanup(func() { c.Close(context.Background()) })
 	}
-	w.Cleanup(func() { c.Close(context.Background()) })
-	w.must(c.Published(w.ctx()))
-	return c
+	return c, err
+}
+
+// wireBytes is how much devices have written.
+func (w *world) wireBytes() int {
+	w.wire.mu.Lock()
+	defer w.wire.mu.Unlock()
+	return w.wire.bytes.Len()
 }
 
 func (w *world) ctx() context.Context {

@@ -45,6 +45,23 @@ func openIdentity(v *vault, o *Options) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
+// keepIdentity puts another identity in the place of the one there is.
+func keepIdentity(v *vault, o *Options, key ed25519.PrivateKey) error {
+	if o.Identity == "" {
+		v.set("identity", key.Seed())
+		return nil
+	}
+	b, err := sealHead(identityMagic, key.Seed(), o.Passphrase, o.work)
+	if err != nil {
+		return err
+	}
+	f, err := replaceFile(o.Identity, b)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 func makeIdentity(o *Options) error {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

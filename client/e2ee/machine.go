@@ -90,6 +90,7 @@ type Link interface {
 	Keys(ctx context.Context, users ...string) ([]packet.UserKeys, error)
 	ClaimKeys(ctx context.Context, devices ...packet.DeviceRef) ([]packet.ClaimedKey, error)
 	DropKeys(ctx context.Context, device string) error
+	RevokeDevice(ctx context.Context, device string) error
 	// SendShare sends content of chat.SuiteKeyShare. durable waits until the
 	// server has it durably.
 	SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error)
@@ -113,6 +114,7 @@ type Machine struct {
 	running sync.WaitGroup
 	publish chan struct{} // the publisher should look
 	work    chan func(context.Context)
+	putting sync.Mutex // one publication at a time
 
 	// mu guards what follows. It is taken within the link's own lock, so nobody
 	// who holds it calls the link.
@@ -129,6 +131,8 @@ type Machine struct {
 	first     chan struct{} // closed when this device's keys are published
 	published bool
 	failed    error  // why they cannot be
+	offer     *offer // a code that this device shows
+	joining   *joining
 	shown     string // the held message that Next returned last
 }
 
@@ -228,6 +232,8 @@ func (c *Machine) publisher() {
 
 // publishNow puts this device's keys, then more where few are left.
 func (c *Machine) publishNow(ctx context.Context) error {
+	c.putting.Lock()
+	defer c.putting.Unlock()
 	left, err := c.putOnce(ctx, c.opt.ResetIdentity)
 	if err != nil || left >= lowOneTime {
 		return err

@@ -235,6 +235,25 @@ func (m *olmMachine) accept(d *device, list []*session.OlmSession, body string) 
 	return plain, nil
 }
 
+// acceptStranger begins the session that a device began of which nothing is known
+// but its name. Its Signing is what it says inside.
+func (m *olmMachine) acceptStranger(name string, p part) (d device, plain []byte, err error) {
+	body := b64.EncodeToString(p.body)
+	d = device{User: m.user, Device: name}
+	err = guard(func() error {
+		s, err := m.account.NewInboundSession(body)
+		if err == nil {
+			d.Curve = slices.Clone([]byte(s.(*session.OlmSession).AliceIdentityKey))
+			err = pubkey.CheckCurve25519(d.Curve)
+		}
+		return err
+	})
+	if err == nil {
+		plain, err = m.accept(&d, nil, body)
+	}
+	return d, plain, err
+}
+
 // guard turns a panic of the library, on bytes of somebody else, into an error.
 func guard(f func() error) (err error) {
 	defer func() {

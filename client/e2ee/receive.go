@@ -237,12 +237,19 @@ func (c *Machine) takeShare(ctx context.Context, m chat.Message, isCopy bool) er
 		if p.device != c.device || p.own != (from == c.user) {
 			continue
 		}
-		d, err := c.sender(ctx, from, s.device)
-		if err != nil {
-			return err
+		c.mu.Lock()
+		d := c.inviter(from, &s)
+		c.mu.Unlock()
+		if d == nil {
+			if d, err = c.sender(ctx, from, s.device); err != nil {
+				return err
+			}
 		}
 		c.mu.Lock()
 		err = c.takePart(&m, &s, d, p)
+		if err != nil && from == c.user && c.takeJoin(&s, p) {
+			err = nil
+		}
 		if err != nil {
 			c.give(failed(m, isCopy, err), "")
 		}
@@ -308,7 +315,12 @@ func (c *Machine) takePart(m *chat.Message, s *share, d *device, p part) error {
 	case tellRequest:
 		c.answer(d, &x)
 	case tellRefusal:
+		if c.inviter(x.from, s) != nil {
+			return c.takeIdentity(d, &x)
+		}
 		c.refusedKey(d, &x)
+	case tellIdentity:
+		return c.takeIdentity(d, &x)
 	}
 	return nil
 }

@@ -57,9 +57,8 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-// A device that is removed reads nothing that is sent afterwards. It listens
-// here and does nothing else: one that is told of its connection publishes its
-// keys again, for as long as its token is good.
+// A device that is removed is out: its session ends, its keys are not taken again,
+// and it reads nothing that is sent afterwards.
 func TestRemovedDevice(t *testing.T) {
 	w := newWorld(t)
 	alice, bob, stolen := w.device("alice", "phone"), w.device("bob", "phone"), w.device("bob", "stolen")
@@ -73,16 +72,32 @@ func TestRemovedDevice(t *testing.T) {
 	if bob.RemoveDevice(w.ctx(), "phone") == nil {
 		t.Error("a device removed itself")
 	}
+	select {
+	case <-stolen.Done():
+	case <-w.ctx().Done():
+		t.Fatal("it is still connected")
+	}
+	if err := stolen.Err(); chat.CodeOf(err) != chat.CodeRevoked {
+		t.Errorf("it ended with %v", err)
+	}
+	w.must(stolen.Client.Close(context.Background()))
+	if _, err := w.dial("bob", "stolen"); chat.CodeOf(err) != chat.CodeRevoked {
+		t.Errorf("it comes back: %v", err)
+	}
 	before := alice.out["bob"].id()
-	w.send(alice, "bob", "after")
+	id := w.send(alice, "bob", "after")
 	w.reads(bob, "after")
 	if alice.out["bob"].id() == before {
 		t.Error("the session stayed")
 	}
-	m := w.raw(stolen, chat.SuiteMegolm)
+	page, err := bob.Client.History(w.ctx(), "alice", chat.ID{}, 1)
+	w.must(err)
+	if m := page.Messages[0]; m.ID != id {
+		t.Fatalf("history begins with %+v", m)
+	}
 	stolen.mu.Lock()
 	defer stolen.mu.Unlock()
-	if out, held := stolen.show(m, false, true); !held {
+	if out, held := stolen.show(page.Messages[0], false, true); !held {
 		t.Errorf("it reads %+v", out)
 	}
 }

@@ -233,13 +233,20 @@ func safetyOf(userA string, a []byte, userB string, b []byte) Safety {
 	return Safety{Digits: strings.Join(groups, " "), Scan: append(scan, fb[:32]...)}
 }
 
-// RemoveDevice removes the keys of another device of this user. Its sessions end
-// with the next message of everybody who looks.
+// RemoveDevice revokes another device of this user: its session with the server
+// ends, and it and its keys are refused from then on. Sessions that it can read
+// end with the next message of everybody who looks, which is within
+// Options.Refresh, here at once. Of a server that cannot revoke, its keys are
+// removed.
 func (c *Machine) RemoveDevice(ctx context.Context, name string) error {
 	if name == c.device {
 		return errors.New("e2ee: this device is the one to be removed: do it from another")
 	}
-	if err := c.link.DropKeys(ctx, name); err != nil {
+	err := c.link.RevokeDevice(ctx, name)
+	if chat.CodeOf(err) == chat.CodeUnknownType {
+		err = c.link.DropKeys(ctx, name)
+	}
+	if err != nil {
 		return err
 	}
 	return c.look(ctx, 0, c.user)

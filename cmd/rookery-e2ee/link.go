@@ -62,6 +62,12 @@ func (l link) DropKeys(ctx context.Context, device string) error {
 	return err
 }
 
+func (l link) RevokeDevice(ctx context.Context, device string) error {
+	q := packet.DeviceRevoke{Device: device}
+	_, err := await(ctx, l.host.Call("ask", toJS(q.AppendTo(nil))))
+	return err
+}
+
 func (l link) SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
 	sent, err := await(ctx, l.host.Call("send", to, toJS(content)))
 	if err != nil {
