@@ -147,7 +147,7 @@ func (r *run) connect(begun []*conn, atOnce int, rate float64, some bool) error 
 	n, doneBefore := len(begun), r.done
 	rng := rand.New(rand.NewPCG(5, uint64(n)))
 	next := r.loop.clock()
-	until := next + int64(time.Duration(n)*dialWithin+settleFor)
+	until := next + int64(time.Duration(max(n, r.total))*dialWithin+settleFor) // the others of the load connect meanwhile
 	if rate > 0 {
 		until += int64(float64(n) / rate * 1e9)
 	}
