@@ -43,6 +43,7 @@ func commands() []command {
 		{"history", "print older messages of a chat", cmdHistory},
 		{"chats", "list a user's chats", cmdChats},
 		{"group", "make a group, change it, list its members", cmdGroup},
+		{"device", "list, name, link and revoke a user's devices", cmdDevice},
 		{"config", "show, check and explain the configuration", cmdConfig},
 		{"admin", "prepare and look after a deployment", cmdAdmin},
 		{"probe", "watch a server from outside: send, receive and measure", cmdProbe},

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mdp/qrterminal/v3"
+
+	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/e2ee"
+	"github.com/rookery-chat/rookery/internal/nearest"
+)
+
+// deviceVerb is a verb of device: its name, what comes after it, and what it does.
+type deviceVerb struct {
+	name, args, summary string
+	least, most         int // arguments
+	run                 func(ctx context.Context, env *Env, f *clientFlags, c *session, args []string) error
+}
+
+var deviceVerbs = map[string]deviceVerb{
+	"list":   {"list", "", "list the user's devices", 0, 0, listDevices},
+	"label":  {"label", "DEVICE TEXT", "give a device a name to show; an empty one takes it away", 2, 2, labelDevice},
+	"revoke": {"revoke", "DEVICE", "take a device away for ever", 1, 1, revokeDevice},
+	"link":   {"link", "[CODE]", "show a code that links a new device; on the new one: give it", 0, 1, linkDevice},
+}
+
+// linkEvery is how often a device that was given the identity is looked for in
+// the directory.
+const linkEvery = 500 * time.Millisecond
+
+func cmdDevice(ctx context.Context, env *Env, args []string) int {
+	if len(args) == 0 {
+		deviceHelp(env.Stderr)
+		return ExitUsage
+	}
+	v, ok := deviceVerbs[args[0]]
+	if !ok && (args[0] == "-h" || args[0] == "--help" || args[0] == "help") {
+		deviceHelp(env.Stdout)
+		return ExitOK
+	} else if !ok {
+		env.Errorf("device: unknown command %q%s", args[0], nearest.Hint(args[0], slices.Collect(maps.Keys(deviceVerbs))))
+		return ExitUsage
+	}
+	f, fs := newClientFlags("device")
+	if code, ok := parseFlags(env, fs, "rookery device "+v.name+" --as USER "+v.args+" [flags]", args[1:]); !ok {
+		return code
+	}
+	rest, change := fs.Args(), onlyAsking
+	switch {
+	case len(rest) < v.least || len(rest) > v.most:
+		env.Errorf("device %s: say %s %s", v.name, v.name, v.args)
+		return ExitUsage
+	case v.name == "link" && f.statePath() == "":
+		env.Errorf("device link: say where the keys are kept: --state DIR")
+		return ExitUsage
+	case v.name == "link" && len(rest) == 1 && !fs.Changed("device"):
+		env.Errorf("device link: give the new device a name: --device NAME, which its other commands take too")
+		return ExitUsage
+	case v.name == "link":
+		f.encrypt = true
+		change = func(o *client.Options) { o.Manual = true } // what comes meanwhile goes on waiting
+	}
+	return f.session(ctx, env, change, func(ctx context.Context, c *session) int {
+		err := v.run(ctx, env, f, c, rest)
+		if err != nil {
+			env.Errorf("%v", err)
+		}
+		return exitOf(err)
+	})
+}
+
+func deviceHelp(w io.Writer) {
+	fmt.Fprint(w, "Usage: rookery device COMMAND --as USER [flags]\n\nCommands:\n")
+	for _, name := range slices.Sorted(maps.Keys(deviceVerbs)) {
+		v := deviceVerbs[name]
+		fmt.Fprintf(w, "  %-19s %s\n", v.name+" "+v.args, v.summary)
+	}
+}
+
+func listDevices(ctx context.Context, env *Env, f *clientFlags, c *session, _ []string) error {
+	list, err := askFor(ctx, c.Devices)
+	for _, d := range list {
+		if f.json {
+			r := map[string]any{"type": "device", "device": string(d.Name), "label": d.Label, "created": rfc3339(d.Created)}
+			if !d.Revoked.IsZero() {
+				r["revoked"] = rfc3339(d.Revoked)
+			}
+			env.printJSON(r)
+			continue
+		}
+		state := "since " + d.Created.Local().Format(time.DateTime)
+		if !d.Revoked.IsZero() {
+			state = "revoked " + d.Revoked.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(env.Stdout, "%-16s %-28s %s\n", d.Name, state, printable(d.Label))
+	}
+	return err
+}
+
+func labelDevice(ctx context.Context, _ *Env, _ *clientFlags, c *session, args []string) error {
+	_, err := askFor(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.LabelDevice(ctx, args[0], args[1]) })
+	return err
+}
+
+func revokeDevice(ctx context.Context, _ *Env, _ *clientFlags, c *session, args []string) error {
+	_, err := askFor(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.RevokeDevice(ctx, args[0]) })
+	return err
+}
+
+func linkDevice(ctx context.Context, env *Env, f *clientFlags, c *session, args []string) error {
+	if len(args) == 1 {
+		return joinDevice(ctx, env, f, c, args[0])
+	}
+	ctx, cancel := context.WithTimeout(ctx, e2ee.LinkFor)
+	defer cancel()
+	code, err := c.sealed.OfferLink(ctx)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		env.printJSON(map[string]any{"type": "code", "code": code, "seconds": int(e2ee.LinkFor.Seconds())})
+	} else {
+		if _, _, ok := terminal(env); ok {
+			qrterminal.GenerateHalfBlock(code, qrterminal.M, env.Stdout)
+		}
+		fmt.Fprintf(env.Stdout, "%s\n", code)
+		fmt.Fprintf(env.Stderr, "on the new device, within %v: rookery device link --as %s --device NAME %s\n", e2ee.LinkFor, f.as, code)
+	}
+	for {
+		e, err := c.sealed.Receive(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("nobody gave the code, which is good no more: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+		used, ok := e.(e2ee.LinkUsed)
+		switch {
+		case ok && used.Err != nil:
+			env.Errorf("the device %s was refused: %v", used.Device, used.Err)
+		case ok:
+			if err := c.awaitKeys(ctx, f.as, string(used.Device)); err != nil {
+				return fmt.Errorf("%s was given the identity, and is not seen among the devices: %w", used.Device, err)
+			}
+			f.linked(env, string(used.Device))
+			return nil
+		}
+	}
+}
+
+func (f *clientFlags) linked(env *Env, device string) {
+	if f.json {
+		env.printJSON(map[string]any{"type": "linked", "device": device})
+		return
+	}
+	fmt.Fprintf(env.Stdout, "linked %s\n", device)
+}
+
+// awaitKeys waits until a device's keys are in the directory.
+func (s *session) awaitKeys(ctx context.Context, user, device string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	for {
+		users, err := s.Keys(ctx, user)
+		if err != nil {
+			return err
+		}
+		for _, d := range users[0].Devices {
+			if d.Device == device {
+				return nil
+			}
+		}
+		select {
+		case <-time.After(linkEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// joinDevice gives the code of another device, while what comes is taken.
+func joinDevice(ctx context.Context, env *Env, f *clientFlags, c *session, code string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		for ctx.Err() == nil {
+			if _, err := c.sealed.Receive(ctx); err != nil {
+				return
+			}
+		}
+	}()
+	err := c.sealed.Join(ctx, code)
+	cancel()
+	<-received
+	if err == nil {
+		f.linked(env, f.device)
+	}
+	return err
+}

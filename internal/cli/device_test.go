@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+// A device of another machine is linked by a code, reads what comes, and is taken
+// away again.
+func TestDeviceCommands(t *testing.T) {
+	s, other := startTestServer(t), t.TempDir()
+	run := func(code int, args ...string) string {
+		t.Helper()
+		got, out, errOut := s.run(args...)
+		if got != code {
+			t.Fatalf("%v: exit %d, want %d; stderr:\n%s", args, got, code, errOut)
+		}
+		return out + errOut
+	}
+	old := s.start(nil, "device", "link", "--as", "alice")
+	code := old.line()
+	if len(code) != 47 {
+		t.Fatalf("the code is %q", code)
+	}
+	laptop := []string{"--as", "alice", "--device", "laptop", "--state", other}
+	if out := run(ExitOK, append([]string{"device", "link", code}, laptop...)...); !strings.Contains(out, "linked laptop") {
+		t.Errorf("the new device prints %q", out)
+	}
+	if line := old.line(); line != "linked laptop" {
+		t.Errorf("the old device prints %q", line)
+	}
+	old.wantExit(ExitOK)
+	run(ExitOK, "send", "--as", "bob", "--to", "alice", "--encrypt", "--wait", "durable", "the walrus")
+	if out := run(ExitOK, append([]string{"tail", "--encrypt", "--count", "1"}, laptop...)...); !strings.Contains(out, "the walrus") {
+		t.Errorf("the new device reads %q", out)
+	}
+
+	run(ExitOK, "device", "label", "--as", "alice", "laptop", "Alice's laptop")
+	run(ExitRefused, "device", "label", "--as", "alice", "none", "x")
+	run(ExitOK, "device", "revoke", "--as", "alice", "laptop")
+	list := run(ExitOK, "device", "list", "--as", "alice")
+	lines := strings.Split(strings.TrimSpace(list), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "device ") || !strings.Contains(lines[1], "revoked") || !strings.HasSuffix(lines[1], "Alice's laptop") {
+		t.Errorf("list prints\n%s", list)
+	}
+	if out := run(ExitOK, "device", "list", "--as", "alice", "--json"); strings.Count(out, `"type":"device"`) != 2 || strings.Count(out, `"revoked":`) != 1 {
+		t.Errorf("list prints\n%s", out)
+	}
+	if out := run(ExitRefused, append([]string{"tail", "--encrypt"}, laptop...)...); !strings.Contains(out, "revoked") {
+		t.Errorf("a revoked device's tail prints %q", out)
+	}
+	for _, args := range [][]string{{"device"}, {"device", "lst"}, {"device", "revoke", "--as", "bob"}, {"device", "link", "--as", "bob", "x"},
+		{"device", "link", "--as", "bob", "--token", "t"}, {"device", "list", "--as", "bob", "x"}} {
+		run(ExitUsage, args...)
+	}
+	if out := run(ExitFailed, "device", "link", "--as", "bob", "--device", "laptop", "no code"); !strings.Contains(out, "no code for linking") {
+		t.Errorf("no code: %q", out)
+	}
+}
