@@ -1,5 +1,5 @@
 // What the browser's tests run in a page and in a Worker.
-import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent } from '../src/index.ts'
+import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptionError, MemoryJournal } from '../src/index.ts'
 
 let client: Client
 
@@ -7,8 +7,9 @@ const text = (content: Uint8Array | null) => (content === null ? null : new Text
 
 /** What the test asks for: a name and its arguments, all of them JSON. */
 const calls: Record<string, (...args: never[]) => unknown> = {
-  async open(url: string, user: string, device: string, token: string) {
-    client = await Client.open({ url, user, device, token: () => token, wasm: '/e2ee.wasm', backoffMinMs: 50, backoffMaxMs: 500, refreshMs: 0.001 })
+  async open(url: string, user: string, device: string, token: string, { forgets, ...more }: { forgets?: boolean } = {}) {
+    const journal = forgets ? { journal: new MemoryJournal() } : {}
+    client = await Client.open({ url, user, device, token: () => token, wasm: '/e2ee.wasm', backoffMinMs: 50, backoffMaxMs: 500, refreshMs: 0.001, ...journal, ...more })
   },
   connected: () => client.connected(),
   published: () => client.published(),
@@ -24,12 +25,14 @@ const calls: Record<string, (...args: never[]) => unknown> = {
       if (e.type !== type) continue
       if (!('message' in e)) return { type: e.type }
       client.handled()
-      return { type: e.type, from: e.message.from, text: text(e.message.content), id: e.message.id }
+      return { type: e.type, from: e.message.from, text: text(e.message.content), id: e.message.id, reason: e.type === 'failed' ? (e.error as EncryptionError).reason : undefined }
     }
   },
   async history(peer: string) {
     return (await client.history(peer)).messages.map((m) => text(m.content))
   },
+  accept: (user: string) => client.accept(user),
+  now: () => Date.now(),
   safety: async (user: string) => (await client.safety(user)).digits,
   outbox: () => client.outbox.length,
   close: () => client.close(),
