@@ -42,6 +42,7 @@ const (
 	opThaw      = "thaw"      // it reads again; the latencies begin anew with a load
 	opReconnect = "reconnect" // close all abruptly and come back as an SDK does
 	opCut       = "cut"       // close all abruptly
+	opGroup     = "group"     // the load's first session has these users in its group
 	opReadBack  = "read_back" // compare bodies with the store's
 )
 
@@ -53,6 +54,8 @@ type order struct {
 	Load      *loadOrder    `json:"load,omitempty"`
 	SizeBytes int           `json:"size_bytes,omitempty"` // of exchange and read_back
 	Samples   int           `json:"samples,omitempty"`    // of read_back
+	First     int           `json:"first,omitempty"`      // of group: the first of the users
+	Count     int           `json:"count,omitempty"`      // and how many
 	WithinMs  int64         `json:"within_ms,omitempty"`  // of reconnect
 	Seed      uint64        `json:"seed,omitempty"`
 }
@@ -78,6 +81,7 @@ const (
 	patternCircle  = "circle"    // from any to those it always talks with
 	patternToFirst = "to_first"  // a tenth to the first session
 	patternOneWay  = "first_one" // from the first session to the second user
+	patternGroup   = "group"     // from the first session to its group
 )
 
 // loadOrder says what to send.

@@ -43,6 +43,11 @@ func (a *agent) do(ctx context.Context, o *order, rep *report) error {
 		r.cut()
 	case opReconnect:
 		return a.reconnect(ctx, o, rep)
+	case opGroup:
+		if o.First < 1 || o.Count < 1 || o.First+o.Count > r.total {
+			return errors.New("bench: agent: who is to be in the group is not said")
+		}
+		r.gather(o.First, o.Count)
 	case opReadBack:
 		n, err := r.readBack(ctx, o.Samples, o.SizeBytes)
 		rep.ReadBack = n
@@ -143,11 +148,13 @@ func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
 		p.pick = r.tenthToFirst
 	case patternOneWay:
 		p.pick = r.firstToOne
+	case patternGroup:
+		p.pick = r.firstToGroup
 	default:
 		return fmt.Errorf("bench: agent: unknown pattern %q", o.Pattern)
 	}
 	r.clear()
-	r.holdMarks = o.Pattern == patternOneWay
+	r.holdMarks = fromFirst(o.Pattern)
 	warm := o.StartNs + o.WarmupNs
 	if p.nextNs = o.StartNs; !r.sends(o) {
 		p.nextNs = 1 << 62
@@ -171,7 +178,7 @@ func (r *run) sends(o *loadOrder) bool {
 	switch {
 	case o.Rate == 0 || len(r.conns) == 0:
 		return false
-	case o.Pattern == patternOneWay:
+	case fromFirst(o.Pattern):
 		return r.conns[0].index == 0
 	case o.Pattern == patternToFirst:
 		return len(r.conns) > 1 || r.conns[0].index != 0

@@ -28,6 +28,7 @@ type Options struct {
 	Duration     time.Duration // that counts; 0 is the profile's own
 	Contacts     int           // whom a session writes to, where the profile lets it be said; 0 is everybody
 	MarkEvery    time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
+	Group        bool          // fanout: to the members of a group instead of to devices of one user
 	Cluster      string        // folder of the cluster that scripts/cluster.sh has started, for real
 	Dir          string        // where the server's data goes; "" is a temporary folder
 	Servers      int           // server processes, each for itself, that share the sessions of idle and trickle; 0 is one

@@ -17,12 +17,41 @@ const (
 	fanoutOwner  = 1      // the user whose devices receive
 	fanoutRate   = 20_000 // deliveries a second, unless a rate says otherwise
 	fanoutFewest = 20     // messages a width is measured with, at least
+	mostMembers  = 8_191  // groups.members at most, but for the sender
+	addedAtOnce  = 2_000  // members, by one change
 )
 
-// audience grows the receivers of one send to so many sockets. Today these are
-// the devices of one user, of whom session.devices bounds how many there are.
-func (f *fleet) audience(ctx context.Context, s destination, have, want, total int) error {
-	_, err := f.open(ctx, s, connectOrder{First: 1 + have, Count: want - have, Total: total, DevicesOf: fanoutOwner, AtOnce: dialsAtOnce})
+// audience grows the receivers of one send to so many sockets: devices of one
+// user, of whom session.devices bounds how many there are, or members of a group
+// with a device each, whom groups.members does.
+func (f *fleet) audience(ctx context.Context, s destination, group bool, have, want, total int) error {
+	devicesOf := fanoutOwner
+	if group {
+		devicesOf = -1
+	}
+	_, err := f.open(ctx, s, connectOrder{First: 1 + have, Count: want - have, Total: total, DevicesOf: devicesOf, AtOnce: dialsAtOnce})
+	for group && err == nil && have < want {
+		more := min(want-have, addedAtOnce)
+		err = f.gather(ctx, have, more)
+		have += more
+	}
+	return err
+}
+
+// gather adds members to the group, and waits until all of it are told.
+func (f *fleet) gather(ctx context.Context, have, more int) error {
+	before, err := f.count(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := f.same(ctx, 0, order{Op: opGroup, First: 1 + have, Count: more}); err != nil {
+		return err
+	}
+	all := uint64(have + more)
+	now, done, err := f.drain(ctx, drainWithin, func(c counts) bool { return c.since(before).Told >= all })
+	if err == nil && !done {
+		err = fmt.Errorf("bench: of %d members %d know that they are in the group", all, now.since(before).Told)
+	}
 	return err
 }
 
@@ -36,10 +65,14 @@ func fanout(ctx context.Context, o *Options, res *Result) error {
 		return errors.New("bench: fanout sends one message a write")
 	}
 	o.PerWrite = 1
-	if o.Connections < fanoutWidths[0] || o.Connections > mostDevices {
-		return fmt.Errorf("bench: one message goes to %d to %d sockets, not %d", fanoutWidths[0], mostDevices, o.Connections)
+	most := mostDevices
+	if o.Group {
+		most = mostMembers
 	}
-	t, err := start(o, res, fmt.Sprintf("--session-devices=%d", mostDevices), "--session-window=100000", "--session-window-bytes=64MiB", "--engine-out-bytes-per-connection=64MiB")
+	if o.Connections < fanoutWidths[0] || o.Connections > most {
+		return fmt.Errorf("bench: one message goes to %d to %d sockets, not %d", fanoutWidths[0], most, o.Connections)
+	}
+	t, err := start(o, res, fmt.Sprintf("--session-devices=%d", mostDevices), fmt.Sprintf("--groups-members=%d", mostMembers+1), "--session-window=100000", "--session-window-bytes=64MiB", "--engine-out-bytes-per-connection=64MiB")
 	if err != nil {
 		return err
 	}
@@ -65,7 +98,7 @@ func fanoutSteps(ctx context.Context, o *Options, res *Result, t *target, f *fle
 	have := 0
 	for _, width := range fanoutWidthsTo(o.Connections) {
 		fmt.Fprintf(o.Progress, "to %d sockets\n", width)
-		if err := f.audience(ctx, s, have, width, o.Connections+1); err != nil {
+		if err := f.audience(ctx, s, o.Group, have, width, o.Connections+1); err != nil {
 			return fmt.Errorf("%w (%s)", err, tail(t.stderr))
 		}
 		have = width
@@ -100,7 +133,11 @@ func fanoutStep(ctx context.Context, o *Options, res *Result, t *target, f *flee
 	if err != nil {
 		return nil, err
 	}
-	m, err := measure(ctx, &step, t, f, patternOneWay, rate, markEvery)
+	pattern := patternOneWay
+	if o.Group {
+		pattern = patternGroup
+	}
+	m, err := measure(ctx, &step, t, f, pattern, rate, markEvery)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +169,6 @@ func fanoutStep(ctx context.Context, o *Options, res *Result, t *target, f *flee
 	kernel := m.server - m.user
 	return &FanoutFigures{
 		Recipients: width, Messages: m.window.Sent, Delivered: m.window.Delivered, Latency: percentiles(h["delivery"]),
-		UserUs: m.user.Seconds() * 1e6 / n, KernelUs: kernel.Seconds() * 1e6 / n,
+		Group: o.Group, UserUs: m.user.Seconds() * 1e6 / n, KernelUs: kernel.Seconds() * 1e6 / n,
 	}, nil
 }

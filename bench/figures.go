@@ -32,6 +32,7 @@ type ConnectFigures struct {
 // FanoutFigures are what one message to many sockets costs.
 type FanoutFigures struct {
 	Recipients int         `json:"recipients"`
+	Group      bool        `json:"group,omitempty"` // members of a group; else devices of one user
 	Messages   uint64      `json:"messages"`
 	Delivered  uint64      `json:"delivered"`
 	UserUs     float64     `json:"user_us_per_recipient"`   // of the server's processor time, before the kernel

@@ -132,7 +132,7 @@ func measure(ctx context.Context, o *Options, t *target, f *fleet, pattern strin
 	go func() {
 		reports, err := f.all(ctx, startIn+o.Warmup+o.Duration, func(i int) *order {
 			share := float64(f.parts[i]) / float64(senders)
-			if pattern == patternOneWay {
+			if fromFirst(pattern) {
 				share = 1 // of the agent that has the sender
 			}
 			return &order{Op: opLoad, Load: &loadOrder{

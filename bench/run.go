@@ -42,9 +42,10 @@ type run struct {
 	ack        *hdrhistogram.Histogram // us from due to the acknowledgement
 	lag        *hdrhistogram.Histogram // us from due to the write: the load's own fault
 
-	frozen    *conn // the reader that stops, if there is one
-	first     bool  // messages to the load's first session are counted apart
-	holdMarks bool  // receivers do not mark for now
+	frozen    *conn  // the reader that stops, if there is one
+	first     bool   // messages to the load's first session are counted apart
+	group     []byte // the name of the group that the load's first session has made
+	holdMarks bool   // receivers do not mark for now
 
 	bursts  uint64
 	samples []sample
@@ -65,6 +66,7 @@ type counts struct {
 	Receipts  uint64 `json:"receipts"`
 	ToFirst   uint64 `json:"to_first"`  // sent to the load's first session, while it is frozen
 	FirstGot  uint64 `json:"first_got"` // what that got of them
+	Told      uint64 `json:"told"`      // changes of the group that members got
 	Up        int    `json:"up"`        // sessions that are caught up
 }
 
@@ -72,13 +74,14 @@ func (c *counts) add(o counts) {
 	c.Sent, c.Measured, c.Accepted, c.Refused = c.Sent+o.Sent, c.Measured+o.Measured, c.Accepted+o.Accepted, c.Refused+o.Refused
 	c.Delivered, c.Receipts = c.Delivered+o.Delivered, c.Receipts+o.Receipts
 	c.ToFirst, c.FirstGot, c.Up = c.ToFirst+o.ToFirst, c.FirstGot+o.FirstGot, c.Up+o.Up
+	c.Told += o.Told
 }
 
 // since is what came to what was counted before.
 func (c counts) since(o counts) counts {
 	return counts{
 		Sent: c.Sent - o.Sent, Measured: c.Measured - o.Measured, Accepted: c.Accepted - o.Accepted, Refused: c.Refused - o.Refused,
-		Delivered: c.Delivered - o.Delivered, Receipts: c.Receipts - o.Receipts, ToFirst: c.ToFirst - o.ToFirst, FirstGot: c.FirstGot - o.FirstGot, Up: c.Up,
+		Delivered: c.Delivered - o.Delivered, Receipts: c.Receipts - o.Receipts, ToFirst: c.ToFirst - o.ToFirst, FirstGot: c.FirstGot - o.FirstGot, Up: c.Up, Told: c.Told - o.Told,
 	}
 }
 
@@ -195,6 +198,14 @@ func (r *run) packet(c *conn, p packet.Raw) error {
 	switch p.Type {
 	case packet.TypeMessage:
 		return r.message(c, p)
+	case packet.TypeGroupMessage:
+		return r.groupMessage(c, p)
+	case packet.TypeCopy:
+		var m packet.Copy
+		if err := m.Decode(p); err != nil {
+			return err
+		}
+		return c.link(m.Pos, m.Gap)
 	case packet.TypeAccepted:
 		return r.acceptedPacket(c, p)
 	case packet.TypeReceipt:
@@ -266,7 +277,13 @@ func (r *run) message(c *conn, p packet.Raw) error {
 	if err := c.link(m.Pos, m.Gap); err != nil {
 		return err
 	}
-	switch due := int64(binary.LittleEndian.Uint64(m.Content)); {
+	r.arrived(c, m.Content)
+	return nil
+}
+
+// arrived counts a message that was due at what its content says.
+func (r *run) arrived(c *conn, content []byte) {
+	switch due := int64(binary.LittleEndian.Uint64(content)); {
 	case due < r.begunNs: // the server, which was there before, had it for this device
 	case c == r.frozen:
 		r.counts.Delivered++
@@ -277,10 +294,14 @@ func (r *run) message(c *conn, p packet.Raw) error {
 			r.delivery.RecordValue(max((r.loop.nowNs-due)/1000, 1))
 		}
 	}
+	r.toMark(c)
+}
+
+// toMark notes that a session has something to mark.
+func (r *run) toMark(c *conn) {
 	if c.got++; c.got == 1 {
 		r.marks = append(r.marks, c)
 	}
-	return nil
 }
 
 func (r *run) acceptedPacket(c *conn, p packet.Raw) error {
@@ -306,8 +327,8 @@ func (c *conn) cutStamps() {
 }
 
 // burst sends count messages of a size from a session to the user of another,
-// which it knows by its number, in one write, due at a time of the loop, which
-// every message carries.
+// which it knows by its number, or to the group, in one write, due at a time of
+// the loop, which every message carries.
 func (r *run) burst(from *conn, to, count, size int, dueNs int64) {
 	if cap(r.scratch) == 0 {
 		r.scratch = make([]byte, 0, 1<<20)
@@ -317,7 +338,9 @@ func (r *run) burst(from *conn, to, count, size int, dueNs int64) {
 	}
 	b := r.scratch[:0]
 	m := &r.send
-	m.To = appendUser(m.To[:0], to)
+	if m.To = append(m.To[:0], r.group...); to != toGroup {
+		m.To = appendUser(m.To[:0], to)
+	}
 	binary.LittleEndian.PutUint64(m.Content, uint64(dueNs))
 	first := from.ticks + 1
 	for i := range count {

@@ -179,3 +179,32 @@ func TestServersApart(t *testing.T) {
 		t.Errorf("%d pairs, want %d", len(met), want)
 	}
 }
+
+// A group's members get what the load's first session sends to it, and what
+// changes it is counted apart.
+func TestALoadToAGroup(t *testing.T) {
+	r := startLoad(t, 6)
+	r.measureFromNs = 0
+	c := &r.counts
+	for have, more := range []int{1: 1, 2: 3} { // users 1, and then 2 to 4
+		if more == 0 {
+			continue
+		}
+		told := c.Told + uint64(have-1+more)
+		r.gather(have, more)
+		if done, err := r.drain(t.Context(), time.Minute, func() bool { return c.Told == told }); err != nil || !done {
+			t.Fatalf("told %d, want %d: %v", c.Told, told, err)
+		}
+	}
+	const messages, members = 10, 4
+	for range messages {
+		from, to := r.firstToGroup(nil)
+		r.burst(from, to, 1, 100, r.loop.clock())
+	}
+	if done, err := r.drain(t.Context(), time.Minute, func() bool { return c.Delivered == messages*members }); err != nil || !done {
+		t.Fatalf("delivered %d: %v", c.Delivered, err)
+	}
+	if c.Sent != messages+2 || c.Accepted != c.Sent || c.Told != 1+4 || r.delivery.TotalCount() != messages*members || len(r.conns[5].sent) != 0 || r.conns[5].mine > r.conns[5].marked {
+		t.Errorf("%+v, %d latencies", c, r.delivery.TotalCount())
+	}
+}
