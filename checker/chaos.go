@@ -35,6 +35,8 @@ type stormOptions struct {
 	patience             time.Duration
 	seed                 uint64
 	keep                 bool
+	groups, members      int
+	toGroups             int
 	targets              string
 	expect               string
 }
@@ -49,7 +51,9 @@ type storm struct {
 	clients []*client
 	times   *times
 	rng     *rand.Rand // of the faults
-	checks  []check    // of an outage
+	groups  []*group
+	phones  map[string]*client // by user
+	checks  []check            // of an outage
 
 	mu     sync.Mutex
 	faulty []error // of the storm itself
@@ -72,6 +76,9 @@ func chaosMain(args []string) int {
 	fs.IntVar(&o.partitions, "partitions", 8, "partitions of the log")
 	fs.IntVar(&o.gateways, "gateways", 3, "gateways, at most 4")
 	fs.IntVar(&o.processors, "processors", 2, "processors")
+	fs.IntVar(&o.groups, "groups", 8, "groups, whose members join and leave meanwhile; one alone is as large as it may be")
+	fs.IntVar(&o.members, "members", 40, "of a group, at most; at least 6")
+	fs.IntVar(&o.toGroups, "to-groups", 20, "one message in so many, of who is in a group, goes to one")
 	fs.Float64Var(&o.awayShare, "away", 0.05, "share of devices that are away at a time")
 	fs.DurationVar(&o.markEvery, "mark-every", 200*time.Millisecond, "least time between two marks of a device")
 	fs.StringVar(&o.faults, "faults", "kill,pause,cut", "kinds of random faults")
@@ -85,6 +92,10 @@ func chaosMain(args []string) int {
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder for data and logs")
 	fs.StringVar(&o.expect, "expect", "", "kinds of faults, comma-separated, of which one has to be found: turns the exit code round")
 	if fs.Parse(args) != nil || fs.NArg() > 0 {
+		return 2
+	}
+	if o.members <= fewestMembers || o.toGroups < 1 {
+		fmt.Fprintf(os.Stderr, "checker: --members is more than %d, --to-groups at least 1\n", fewestMembers)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -194,10 +205,14 @@ func (s *storm) run(ctx context.Context) (err error) {
 // load runs the load and the faults for the storm's time.
 func (s *storm) load(ctx, living context.Context) error {
 	fmt.Println("everybody is there")
+	if err := s.makeGroups(ctx); err != nil {
+		return err
+	}
 	loading, done := context.WithTimeout(ctx, s.o.warm+s.o.duration)
 	defer done()
 	var all sync.WaitGroup
 	all.Go(func() { s.sendAll(loading) })
+	all.Go(func() { s.churn(loading) })
 	wait(loading, nil, s.o.warm)
 	s.times.mu.Lock()
 	s.times.began, s.times.seconds = time.Now(), nil
@@ -405,6 +420,9 @@ func (s *storm) summary() {
 	l := s.ledger
 	fmt.Printf("attempted %d, accepted %d, retried %d, delivered %d, again after a device's crash %d, caught up %d times, outcomes %d\n",
 		l.attempted, l.accepted, l.retried, l.delivered, l.again, l.caughtUps, l.outcomes)
+	if messages, changes, refused := l.groupCounts(); messages > 0 {
+		fmt.Printf("%d groups: of these %d messages, of which %d changed who is in them, and %d were refused as of who was not\n", len(s.groups), messages, changes, refused)
+	}
 	for _, e := range s.times.events {
 		fmt.Printf("  %6.1f s  %-10s %-12s healed after %5.1f s, whole after %5.1f s; %d cut off, back and caught up within p50 %.2f s, p99 %.2f s  %s\n",
 			e.Begin, e.What, e.Target, e.Heal-e.Begin, e.Whole-e.Begin, e.Cut, e.P50, e.P99, e.Note)

@@ -19,6 +19,8 @@ type device struct {
 	user, name string
 	bit        uint8 // among its user's devices
 	peers      []string
+	groups     []*group
+	oneIn      int // of its messages goes to a group
 	window     int // sends in flight
 	ledger     *ledger
 	rng        *rand.Rand
@@ -70,6 +72,7 @@ type snapshot struct {
 	mine   uint64
 	got    []*message // since the snapshot before
 	copies []*message
+	groups []*message
 	last   map[string]int
 
 	receipts map[string][2]uint64
@@ -229,6 +232,11 @@ func (m *marker) mark(d *device) (b []byte) {
 	if d.rng.IntN(8) == 0 && len(d.peers) > 0 {
 		b = append(b, encode(typeRead, d.peers[d.rng.IntN(len(d.peers))], m.pos)...)
 	}
+	if len(d.groups) > 0 && d.rng.IntN(8) == 0 {
+		if g := d.aGroup(); g != nil && d.last[placeIn+g.name] > 0 {
+			b = append(b, encode(typeRead, g.name, d.last[placeIn+g.name])...)
+		}
+	}
 	return b
 }
 
@@ -270,18 +278,18 @@ func (d *device) pump() (b []byte) {
 		d.open[n] = m
 		d.written++
 		d.inflight++
-		b = append(b, encode(typeSend, n, m.id[:], m.to, 0, []byte(m.content()), flags)...)
+		b = append(b, encode(typeSend, n, m.id[:], m.to, m.suite(), []byte(m.content()), flags)...)
 	}
 	return b
 }
 
 func (d *device) compose() *message {
-	d.ticks = max(ticksOf(time.Now()), d.ticks+1)
-	d.counter++
-	m := &message{
-		id: timeID(d.ticks, d.seq, d.node), from: d.user, device: d.name, to: d.peers[d.rng.IntN(len(d.peers))], counter: d.counter,
-		born: time.Now(),
+	if len(d.groups) > 0 && d.rng.IntN(d.oneIn) == 0 {
+		if g := d.aGroup(); g != nil {
+			return d.composeToGroup(g, nil)
+		}
 	}
+	m := d.newMessage(d.peers[d.rng.IntN(len(d.peers))])
 	d.ledger.attempt(m)
 	return m
 }
@@ -300,13 +308,13 @@ func (d *device) persist() {
 func (d *device) release(f func(m *message)) {
 	d.ledger.mu.Lock()
 	defer d.ledger.mu.Unlock()
-	for _, list := range [][]*message{d.saved.got, d.saved.copies} {
+	for _, list := range [][]*message{d.saved.got, d.saved.copies, d.saved.groups} {
 		for _, m := range list {
 			m.held--
 			f(m)
 		}
 	}
-	d.saved.got, d.saved.copies = d.saved.got[:0], d.saved.copies[:0]
+	d.saved.got, d.saved.copies, d.saved.groups = d.saved.got[:0], d.saved.copies[:0], d.saved.groups[:0]
 }
 
 // crash forgets what was not persisted: it has to come again.
@@ -316,6 +324,10 @@ func (d *device) crash() {
 	got := d.saved.got
 	again := len(got)
 	d.release(func(m *message) {
+		if m.toGroup != nil {
+			m.forget(d.ledger, d, m)
+			return
+		}
 		if again > 0 {
 			m.got &^= d.bit
 			d.ledger.again++

@@ -11,11 +11,15 @@
 //	bookmarks   caught_up P means everything up to P was sent
 //	monotonic   receipts never go backwards, and are never ahead of the marks
 //
+// Groups are held to the same, for each device of each member: what has a place
+// between the change that made its user a member and the change that ended that,
+// both included, comes once and in the group's order; nothing else comes.
+//
 // Without a subcommand it kills one process with embedded log and store, again
 // and again. `checker chaos` starts a cluster (three brokers, Cassandra, Redis,
 // HAProxy, gateways, processors), sends at a rate that heeds nothing, through
 // the balancer, and kills, pauses or cuts off one part after the other; each is
-// healed before the next falls. scripts/chaos.sh runs it in a network of its
+// healed before the next falls. Members join and leave groups meanwhile. scripts/chaos.sh runs it in a network of its
 // own.
 //
 // It is written from docs/protocol.md and shares no code with the server; it has

@@ -24,6 +24,33 @@ func (w *crowd) judge() {
 		}
 		d.mu.Unlock()
 	}
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	byUser := w.byUser()
+	for _, g := range w.ledger.groups {
+		g.judge(byUser, w.ledger.faultLocked)
+	}
+}
+
+func (w *crowd) byUser() map[string][]*device {
+	by := map[string][]*device{}
+	for _, d := range w.devices {
+		by[d.user] = append(by[d.user], d)
+	}
+	return by
+}
+
+// whole reports whether everybody has what there is for them of groups.
+func (w *crowd) whole() bool {
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	byUser := w.byUser()
+	for _, g := range w.ledger.groups {
+		if g.pending(byUser) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // lost returns accepted messages that a device should have and has not, and
@@ -56,12 +83,17 @@ func (w *crowd) unticked(d *device) (peer string, pos uint64) {
 			return peer, pos
 		}
 	}
+	for _, g := range d.groups {
+		if place := g.owed(d.user); place > d.receipts[g.name][0] {
+			return g.name, place
+		}
+	}
 	return "", 0
 }
 
 // complete reports whether nothing is missing.
 func (w *crowd) complete() bool {
-	return w.all(func(d *device) bool {
+	return w.whole() && w.all(func(d *device) bool {
 		messages, copies := w.lost(d)
 		peer, _ := w.unticked(d)
 		return len(messages) == 0 && len(copies) == 0 && peer == ""

@@ -27,10 +27,15 @@ type message struct {
 	got      uint8  // the receiver's devices that have it, a bit each
 	copied   uint8  // the sender's devices that do
 	held     int    // devices that have it and have not persisted it
+
+	*toGroup // nil for a message to a user
 }
 
 // content follows from who sent it, so that millions of messages need not hold theirs.
 func (m *message) content() string {
+	if m.toGroup != nil && m.change != nil {
+		return string(m.change.content())
+	}
 	return fmt.Sprintf("%-100s", fmt.Sprintf("%s/%s-%06d", m.from, m.device, m.counter))
 }
 
@@ -43,6 +48,8 @@ type ledger struct {
 	byTo   map[string][]*message        // accepted, by receiver
 	byFrom map[string][]*message        // accepted, by sender
 	owed   map[string]map[string]uint64 // by sender and receiver: how far there have to be receipts
+	groups map[string]*group            // by name
+	part   map[string][]*message        // to groups, by a user of several devices: what one of them may not have
 	marked map[string]uint64            // by user: how far the furthest device has marked
 	people map[string]int               // devices of a user
 	begun  map[string]int               // of them those that had a welcome
@@ -55,7 +62,7 @@ type ledger struct {
 func newLedger() *ledger {
 	return &ledger{
 		sent: map[msgID]*message{}, past: map[msgID]uint64{}, byTo: map[string][]*message{}, byFrom: map[string][]*message{}, owed: map[string]map[string]uint64{},
-		marked: map[string]uint64{}, people: map[string]int{}, begun: map[string]int{},
+		groups: map[string]*group{}, part: map[string][]*message{}, marked: map[string]uint64{}, people: map[string]int{}, begun: map[string]int{},
 	}
 }
 
@@ -97,6 +104,9 @@ func (l *ledger) attempt(m *message) {
 	defer l.mu.Unlock()
 	l.sent[m.id] = m
 	l.attempted++
+	if m.toGroup != nil {
+		return
+	}
 	// A device that is there before a message is attempted gets its copy.
 	m.owed = l.people[m.from] > 1 && l.begun[m.from] == l.people[m.from]
 }
@@ -113,6 +123,10 @@ func (l *ledger) promise(m *message, place uint64) {
 	if !m.flagged {
 		m.place = place // of a retry the place may be a later one
 	}
+	if m.toGroup != nil {
+		m.open = true
+		return
+	}
 	l.byTo[m.to] = append(l.byTo[m.to], m)
 	l.byFrom[m.from] = append(l.byFrom[m.from], m)
 	l.owe(m)
@@ -121,7 +135,7 @@ func (l *ledger) promise(m *message, place uint64) {
 // owe notes how far the sender has to get receipts: what was accepted and is
 // known to be somewhere.
 func (l *ledger) owe(m *message) {
-	if !m.accepted || m.stored == 0 {
+	if !m.accepted || m.stored == 0 || m.toGroup != nil {
 		return
 	}
 	if l.owed[m.from] == nil {
@@ -211,9 +225,10 @@ func (l *ledger) storedAt(m *message, pos uint64, who string) {
 	l.owe(m)
 }
 
-// complete reports whether everybody has a message who is to have it.
+// complete reports whether everybody has a message who is to have it. Of one to
+// a group that is not known before the end.
 func (l *ledger) complete(m *message) bool {
-	return m.accepted && m.got == l.all(m.to) && (!m.owed || m.copied == l.all(m.from))
+	return m.toGroup == nil && m.accepted && m.got == l.all(m.to) && (!m.owed || m.copied == l.all(m.from))
 }
 
 // settle forgets what everybody has and has persisted, and is older than a

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // packet takes one packet of the server; d.mu is held.
 func (d *device) packet(p fields) {
@@ -18,6 +21,10 @@ func (d *device) packet(p fields) {
 	case typeCopy:
 		if d.link(p, "copy") {
 			d.copyOf(p)
+		}
+	case typeGroupMessage:
+		if d.link(p, "group message") {
+			d.groupMessage(p)
 		}
 	case typeReceipt:
 		if p.uint(1) == 0 || d.link(p, "receipt") {
@@ -80,6 +87,9 @@ const (
 	codeRateLimited = 2
 )
 
+// codeNotMember is the outcome of a message whose sender is no member.
+const codeNotMember = 12
+
 func (d *device) refused(p fields) {
 	n := p.uint(1)
 	if code := p.uint(2); code != codeOverloaded && code != codeRateLimited {
@@ -141,7 +151,38 @@ func (d *device) inOrder(m *message, what string) {
 	d.last[key] = m.counter
 }
 
+// placeIn, before a group's name, is where in its order a device is.
+const placeIn = "place "
+
+func (d *device) groupMessage(p fields) {
+	m := d.ledger.receivedInGroup(d, p.id(3), p.str(4), p.str(5), string(p.bin(9)), p.uint(1), p.uint(6))
+	if m == nil {
+		return
+	}
+	d.inGroupOrder(m, p.uint(6), "message")
+	if d.arrived != nil {
+		d.arrived(m)
+	}
+}
+
+// inGroupOrder checks the group's order, which is all its members', and the
+// order of one sending device's messages in it.
+func (d *device) inGroupOrder(m *message, place uint64, what string) {
+	d.saved.groups = append(d.saved.groups, m)
+	if before := d.last[placeIn+m.to]; int(place) <= before {
+		d.fault("ordered: %s was sent a message at %d of %s after one at %d", d.who(), place, m.to, before)
+	}
+	d.last[placeIn+m.to] = int(place)
+	d.inOrder(m, what)
+}
+
 func (d *device) copyOf(p fields) {
+	if to := p.str(4); strings.HasPrefix(to, ":") {
+		if m := d.ledger.receivedInGroup(d, p.id(3), d.user, to, string(p.bin(7)), p.uint(1), p.uint(8)); m != nil {
+			d.inGroupOrder(m, p.uint(8), "copy")
+		}
+		return
+	}
 	if m := d.ledger.receivedCopy(d, p.id(3), p.str(4), string(p.bin(7)), p.uint(1)); m != nil {
 		d.saved.copies = append(d.saved.copies, m)
 		d.inOrder(m, "copy")
@@ -158,7 +199,9 @@ func (d *device) receipt(p fields) {
 	if read > delivered {
 		d.fault("monotonic: %s: %s read up to %d but was delivered %d", d.who(), peer, read, delivered)
 	}
-	if marked := d.ledger.markOf(peer); delivered > marked {
+	if g := d.ledger.groupOf(peer); g != nil {
+		d.ledger.inGroup(d, g, delivered)
+	} else if marked := d.ledger.markOf(peer); delivered > marked {
 		d.fault("monotonic: %s: %s was delivered %d but has marked %d", d.who(), peer, delivered, marked)
 	}
 	d.receipts[peer] = [2]uint64{delivered, read}
@@ -188,6 +231,9 @@ func (d *device) bookmark(pos uint64) {
 			break
 		}
 	}
+	if m := l.withoutGroup(d, pos); m != nil {
+		l.faultLocked("bookmarks: %s is caught up to %d without %x of %s, at %d", d.who(), pos, m.id, m.to, m.at[m.slots[d.user]])
+	}
 	d.mine = max(d.mine, pos)
 	if d.caughtUp != nil {
 		d.caughtUp()
@@ -207,6 +253,8 @@ func (d *device) outcome(p fields) {
 		}
 	case m == nil:
 		l.faultLocked("unexpected: %s got an outcome of %x, which nobody sent", d.who(), p.id(1))
+	case p.uint(3) == codeNotMember && m.toGroup != nil && (m.stored == 0 || m.flagged):
+		m.code = p.uint(3)
 	case p.uint(3) != 0:
 		l.faultLocked("%s: outcome %d of %x", d.who(), p.uint(3), m.id)
 	case m.place != 0 && m.place != p.uint(4):

@@ -22,7 +22,7 @@ const (
 
 	typeWelcome, typeAccepted, typeRefused, typeMessage, typeCopy = 32, 33, 34, 35, 36
 	typeReceipt, typeCaughtUp, typeTruncated                      = 37, 38, 39
-	typeOutcome, typeError, typeBye                               = 44, 47, 48
+	typeOutcome, typeError, typeBye, typeGroupMessage             = 44, 47, 48, 54
 )
 
 // fields is one decoded packet, its type at 0. Elements that are not there read

@@ -8,13 +8,13 @@ cd "$(dirname "$0")/.."
 
 # What each takes to show itself, and as which kinds of fault it may be found.
 declare -A scene=(
-	[ack-before-durable]=followers [commit-before-store]=owners [resume-off-by-one]=none [no-deduplication]=buffered)
+	[ack-before-durable]=followers [commit-before-store]=owners [resume-off-by-one]=none [no-deduplication]=buffered [leavers-stay]=none)
 declare -A kinds=(
 	[ack-before-durable]=lost,unique,resumable,bookmarks,monotonic [commit-before-store]=lost,bookmarks
-	[resume-off-by-one]=lost,bookmarks [no-deduplication]=unique)
+	[resume-off-by-one]=lost,bookmarks [no-deduplication]=unique [leavers-stay]=unexpected)
 
 order=yes
-[ $# -gt 0 ] && order= || set -- ack-before-durable commit-before-store resume-off-by-one no-deduplication
+[ $# -gt 0 ] && order= || set -- ack-before-durable commit-before-store resume-off-by-one no-deduplication leavers-stay
 go build -tags knownbugs -o .cache/rookery-knownbugs ./cmd/rookery
 missed=()
 for fault in "$@"; do

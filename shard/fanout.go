@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/knownbug"
 	"github.com/rookery-chat/rookery/internal/record"
 	"github.com/rookery-chat/rookery/internal/view"
 )
@@ -50,13 +51,14 @@ func (g *group) fans(others []*member) (fans []fan) {
 		}
 		fans[i].names = record.AppendName(fans[i].names, view.Bytes(m.name))
 	}
+	in := func(m *member) bool { return m.since > 0 || knownbug.On(knownbug.LeaversStay) }
 	for _, m := range g.members {
-		if m.since > 0 {
+		if in(m) {
 			add(m)
 		}
 	}
 	for _, m := range others {
-		if m.since == 0 {
+		if !in(m) {
 			add(m)
 		}
 	}

@@ -11,6 +11,7 @@ const (
 	CommitBeforeStore = "commit-before-store" // an owner marks a cycle, then stores its rows
 	ResumeOffByOne    = "resume-off-by-one"   // catch-up begins one entry too late
 	NoDeduplication   = "no-deduplication"    // an owner does not look whether a retry is stored
+	LeaversStay       = "leavers-stay"        // who has left a group is sent what comes then
 )
 
 // SlowRows is no fault, but what a store may do: rows become visible in any
