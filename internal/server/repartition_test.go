@@ -148,7 +148,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // The log gets other partitions while everything is at work (law 16): users who
 // send to each other the whole time get everything once and in order, nobody is
-// disconnected, ticks go on. One gateway does not hear of it for long.
+// disconnected, ticks go on. Senders are delayed and no more: no send of theirs
+// fails, and each is durable in the end. One gateway does not hear of it for long.
 func TestRepartition(t *testing.T) {
 	cl := newCluster(t)
 	for range 2 {
