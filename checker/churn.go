@@ -47,7 +47,7 @@ func (s *storm) makeGroups(ctx context.Context) error {
 			}
 		}
 		s.groups = append(s.groups, g)
-		if !phones[g.creator].change(g, &change{verbCreate, of[1:max(g.steady, size*2/3)]}) {
+		if !phones[g.creator].change(g, &change{verbCreate, of[1:max(g.steady, size*7/8)]}) {
 			return errNoFounder
 		}
 	}
