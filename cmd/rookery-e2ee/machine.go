@@ -46,6 +46,9 @@ func open(args []js.Value) (any, error) {
 		"published":    async(func([]js.Value) (any, error) { return nil, m.Published(context.Background()) }),
 		"accept":       async(func(a []js.Value) (any, error) { return nil, m.Accept(context.Background(), a[0].String()) }),
 		"removeDevice": async(func(a []js.Value) (any, error) { return nil, m.RemoveDevice(context.Background(), a[0].String()) }),
+		"offerLink":    async(func([]js.Value) (any, error) { return m.OfferLink(context.Background()) }),
+		"withdrawLink": plain(func([]js.Value) (any, error) { m.WithdrawLink(); return nil, nil }),
+		"join":         async(o.join),
 		"safety":       async(o.safety),
 		"stop":         plain(func([]js.Value) (any, error) { m.Stop(); return nil, nil }),
 		"close":        async(func([]js.Value) (any, error) { return nil, m.Close() }),
@@ -147,6 +150,12 @@ func event(e e2ee.Event) any {
 		return map[string]any{"type": "identity_changed", "user": string(e.User), "accepted": e.Accepted}
 	case e2ee.BadKeys:
 		return map[string]any{"type": "bad_keys", "user": string(e.User), "device": string(e.Device), "error": problem(e.Err)}
+	case e2ee.LinkUsed:
+		used := map[string]any{"type": "link_used", "device": string(e.Device), "error": nil}
+		if e.Err != nil {
+			used["error"] = problem(e.Err)
+		}
+		return used
 	case e2ee.Problem:
 		return map[string]any{"type": "problem", "error": problem(e.Err)}
 	}
@@ -188,6 +197,19 @@ func (o machine) ready(args []js.Value) (any, error) {
 		return nil, nil
 	})
 	return map[string]any{"seal": sealJS, "done": doneJS}, nil
+}
+
+// join (code, signal or null) returns when this device has the identity.
+func (o machine) join(args []js.Value) (any, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := js.FuncOf(func(js.Value, []js.Value) any { cancel(); return nil })
+	defer stop.Release()
+	if signal := args[1]; signal.Truthy() {
+		signal.Call("addEventListener", "abort", stop)
+		defer signal.Call("removeEventListener", "abort", stop)
+	}
+	return nil, o.Join(ctx, args[0].String())
 }
 
 func (o machine) safety(args []js.Value) (any, error) {

@@ -37,6 +37,18 @@ export interface SendOptions {
   id?: MessageId
 }
 
+/** A device of the user. */
+export interface Device {
+  /** Its name. */
+  device: string
+  /** What the user calls it. */
+  label: string
+  /** When it first connected, in ms since 1970. */
+  created: number
+  /** When it was revoked, in ms since 1970; 0: it was not. */
+  revoked: number
+}
+
 /**
  * One device of one user: a connection that comes back by itself, an outbox that loses nothing, and the user's messages in
  * order, each given to the app once.
@@ -305,6 +317,28 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
    */
   async registerPush(provider: string, token: string, signal?: AbortSignal): Promise<void> {
     await this.ask<null, 'push'>('push', { provider, token }, 'push', signal)
+  }
+
+  /** Returns the user's devices, in order of their names, those that were revoked among them. */
+  async devices(signal?: AbortSignal): Promise<Device[]> {
+    const answer = await this.ask<PacketFields<'devices'>, 'devices_get'>('devices_get', {}, 'devices', signal)
+    return answer.devices.map((d) => ({ ...d, created: Number(d.created), revoked: Number(d.revoked) }))
+  }
+
+  /**
+   * Gives a device of the user the name that the user calls it by, at most 64 bytes, which the server can read; empty takes it away.
+   * Throws {@link ChatError} `not_found` or `bad_name`.
+   */
+  async labelDevice(device: string, label: string, signal?: AbortSignal): Promise<void> {
+    await this.ask<null, 'device_label'>('device_label', { device, label }, 'devices', signal)
+  }
+
+  /**
+   * Takes a device of the user away for ever: its session ends with `revoked`, and it and its keys are refused from then on. Throws
+   * {@link ChatError} `not_found`, or `unknown_type` for a server that cannot.
+   */
+  async revokeDevice(device: string, signal?: AbortSignal): Promise<void> {
+    await this.ask<null, 'device_revoke'>('device_revoke', { device }, 'devices', signal)
   }
 
   /** Ends it: before the user logs out, lest the device's next user be told of this one's messages. */

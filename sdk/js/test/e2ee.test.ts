@@ -134,23 +134,66 @@ test('what is plain, tampered with, replayed or moved fails', async () => {
   await Promise.all([a.close(), b.close(), c.close(), raw.close()])
 })
 
-test('a device added reads what follows, one removed does not', async () => {
+test('a device added reads what follows, one removed is out', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
   const a = await device(alice, 'node')
   const phone = await device(bob, 'phone')
   await (await a.send(bob, 'one')).durable()
-  let tablet = await device(bob, 'tablet')
+  const tablet = await device(bob, 'tablet')
   await (await a.send(bob, 'two')).durable()
   expect(text((await next(tablet, 'message')).message)).toBe('two')
   expect(text((await next(phone, 'message')).message)).toBe('one')
   expect(text((await next(phone, 'message')).message)).toBe('two')
-  await tablet.close() // one that is connected would publish its keys again, until its token is revoked
+  await phone.labelDevice('phone', "Bob's phone")
   await phone.removeDevice('tablet')
+  const ended = async () => {
+    for (;;) await tablet.receive()
+  }
+  await expect(ended()).rejects.toMatchObject({ codeName: 'revoked' })
+  expect((await phone.devices()).map((d) => [d.device, d.label, d.created > 0, d.revoked > 0])).toEqual([
+    ['phone', "Bob's phone", true, false],
+    ['tablet', '', true, true],
+  ])
+  await expect(phone.revokeDevice('none')).rejects.toMatchObject({ codeName: 'not_found' })
   await (await a.send(bob, 'three')).durable()
   expect(text((await next(phone, 'message')).message)).toBe('three')
-  tablet = await device(bob, 'tablet')
-  expect((await tablet.history(alice)).messages.map((m) => m.content && text(m))).toEqual([null, 'two', null])
-  await Promise.all([a.close(), phone.close(), tablet.close()])
+  await tablet.close()
+  await expect(device(bob, 'tablet')).rejects.toMatchObject({ codeName: 'revoked' })
+  await Promise.all([a.close(), phone.close()])
+})
+
+test('a new device is linked by a code of an old one', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const phone = await device(alice, 'phone')
+  const b = await device(bob, 'node')
+  const path = join(dir, `${alice}.laptop`)
+  const laptop = await Client.connect({
+    ...options(server, alice),
+    device: 'laptop',
+    journal: new FileJournal(`${path}.journal`),
+    keyFile: `${path}.keys`,
+    refreshMs: 0.001,
+  })
+  await expect(laptop.published()).rejects.toMatchObject({ codeName: 'other_identity' })
+  phone.withdrawLink() // there is none yet
+  const code = await phone.offerLink()
+  const used = next(phone, 'link_used')
+  const stop = new AbortController()
+  const taking = (async () => {
+    for (;;) await laptop.receive(stop.signal)
+  })().catch(() => undefined)
+  await expect(laptop.join('no code')).rejects.toMatchObject({ reason: 'link_code' })
+  await laptop.join(code)
+  expect(await used).toEqual({ type: 'link_used', device: 'laptop', error: null })
+  stop.abort()
+  await taking
+  await expect(laptop.join(code)).rejects.toMatchObject({ reason: 'linked' })
+  await (await b.send(alice, 'to both')).durable()
+  for (const c of [phone, laptop]) expect(text((await next(c, 'message')).message)).toBe('to both')
+  await (await laptop.send(bob, 'from the laptop')).durable()
+  expect(text((await next(b, 'message')).message)).toBe('from the laptop')
+  expect(text((await next(phone, 'copy')).message)).toBe('from the laptop')
+  await Promise.all([phone.close(), b.close(), laptop.close()])
 })
 
 test('another identity stops sending until it is accepted', async () => {

@@ -9,7 +9,7 @@ import { checkUser, type ClientOptions, settingsOf } from '../options.ts'
 import { decodePackets, encodePacket } from '../packets.ts'
 import type { Packet } from '../schema.ts'
 import type { Sent } from '../sent.ts'
-import type { BadKeysEvent, FailedEvent, IdentityChangedEvent, TypedEvent } from './events.ts'
+import type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkUsedEvent, TypedEvent } from './events.ts'
 import { IndexedDBKeys, type KeyStorage } from './keys.ts'
 import { call, errorOf, type Link, load, type Machine, type MachineEvent, valueOf, type WasmSource } from './machine.ts'
 
@@ -47,7 +47,7 @@ export interface EncryptedOptions extends ClientOptions {
 }
 
 /** What {@link Client.receive} returns. */
-export type EncryptedEvent = ClientEvent | IdentityChangedEvent | BadKeysEvent | FailedEvent | TypedEvent
+export type EncryptedEvent = ClientEvent | IdentityChangedEvent | BadKeysEvent | FailedEvent | LinkUsedEvent | TypedEvent
 
 /** What two users compare to be sure that the server gave each the other's identity: the same on both sides. */
 export interface Safety {
@@ -172,6 +172,7 @@ export class Client extends PlainClient {
   #eventOf(e: MachineEvent): EncryptedEvent {
     if (e.type === 'identity_changed') return e
     if (e.type === 'bad_keys') return { ...e, error: errorOf(e.error) }
+    if (e.type === 'link_used') return { ...e, error: e.error && errorOf(e.error) }
     if (e.type === 'problem') return { type: 'problem', id: null, error: errorOf(e.error) }
     const { message, copy } = this.#messageOf(e.packet)
     if (e.type === 'typed') return { type: 'typed', message, copy, kind: e.kind }
@@ -241,7 +242,33 @@ export class Client extends PlainClient {
     await call(this.#machine.accept, user)
   }
 
-  /** Removes the keys of another device of this user: its sessions end with the next message of everybody who looks. */
+  /**
+   * Returns a code that links one new device of the user, which gives it to {@link Client.join} within ten minutes: as text, or in
+   * a QR code. Whoever has it, and can connect as the user, gets the user's identity. `link_used` says that it was given; meanwhile
+   * somebody has to call {@link Client.receive}. Another code takes its place.
+   */
+  offerLink(): Promise<string> {
+    return call(this.#machine.offerLink)
+  }
+
+  /** Makes the code of {@link Client.offerLink} good no more. */
+  withdrawLink(): void {
+    valueOf(this.#machine.withdrawLink())
+  }
+
+  /**
+   * Gives the code that another device of the user shows, and returns when this device has the user's identity and others can
+   * write to it. Meanwhile somebody has to call {@link Client.receive}. Throws {@link EncryptionError} `link_code`, `link_identity`,
+   * `linked`, `no_keys`, or `not_linked` when the signal ended it.
+   */
+  async join(code: string, signal?: AbortSignal): Promise<void> {
+    await call(this.#machine.join, code, signal ?? null)
+  }
+
+  /**
+   * Revokes another device of this user, as {@link PlainClient.revokeDevice}. Sessions that it can read end with the next message of
+   * everybody who looks.
+   */
   async removeDevice(device: string): Promise<void> {
     await call(this.#machine.removeDevice, device)
   }

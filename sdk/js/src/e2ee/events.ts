@@ -49,3 +49,13 @@ export interface TypedEvent {
   /** Its type. */
   kind: number
 }
+
+/** A device gave a code of {@link Client.offerLink}. */
+export interface LinkUsedEvent {
+  /** Which event this is. */
+  type: 'link_used'
+  /** Which device. */
+  device: string
+  /** Null: it has the user's identity now; if it is none of the user's, remove it and reset the identity. Else why it was refused. */
+  error: Error | null
+}

@@ -21,6 +21,7 @@ export type MachineEvent =
   | { type: 'failed'; packet: Uint8Array; error: Problem }
   | { type: 'identity_changed'; user: string; accepted: boolean }
   | { type: 'bad_keys'; user: string; device: string; error: Problem }
+  | { type: 'link_used'; device: string; error: Problem | null }
   | { type: 'problem'; error: Problem }
 
 /** What the machine uses of the client. */
@@ -46,6 +47,9 @@ export interface Machine {
   published: Async<[], null>
   accept: Async<[string], null>
   removeDevice: Async<[string], null>
+  offerLink: Async<[], string>
+  withdrawLink: Plain<[], null>
+  join: Async<[string, AbortSignal | null], null>
   safety: Async<[string], { digits: string; scan: Uint8Array; verified: boolean }>
   stop: Plain<[], null>
   close: Async<[], null>
