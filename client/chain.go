@@ -60,7 +60,7 @@ func (s *session) arrived(pos chat.Position, gap uint64, m chat.Message) error {
 	}
 	c.see(m.ID)
 	m.Content = bytes.Clone(m.Content)
-	c.in.take(waiting{pos: pos, durable: true, event: Message{m}})
+	c.in.take(waiting{pos: pos, durable: true, event: c.eventOf(m)})
 	return s.took()
 }
 

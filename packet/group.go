@@ -21,6 +21,7 @@ const (
 const (
 	LimitGroupMembers = "group_members" // members of a group; group_full
 	LimitGroupInfo    = "group_info"    // bytes of a group's name and picture; too_large
+	LimitBlocks       = "blocks"        // users that one has blocked; too_many. Left out: nobody blocks
 )
 
 // GroupMessage [54, pos, gap, id, from, group, place, late, suite, content,

@@ -30,5 +30,5 @@ var LimitNames = []string{
 	LimitInflight, LimitWindow, LimitWindowBytes, LimitWatches, LimitHistory, LimitChats,
 	LimitRequests, LimitWaiting, LimitTTL, LimitFuture, LimitRetryAge, LimitPush,
 	LimitOneTimeKeys, LimitKeyUsers, LimitKeyDevices, LimitKeyRate,
-	LimitGroupMembers, LimitGroupInfo, LimitDevices,
+	LimitGroupMembers, LimitGroupInfo, LimitDevices, LimitBlocks,
 }

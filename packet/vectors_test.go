@@ -141,7 +141,7 @@ func examples() []example {
 	first, reply := chat.NewID(chat.Ticks(at), 0x1234, phone), chat.NewID(chat.Ticks(at.Add(2500*time.Millisecond)), 0x0777, bobs)
 	alice, bob := []byte("alice"), []byte("bob")
 	limits := map[string]uint64{}
-	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096, 100, 64, 64, 120, 1024, 16384, 64} {
+	for i, v := range []uint64{65536, 2048, 262144, 1000, 4096, 4194304, 4096, 1024, 262144, 256, 100, 100, 16, 10000, 31536000, 10, 2592000, 4096, 100, 64, 64, 120, 1024, 16384, 64, 1000} {
 		limits[LimitNames[i]] = v
 	}
 	replyRow := Row{ID: reply, From: "bob", Place: 4711, Late: 38, Content: []byte("hello")}

@@ -22,6 +22,7 @@ func (w *worker) build(ctx context.Context) error {
 	w.merged.clear()
 	w.owing.clear()
 	w.cut, w.stalled, w.full, w.scanned = false, false, false, 0
+	w.forgetBlocks(keptBlocks)
 	w.openCycle()
 	n := 0
 	for ; w.left > 0 && n < w.opt.BatchRecords; n++ {
@@ -172,6 +173,7 @@ const (
 	keyRead      = 'e' // user, peer
 	keyMember    = 'g' // group, member
 	keyFanout    = 'f' // group, message
+	keyBlocks    = 'b' // user
 )
 
 // hashKey is the keyed hash of two names and what it stands for.

@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -130,17 +131,18 @@ type gate struct {
 	ends   []chat.Position // where the logs ended after all were sealed; nil before
 	open   bool
 	newest uint64 // of all ids of the epoch before
+	who    blockers
 }
 
 // pass waits until the gate is open.
-func (g *gate) pass(ctx context.Context) (newest uint64, err error) {
+func (g *gate) pass(ctx context.Context) (newest uint64, who blockers, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	look := time.NewTicker(gateEvery)
 	defer look.Stop()
 	for tries := 0; !g.open; tries++ {
 		if ctx.Err() != nil {
-			return 0, ctx.Err()
+			return 0, nil, ctx.Err()
 		}
 		shut, err := g.look(ctx)
 		if g.open = shut < 0 && err == nil; g.open {
@@ -154,7 +156,7 @@ func (g *gate) pass(ctx context.Context) (newest uint64, err error) {
 		case <-look.C:
 		}
 	}
-	return g.newest, nil
+	return g.newest, slices.Clone(g.who), nil
 }
 
 const (
@@ -185,6 +187,7 @@ func (g *gate) look(ctx context.Context) (shut int, err error) {
 			return p, nil
 		}
 		marks[p], g.newest = mark.Position, max(g.newest, o.newest)
+		g.who.join(o.blockers)
 	}
 	if g.ends == nil {
 		if err := before.Refresh(ctx); err != nil {

@@ -16,11 +16,15 @@ func TestOwned(t *testing.T) {
 	if got := plain.append(nil); len(got) != 24 {
 		t.Errorf("%d bytes", len(got))
 	}
+	var somebody blockers
+	somebody.add(12345678901234567890)
 	for _, want := range []owned{
 		plain,
 		{newest: 7, copies: []chat.Position{1, 2}, sealed: 9},
 		{newest: 7, copies: []chat.Position{1, 2}, forwards: []chat.Position{3, 4, 5}},
 		{newest: 7, copies: []chat.Position{1, 2}, sealed: 9, forwards: []chat.Position{3}},
+		{newest: 7, copies: []chat.Position{1, 2}, blockers: somebody},
+		{newest: 7, copies: []chat.Position{1, 2}, blockers: somebody, sealed: 9, forwards: []chat.Position{3}},
 	} {
 		b := string(want.append(nil))
 		got := owned{copies: make([]chat.Position, 2)}

@@ -23,12 +23,12 @@ func (w *worker) start(ctx context.Context) error {
 	if w.opt.gate == nil || w.marked.Load() > 0 {
 		return nil
 	}
-	newest, err := w.opt.gate.pass(ctx)
+	newest, who, err := w.opt.gate.pass(ctx)
 	if err != nil {
 		return err
 	}
 	at := chat.NewPosition(w.opt.Since.Epoch, 0)
-	w.newest, w.older = newest, newest
+	w.newest, w.older, w.blockers = newest, newest, who
 	w.setSources(make([]chat.Position, w.opt.Since.Before.Partitions()))
 	w.last, w.floor, w.readUpTo = at, at, at
 	first := storage.Batch{

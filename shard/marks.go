@@ -35,8 +35,12 @@ func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error
 	}
 	cursorKey := w.hashKey(keyCursor, r.User, r.Device, nil)
 	if place > delivered {
-		if !w.deliveredLately(hash, user, delivered, place) {
-			if place, err = w.deliveredBy(ctx, user, delivered, place); err != nil {
+		known, err := w.deliveredLately(ctx, hash, user, delivered, place, pos)
+		if err != nil {
+			return err
+		}
+		if !known {
+			if place, err = w.deliveredBy(ctx, user, delivered, place, pos); err != nil {
 				return err
 			}
 		}
@@ -69,19 +73,21 @@ func (w *worker) cursorOf(ctx context.Context, user chat.User, device chat.Devic
 
 // deliveredLately is deliveredBy from memory. It reports whether memory goes
 // back far enough.
-func (w *worker) deliveredLately(hash uint64, user chat.User, after, upTo chat.Position) bool {
+func (w *worker) deliveredLately(ctx context.Context, hash uint64, user chat.User, after, upTo, pos chat.Position) (bool, error) {
 	if !w.remembers(hash, after) {
-		return false
+		return false, nil
 	}
 	head, _ := w.heads.get(hash)
 	for at := chat.Position(head); at > after; {
 		a := w.arrivals.ask(hash, at)
 		if newest := a.upTo(upTo); newest > after {
-			w.owe(w.arrivals.sender(a), user, a.place-(a.pos-newest), 0)
+			if err := w.owe(ctx, w.arrivals.sender(a), user, a.place-(a.pos-newest), 0, pos); err != nil {
+				return false, err
+			}
 		}
 		at = a.prev
 	}
-	return true
+	return true, nil
 }
 
 // remembers reports whether memory has all links of a chain above a position.
@@ -100,13 +106,16 @@ func (w *worker) remembers(hash uint64, after chat.Position) bool {
 
 // deliveredBy owes receipts for the messages in the user's inbox with
 // after < position <= upTo. It returns how far it has come: where it has looked
-// at as many rows as a cycle may, it ends the cycle below upTo.
-func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo chat.Position) (reached chat.Position, err error) {
+// at as many rows as a cycle may, it ends the cycle below upTo. pos is where
+// the record that says so lies.
+func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo, pos chat.Position) (reached chat.Position, err error) {
 	reached = after
 	if p, ok := w.ahead.senders[w.ring.hash(view.Bytes(user))]; ok && p.after <= reached && p.last > reached {
 		for _, s := range p.senders {
 			if s.Pos > reached && s.Pos <= upTo {
-				w.owe(s.From, user, placeOf(s), 0)
+				if err := w.owe(ctx, s.From, user, placeOf(s), 0, pos); err != nil {
+					return 0, err
+				}
 			}
 		}
 		w.scanned += len(p.senders) + 1
@@ -122,7 +131,9 @@ func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo ch
 			return 0, err
 		}
 		for _, s := range w.scan {
-			w.owe(s.From, user, placeOf(s), 0)
+			if err := w.owe(ctx, s.From, user, placeOf(s), 0, pos); err != nil {
+				return 0, err
+			}
 		}
 		w.scanned += scanRows
 		if last == upTo {
@@ -138,7 +149,9 @@ func (w *worker) deliveredBy(ctx context.Context, user chat.User, after, upTo ch
 			break
 		}
 		if e.Pos > after && e.User == user && e.Kind == chat.EntryMessage {
-			w.owe(senderOf(e), user, e.Message.Place, 0)
+			if err := w.owe(ctx, senderOf(e), user, e.Message.Place, 0, pos); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return reached, nil
@@ -170,14 +183,17 @@ func (w *worker) readTo(ctx context.Context, pos chat.Position) error {
 	w.cur.reads = append(w.cur.reads, storage.ReadMark{
 		User: chat.User(w.cur.keep(r.User)), Peer: chat.User(w.cur.keep(r.Peer)), ReadTo: place, Pos: pos,
 	})
-	w.owe(peer, user, place, place)
-	return nil
+	return w.owe(ctx, peer, user, place, place, pos)
 }
 
 // owe notes a receipt for what sender has sent to user. A cycle sends one for
 // the two of them. Its places are of messages, not of marks, so that it does
-// not depend on where cycles end.
-func (w *worker) owe(sender, user chat.User, delivered, read chat.Position) {
+// not depend on where cycles end. Who is blocked where the record at pos lies
+// gets none.
+func (w *worker) owe(ctx context.Context, sender, user chat.User, delivered, read, pos chat.Position) error {
+	if hidden, err := w.blocked(ctx, user, sender, pos); err != nil || hidden {
+		return err
+	}
 	key := w.hashKey(keyOwing, view.Bytes(sender), view.Bytes(user), nil)
 	i, ok := w.owing.get(key)
 	if !ok || w.receipts[i].User != sender || w.receipts[i].Peer != user {
@@ -189,6 +205,7 @@ func (w *worker) owe(sender, user chat.User, delivered, read chat.Position) {
 	o := &w.receipts[i]
 	o.Delivered, o.Read = max(o.Delivered, delivered), max(o.Read, read)
 	o.at = max(o.at, w.rec.At)
+	return nil
 }
 
 // stageReceipts makes records of what the cycle owes.

@@ -26,12 +26,27 @@ func (w *worker) message(ctx context.Context, user uint64, pos chat.Position) er
 	if m.To.IsGroup() {
 		return w.toGroup(ctx, &m, pos)
 	}
+	if m.Suite == chat.SuiteGroup {
+		if code, err := w.changeBlocks(ctx, &m, pos); err != nil || code != chat.CodeOK {
+			w.outcomes = append(w.outcomes, Outcome{User: m.From, Device: view.String[chat.Device](r.Device), ID: m.ID, To: m.To, Code: code})
+			w.counts.Refused++
+			return err
+		}
+	}
+	unseen, err := w.blocked(ctx, m.To, m.From, pos)
+	if err != nil {
+		return err
+	}
 	w.counts.Messages++
 	if w.carried { // its sender was told a place in the epoch before
 		w.outcomes = append(w.outcomes, Outcome{User: m.From, Device: view.String[chat.Device](r.Device), ID: m.ID, To: m.To, Place: pos})
 	}
 	w.batch.Messages = append(w.batch.Messages, m)
-	w.link(user, chat.Entry{Kind: chat.EntryMessage, User: m.To, Pos: pos, Message: m})
+	if unseen {
+		w.counts.Unseen++
+	} else {
+		w.link(user, chat.Entry{Kind: chat.EntryMessage, User: m.To, Pos: pos, Message: m})
+	}
 	if r.Flags&record.FlagCopy != 0 && m.From != m.To {
 		w.out.stage(w.ring.Partition(r.Peer), w.seq, &record.Record{
 			Kind: record.Copy, Suite: r.Suite, At: r.At, User: r.Peer, Peer: r.User, Device: r.Device,

@@ -73,8 +73,9 @@ func newEpoch(ctx context.Context, log Log, store Store, partitions []int, marks
 			return fmt.Errorf("%w; partition %d", err, partitions[i])
 		}
 		marks[i].Log, marks[i].Position = log.Identity(), chat.NewPosition(above+1, 0)
-		if o.sealed > 0 { // the seal was the other log's
+		if o.sealed > 0 || o.blockers != nil { // the seal was the other log's, and the hashes may have been
 			o.sealed = 0
+			o.blockers.fill()
 			marks[i].Owner = string(o.append(nil))
 		}
 		if err := store.Apply(ctx, &storage.Batch{Partition: partitions[i], Mark: marks[i]}); err != nil {
@@ -89,26 +90,37 @@ func newEpoch(ctx context.Context, log Log, store Store, partitions []int, marks
 
 // owned is what an owner has to remember as of its mark. Mark.Owner has it as 8
 // bytes each, little-endian: the newest id, the copies, and where there is
-// anything of them the seal and the forwards. A program that knows no seals
-// refuses a mark that has them: it would apply what is to be forwarded.
+// anything of them who may have blocked somebody, the seal and the forwards. A
+// program that does not know one of these refuses a mark that has it: it would
+// apply what is to be forwarded, or deliver what is not to be seen.
 type owned struct {
 	newest   uint64          // of all stored ids
 	copies   []chat.Position // how far those of each partition have been taken
+	blockers blockers        // who may have blocked somebody
 	sealed   chat.Position   // where the partition was
 	forwards []chat.Position // how far what each partition of the epoch before forwards was taken
 }
+
+// blockersFollow is before the words of blockers; see epochsFollow.
+const blockersFollow = math.MaxUint64 - 1
 
 // epochsFollow is before the seal: no position, so that a mark for more
 // partitions is not taken for one.
 const epochsFollow = math.MaxUint64
 
 func (w *worker) appendOwner(dst []byte) []byte {
-	o := owned{w.newest, w.copies, chat.Position(w.sealed.Load()), w.forwards}
+	o := owned{w.newest, w.copies, w.blockers, chat.Position(w.sealed.Load()), w.forwards}
 	return o.append(dst)
 }
 
 func (o *owned) append(dst []byte) []byte {
 	dst = appendPositions(binary.LittleEndian.AppendUint64(dst, o.newest), o.copies)
+	if o.blockers != nil {
+		dst = binary.LittleEndian.AppendUint64(dst, blockersFollow)
+		for _, word := range o.blockers {
+			dst = binary.LittleEndian.AppendUint64(dst, word)
+		}
+	}
 	if o.sealed == 0 && len(o.forwards) == 0 {
 		return dst
 	}
@@ -139,10 +151,16 @@ func (o *owned) decode(owner string) error {
 	for i := range o.copies {
 		o.copies[i] = chat.Position(at(1 + i))
 	}
+	first := 1 + len(o.copies)
+	if n := least + 8*(1+blockersWords); len(owner) >= n && at(first) == blockersFollow {
+		for i := range blockersWords {
+			o.blockers = append(o.blockers, at(first+1+i))
+		}
+		first, least = first+1+blockersWords, n
+	}
 	if len(owner) == least {
 		return nil
 	}
-	first := 1 + len(o.copies)
 	if len(owner) == least+8 || at(first) != epochsFollow {
 		return fmt.Errorf("shard: a mark carries %d bytes, %d partitions take %d", len(owner), len(o.copies), least)
 	}

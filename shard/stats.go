@@ -27,7 +27,8 @@ type PartitionStats struct {
 	Messages    uint64 // stored
 	Duplicates  uint64 // messages that had been stored before
 	Conflicts   uint64 // messages with the id of another
-	Refused     uint64 // messages that a group did not take
+	Refused     uint64 // messages that a group did not take, and changes of whom a user has blocked
+	Unseen      uint64 // messages to who has blocked their sender
 	Copies      uint64
 	Fanouts     uint64 // messages of groups, for members here
 	Gone        uint64 // of which the message had expired

@@ -59,6 +59,8 @@ type worker struct {
 	waiting  int    // rows of the open cycles
 	seq      uint64 // of the newest cycle
 	retired  uint64 // cycles up to this one are marked
+	blockers blockers
+	blocks   map[blockKey]*block
 	groups   map[chat.User]*group
 	members  int // of groups, and the groups
 	stalls   int // cycles in a row that had to wait for another partition
@@ -110,14 +112,14 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
 		copies: make([]chat.Position, ring.Partitions()),
 		ahead:  ahead{messages: map[messageAt]chat.Message{}, senders: map[uint64]senderPage{}},
-		groups: map[chat.User]*group{},
-		cells:  map[uint64]cell{}, last: mark.Position, floor: mark.Position, markedAt: time.Now(),
+		groups: map[chat.User]*group{}, blocks: map[blockKey]*block{},
+		cells: map[uint64]cell{}, last: mark.Position, floor: mark.Position, markedAt: time.Now(),
 	}
 	before := owned{copies: w.copies}
 	if err := before.decode(mark.Owner); err != nil {
 		return nil, fmt.Errorf("%w; partition %d", err, p)
 	}
-	w.newest, w.older = before.newest, before.newest
+	w.newest, w.older, w.blockers = before.newest, before.newest, before.blockers
 	w.sealed.Store(uint64(before.sealed))
 	w.setSources(before.forwards)
 	w.arrivals.reset()

@@ -10,7 +10,9 @@ import (
 )
 
 // GroupStore is what is remembered of groups, beside their messages. Their rows
-// are written by Apply, by the owner of the group's partition.
+// are written by Apply, by the owner of the group's partition. Whom a user has
+// blocked is kept in the same way: the group is the user then, and the spans are
+// since when somebody is blocked. Nobody has a chat by that.
 type GroupStore interface {
 	// GroupInfo returns a group's name and picture, as they were given, and the
 	// place of the change that set them; 0 where there is no such group.

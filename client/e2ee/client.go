@@ -171,7 +171,7 @@ func (c *Client) History(ctx context.Context, peer string, before chat.ID, limit
 		var kept []chat.Message
 		for _, m := range page.Messages {
 			before = m.ID
-			if m.Suite != chat.SuiteKeyShare {
+			if m.Suite != chat.SuiteKeyShare && (m.Suite != chat.SuiteGroup || m.To.IsGroup()) {
 				kept = append(kept, c.Readable(m))
 			}
 		}

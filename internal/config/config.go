@@ -91,6 +91,7 @@ type Session struct {
 	WindowBytes               int
 	Watches                   int
 	Devices                   int
+	Blocks                    int
 	HistoryRows               int
 	Requests                  int
 	Readers                   int

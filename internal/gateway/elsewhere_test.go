@@ -203,6 +203,14 @@ func (o *others) PutLastSeen(context.Context, chat.User, int64) error {
 func (o *others) HasChat(context.Context, chat.User, chat.User) (bool, error) { return true, nil }
 func (o *others) LastSeen(context.Context, chat.User) (int64, error)          { return 5, nil }
 
+func (o *others) Member(context.Context, chat.User, chat.User) (m storage.Member, err error) {
+	return m, nil
+}
+
+func (o *others) Members(_ context.Context, _, _ chat.User, _ int, dst []storage.Member) ([]storage.Member, error) {
+	return dst, nil
+}
+
 func (o *others) registered() presence.Session {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -93,6 +93,7 @@ type Options struct {
 
 	GroupMembers int // members of a group; 0: this server has no groups
 	GroupInfo    int // bytes of a group's name and picture
+	Blocks       int // users that one has blocked; 0: nobody blocks here
 
 	FutureLimit time.Duration // how far ahead an id's time may be
 	RetryAge    time.Duration // how old an id may be
@@ -120,7 +121,7 @@ func DefaultOptions() Options {
 		Inflight: 4096, Window: 1024, WindowBytes: 256 << 10, Watches: 256, Devices: 64,
 		HistoryRows: 100, ChatRows: 100, Waiting: 10_000, Requests: 16,
 		Keys: keydir.DefaultLimits(), KeyRate: 120,
-		GroupMembers: 1024, GroupInfo: 16 << 10,
+		GroupMembers: 1024, GroupInfo: 16 << 10, Blocks: 1000,
 		FutureLimit: 10 * time.Second, RetryAge: 30 * 24 * time.Hour, MaxTTL: 365 * 24 * time.Hour,
 		Workers: 16, Jobs: 16384, BatchBytes: 1 << 20, PendingPerAddress: 4096,
 		DrainJitter: 5 * time.Second, Logger: slog.Default(),
@@ -165,11 +166,13 @@ type Gateway struct {
 
 	maxRecords int // of one append
 	jobs       *workers
-	life       context.Context // of what settles batches
-	stop       context.CancelFunc
-	settling   sync.WaitGroup
-	draining   atomic.Bool
-	loops      [256]atomic.Pointer[engine.Loop] // entered by each loop at its first call
+
+	announcements announcements
+	life          context.Context // of what settles batches
+	stop          context.CancelFunc
+	settling      sync.WaitGroup
+	draining      atomic.Bool
+	loops         [256]atomic.Pointer[engine.Loop] // entered by each loop at its first call
 
 	untold    sync.Once // a balancer that does not name clients was logged
 	pendingMu sync.Mutex

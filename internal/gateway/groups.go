@@ -17,6 +17,9 @@ func (g *Gateway) tellGroupLimits(limits map[string]uint64) {
 	if g.opt.GroupMembers > 0 {
 		limits[packet.LimitGroupMembers], limits[packet.LimitGroupInfo] = uint64(g.opt.GroupMembers), uint64(g.opt.GroupInfo)
 	}
+	if g.opt.Blocks > 0 {
+		limits[packet.LimitBlocks] = uint64(g.opt.Blocks)
+	}
 }
 
 // validPeer reports whether a name is one of who can be written to here.
@@ -32,17 +35,20 @@ func (g *Gateway) peerOrGroup(s *session, name string) (chat.User, error) {
 	return s.peer(name)
 }
 
-// checkChange judges a change of a group by its bytes. Whether its sender may
-// make it the group's owner knows.
-func (g *Gateway) checkChange(m *packet.Send) refusal {
-	if !chat.ValidGroupName(m.To) {
-		return refusal{chat.CodeBadChange, 0, "a change goes to a group"}
+// checkChange judges a change of a group, or of whom the user has blocked, by
+// its bytes. Whether its sender may make it the group's owner knows.
+func (g *Gateway) checkChange(s *session, m *packet.Send) refusal {
+	own := s.ownName(m.To)
+	if !own && !chat.ValidGroupName(m.To) {
+		return refusal{chat.CodeBadChange, 0, "a change goes to a group, or to oneself to block somebody"}
 	}
 	c, err := chat.ParseChange(m.Content)
 	id, _ := chat.User(m.To).GroupID()
 	switch {
 	case err != nil:
 		return refusal{chat.CodeBadChange, 0, "the change is malformed"}
+	case own:
+		return g.checkBlocks(s, &c)
 	case c.Verb == chat.GroupCreate && id != m.ID:
 		return refusal{chat.CodeBadChange, 0, "a new group has the name of the id of the message that makes it"}
 	case len(c.Info) > g.opt.GroupInfo:
@@ -106,7 +112,8 @@ func (g *Gateway) onGroupGet(s *session, p packet.Raw) error {
 		return err
 	}
 	group, err := g.peerOrGroup(s, m.Group)
-	if err == nil && !group.IsGroup() {
+	own := err == nil && group == s.user() && g.opt.Blocks > 0
+	if err == nil && !group.IsGroup() && !own {
 		err = chat.Errorf(chat.CodeBadName, "%q is no group", m.Group)
 	}
 	beyond := chat.User("")
@@ -116,6 +123,9 @@ func (g *Gateway) onGroupGet(s *session, p packet.Raw) error {
 	if err != nil {
 		s.failWith(m.Req, err)
 		return nil
+	}
+	if own {
+		return g.blocksPage(s, m, beyond)
 	}
 	user, limit := s.user(), rows(m.Limit, memberRows)
 	return g.askOr(s, m.Req, func(ctx context.Context) (encoder, error) {

@@ -33,20 +33,6 @@ func (g *Gateway) postAlways(ref presence.Ref, f func(s *session)) bool {
 	return l != nil && l.Post(func(l *engine.Loop) { f(sessionOf(l, id)) })
 }
 
-// announce tells the watchers of a user that it came or went.
-func (g *Gateway) announce(user chat.User, online bool, seen int64) {
-	for _, ref := range g.presence.Watchers(user, nil) {
-		g.post(ref, func(s *session) {
-			if s.rare == nil || s.state >= closing {
-				return
-			}
-			if _, ok := s.rare.watches[user]; ok {
-				s.write(&packet.Presence{Peer: user.Name(), Online: online, Seen: seen})
-			}
-		})
-	}
-}
-
 // arm sets the session's next deadline: heartbeat, idle, or the token's end.
 func (s *session) arm() {
 	o := &s.st().g.opt

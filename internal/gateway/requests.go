@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/view"
 	"github.com/rookery-chat/rookery/packet"
+	"github.com/rookery-chat/rookery/storage"
 )
 
 // ask queues a job that reads the store for a request and answers it with the
@@ -75,12 +77,12 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 		// reaches a chat they are no member of.
 		var list []chat.Message
 		var more bool
+		var next chat.ID
 		var err error
 		if peer.IsGroup() {
 			list, more, err = g.groupHistory(ctx, peer, user, m.Before, limit)
 		} else {
-			list, err = g.store.History(ctx, chat.DirectChat(user, peer), m.Before, limit+1, chat.MillisNow(), nil)
-			more = len(list) > limit
+			list, more, next, err = g.seenHistory(ctx, user, peer, m.Before, limit)
 		}
 		if err != nil {
 			return nil, err
@@ -90,11 +92,11 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 			return nil, err
 		}
 		seen := horizon{}
-		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: more}
+		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: more, Next: next}
 		bytes := 0
 		for i := range list[:min(len(list), limit)] {
 			if bytes > pageBytes {
-				page.More = true
+				page.More, page.Next = true, chat.ID{}
 				break
 			}
 			shown, err := seen.shows(ctx, g, &list[i])
@@ -156,6 +158,10 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 		if err != nil {
 			return nil, err
 		}
+		hidden, err := g.blocked(ctx, user, true)
+		if err != nil {
+			return nil, err
+		}
 		seen := horizon{}
 		page := &packet.ChatsPage{Req: m.Req, More: len(list) > limit}
 		bytes := 0
@@ -175,6 +181,16 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 					return nil, err
 				} else if !m.MayRead(c.Last.Place) {
 					continue // who has left
+				}
+			} else {
+				var of storage.Member
+				if i := slices.IndexFunc(hidden, func(m storage.Member) bool { return m.User == c.Peer }); i >= 0 {
+					of = hidden[i]
+				}
+				if shown, err := g.newestSeen(ctx, user, c, &of); err != nil {
+					return nil, err
+				} else if !shown {
+					continue
 				}
 			}
 			bytes += rowBytes(&c.Last)
@@ -208,6 +224,11 @@ func (g *Gateway) onTyping(s *session, p packet.Raw) error {
 	return g.ask(s, 0, func(ctx context.Context) (encoder, error) {
 		if ok, err := g.store.HasChat(ctx, user, peer); err != nil || !ok {
 			return nil, err
+		}
+		for _, p := range [][2]chat.User{{peer, user}, {user, peer}} {
+			if is, err := g.isBlocked(ctx, p[0], p[1]); err != nil || is {
+				return nil, err
+			}
 		}
 		g.Typing(user, peer, on)
 		if g.opt.Elsewhere != nil {
@@ -303,7 +324,17 @@ func (g *Gateway) watch(ctx context.Context, ref presence.Ref, user, peer chat.U
 	if err != nil {
 		return err
 	}
-	g.post(ref, func(s *session) { g.watchNow(s, ref, peer, seen) })
+	hidden, err := g.isBlocked(ctx, peer, user)
+	if err != nil {
+		return err
+	}
+	g.post(ref, func(s *session) {
+		if hidden && s.state < closing {
+			g.hide(s, peer)
+			return
+		}
+		g.watchNow(s, ref, peer, seen)
+	})
 	return nil
 }
 

@@ -49,6 +49,22 @@ func (s *friendStore) HasChat(context.Context, chat.User, chat.User) (bool, erro
 
 func (s *friendStore) LastSeen(context.Context, chat.User) (int64, error) { return 5, nil }
 
+func (chatStore) Member(context.Context, chat.User, chat.User) (m storage.Member, err error) {
+	return m, nil
+}
+
+func (chatStore) Members(_ context.Context, _, _ chat.User, _ int, dst []storage.Member) ([]storage.Member, error) {
+	return dst, nil
+}
+
+func (s *friendStore) Member(context.Context, chat.User, chat.User) (m storage.Member, err error) {
+	return m, nil
+}
+
+func (s *friendStore) Members(_ context.Context, _, _ chat.User, _ int, dst []storage.Member) ([]storage.Member, error) {
+	return dst, nil
+}
+
 func names(from, to int) (list []string) {
 	for i := from; i < to; i++ {
 		list = append(list, fmt.Sprint("user", i))

@@ -80,7 +80,9 @@ func (g *Gateway) take(s *session, b *batch, m *packet.Send) {
 		ID: m.ID, TTL: uint64(m.TTL) * 1000, Media: m.Media, Content: m.Content,
 	}
 	if m.Suite == chat.SuiteGroup { // judged by what is so now, whenever that is done
-		rec.Place = chat.Position(g.opt.GroupMembers)
+		if rec.Place = chat.Position(g.opt.GroupMembers); s.ownName(m.To) {
+			rec.Place = chat.Position(g.opt.Blocks)
+		}
 	}
 	b.buf = record.AppendFramed(b.buf, &rec)
 	b.send(s, m.N)
@@ -117,7 +119,7 @@ func (g *Gateway) check(s *session, m *packet.Send) refusal {
 	case int(s.inflight) >= g.opt.Inflight:
 		return refusal{chat.CodeOverloaded, retryFullMs, "too many sends in flight"}
 	case m.Suite == chat.SuiteGroup:
-		return g.checkChange(m)
+		return g.checkChange(s, m)
 	}
 	return refusal{}
 }

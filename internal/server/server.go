@@ -302,6 +302,7 @@ func (s *Server) gatewayOptions() gateway.Options {
 	o.Devices = c.Devices
 	k := &s.cfg.Keys
 	o.GroupMembers, o.GroupInfo = s.cfg.Groups.Members, int(s.cfg.Groups.Info)
+	o.Blocks = s.cfg.Session.Blocks
 	o.Keys, o.KeyRate = keydir.Limits{OneTime: k.OneTime, Low: min(k.Low, k.OneTime), Users: k.Users, Devices: k.Devices}, k.Rate
 	o.HistoryRows, o.ChatRows, o.Requests, o.Workers = c.HistoryRows, c.HistoryRows, c.Requests, c.Readers
 	o.FutureLimit, o.RetryAge, o.MaxTTL = c.IDFuture, c.RetryAge, c.TTLMax

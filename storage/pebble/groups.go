@@ -27,6 +27,9 @@ func (w *writer) groups(b *storage.Batch) error {
 		if err := w.set(); err != nil {
 			return err
 		}
+		if !m.Group.IsGroup() { // whom a user has blocked has no chat by that
+			continue
+		}
 		w.key, w.row = appendPairKey(w.key[:0], tableChat, m.User, m.Group), w.row[:0]
 		if err := w.set(); err != nil {
 			return err

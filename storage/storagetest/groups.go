@@ -160,3 +160,34 @@ func testSpans(f *fixture) {
 		}
 	}
 }
+
+// testBlocks: whom a user has blocked are rows like those of members, in order
+// and in pages, and make no chat.
+func testBlocks(f *fixture) {
+	blocks := func(user, peer chat.User, at chat.Position, spans ...storage.Span) storage.MemberAt {
+		return storage.MemberAt{Group: user, User: peer, Spans: spans, Pos: at}
+	}
+	f.apply(storage.Batch{Members: []storage.MemberAt{
+		blocks("alice", "bob", 10, storage.Span{From: 10}), blocks("alice", "carol", 11, storage.Span{From: 11}), blocks("alice2", "bob", 12, storage.Span{From: 12}),
+	}})
+	f.apply(storage.Batch{Members: []storage.MemberAt{blocks("alice", "bob", 20, storage.Span{From: 10, To: 20})}})
+	want := []storage.Member{
+		{User: "bob", Spans: []storage.Span{{From: 10, To: 20}}, Changed: 20}, {User: "carol", Spans: []storage.Span{{From: 11}}, Changed: 11},
+	}
+	must(f.T, f.Sync(f.ctx))
+	f.reopen()
+	equal(f.T, "blocked", f.members("alice", "", 10), want)
+	equal(f.T, "a page", f.members("alice", "bob", 10), want[1:])
+	equal(f.T, "blocked by nobody", f.members("bob", "", 10), nil)
+	one, err := f.Member(f.ctx, "alice", "carol")
+	must(f.T, err)
+	equal(f.T, "one", one, want[1])
+	for _, p := range [][2]chat.User{{"alice", "bob"}, {"bob", "alice"}, {"carol", "alice"}} {
+		if ok, err := f.HasChat(f.ctx, p[0], p[1]); ok || err != nil {
+			f.Errorf("%v have a chat: %v", p, err)
+		}
+	}
+	got, err := f.Store.Chats(f.ctx, "bob", chat.ID{}, 10, day0, nil)
+	must(f.T, err)
+	equal(f.T, "chats", len(got), 0)
+}

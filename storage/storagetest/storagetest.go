@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"KeysLimit", testKeysLimit},
 		{"KeysClaimedAtOnce", testKeysClaimedAtOnce},
 		{"Groups", testGroups},
+		{"Blocks", testBlocks},
 		{"GroupMessages", testGroupMessages},
 		{"Spans", testSpans},
 		{"Marks", testMarks},
