@@ -84,3 +84,22 @@ func (c *Client) SaidBefore(ctx context.Context, peer string, before chat.ID, li
 	}
 	return said, nil
 }
+
+// LoadUnread is client.LoadUnread: changes of other messages, and timers, count
+// for nothing, and what cannot be read counts.
+func (c *Client) LoadUnread(ctx context.Context, u *client.Unread, chats int) error {
+	return u.Load(ctx, chats, c.Client.Chats, func(ctx context.Context, with string, before chat.ID, limit int) (*client.HistoryPage, error) {
+		said, err := c.SaidBefore(ctx, with, before, limit)
+		if err != nil {
+			return nil, err
+		}
+		page := said.HistoryPage
+		page.Messages = nil
+		for i, m := range said.Messages {
+			if said.Bodies[i].Counts() {
+				page.Messages = append(page.Messages, m)
+			}
+		}
+		return &page, nil
+	})
+}

@@ -180,3 +180,53 @@ func TestDisappears(t *testing.T) {
 		}
 	}
 }
+
+// What is unread is what other devices of the user have not read either, after a
+// start on a new one; what changes a message is not counted.
+func TestUnread(t *testing.T) {
+	w := newWorld(t)
+	alice, tablet, bob := w.device("alice", "phone"), w.device("alice", "tablet"), w.device("bob", "phone")
+	u := client.NewUnread("alice")
+	hear := func(c *Client) client.Message {
+		m, b, ok := Said(w.next(c))
+		if !ok {
+			t.Fatal("nothing is said")
+		}
+		if b.Counts() {
+			u.Put(client.Message{Message: m})
+		}
+		return client.Message{Message: m}
+	}
+	first := w.send(bob, "alice", "one")
+	w.send(bob, "alice", "two")
+	w.says(bob, "alice", content.Body{Kind: content.KindReaction, Text: "x", Target: first})
+	w.says(bob, "alice", content.Body{Kind: content.KindEdit, Text: "1", Target: first})
+	one := hear(alice)
+	hear(alice)
+	hear(alice)
+	hear(alice)
+	hear1 := u.Count("bob")
+	w.must(alice.MarkRead("bob", one.Place))
+	u.Read("bob", one.Place)
+	if hear1 != 2 || u.Count("bob") != 1 {
+		t.Fatalf("unread are %d, then %d", hear1, u.Count("bob"))
+	}
+	for range 4 {
+		w.next(tablet)
+	}
+	// Until the server has the mark.
+	for at := client.NewUnread("alice"); ; at = client.NewUnread("alice") {
+		w.must(tablet.LoadUnread(w.ctx(), at, 10))
+		if n := at.Count("bob"); n == 1 {
+			break
+		} else if n != 2 {
+			t.Fatalf("the tablet counts %d", n)
+		}
+	}
+	w.send(tablet, "bob", "an answer")
+	at := client.NewUnread("alice")
+	w.must(tablet.LoadUnread(w.ctx(), at, 10))
+	if at.Count("bob") != 1 || fmt.Sprint(at.Chats()) != "[bob]" {
+		t.Fatalf("after an answer the tablet counts %d, in %v", at.Count("bob"), at.Chats())
+	}
+}
