@@ -11,6 +11,8 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
+	"github.com/rookery-chat/rookery/client/e2ee"
 )
 
 const (
@@ -44,7 +46,7 @@ func cmdChat(ctx context.Context, env *Env, args []string) int {
 		return ExitUsage
 	}
 	return f.session(ctx, env, nil, func(ctx context.Context, c *session) int {
-		t := &talk{c: c, env: env, json: f.json, me: f.as, peer: f.with, posts: make(chan func(), 256)}
+		t := &talk{c: c, env: env, json: f.json, me: f.as, peer: f.with, posts: make(chan func(), 256), said: content.NewTimeline()}
 		t.view = chatView{me: f.as, peer: f.with, connected: true, more: true}
 		if in, out, ok := terminal(env); ok && !f.json {
 			return t.onScreen(ctx, in, out)
@@ -70,6 +72,8 @@ type talk struct {
 	posts    chan func()
 
 	view     chatView
+	said     *content.Timeline
+	next     chat.ID   // where the next page of history begins
 	pending  int       // messages of this run that are not accepted
 	typed    time.Time // the last key
 	told     time.Time // when typing was last said; zero: it is not going on
@@ -105,30 +109,44 @@ func (t *talk) receive(ctx context.Context, take func(client.Event), ended func(
 	}
 }
 
-// send sends a line and follows it until it is accepted.
+// send sends a line, or does what it says.
 func (t *talk) send(ctx context.Context, text string) {
-	wait, cancel := context.WithTimeout(ctx, connectWait)
-	defer cancel()
-	s, err := t.c.Send(wait, t.peer, []byte(text))
+	var err error
+	if c, ok := chatCommandOf(text); ok {
+		err = t.do(ctx, c)
+	} else {
+		err = t.say(ctx, content.Body{Kind: content.KindText, Text: text})
+	}
 	if err != nil {
 		t.view.notice = "not sent: " + err.Error()
-		return
 	}
-	t.follow(ctx, s, printable(text))
 }
 
-func (t *talk) follow(ctx context.Context, s *client.Sent, text string) {
-	b := bubble{id: s.ID(), mine: true, text: text}
-	t.view.put(b)
+// earlier shows what an earlier run wrote and has not sent yet.
+func (t *talk) earlier(ctx context.Context) {
+	for _, s := range t.c.Outbox() {
+		if string(s.To()) == t.peer {
+			t.view.put(bubble{id: s.ID(), mine: true, text: "(written in an earlier run)"})
+		}
+		t.follow(ctx, s)
+	}
+}
+
+// follow follows a message until it is accepted. One that is on no line, as it
+// changes another, is told of when it fails.
+func (t *talk) follow(ctx context.Context, s *client.Sent) {
 	t.pending++
 	go func() {
 		err := s.Durable(ctx)
 		t.post(ctx, func() {
 			t.pending--
-			if b.place = s.Place(); err != nil {
+			b := bubble{id: s.ID(), place: s.Place()}
+			if err != nil {
 				b.failed = err.Error()
 			}
-			t.view.put(b)
+			if !t.view.update(b) && err != nil {
+				t.view.notice = "not sent: " + err.Error()
+			}
 			t.watch()
 		})
 	}()
@@ -136,11 +154,11 @@ func (t *talk) follow(ctx context.Context, s *client.Sent, text string) {
 
 // load fetches the messages before the oldest that is there.
 func (t *talk) load(ctx context.Context, then func(error)) {
-	before := t.view.oldest()
+	before := t.next
 	t.view.loading = true
 	go func() {
-		page, err := askFor(ctx, func(ctx context.Context) (*client.HistoryPage, error) {
-			return t.c.History(ctx, t.peer, before, chatPage)
+		page, err := askFor(ctx, func(ctx context.Context) (*e2ee.SaidPage, error) {
+			return t.c.Said(ctx, t.peer, before, chatPage)
 		})
 		t.post(ctx, func() {
 			t.view.loading = false
@@ -152,12 +170,12 @@ func (t *talk) load(ctx context.Context, then func(error)) {
 	}()
 }
 
-func (t *talk) loaded(page *client.HistoryPage) {
-	for i := range page.Messages {
-		t.view.putMessage(&page.Messages[i])
+func (t *talk) loaded(page *e2ee.SaidPage) {
+	for i, m := range page.Messages {
+		t.show(m, page.Bodies[i])
 	}
 	t.view.advance(page.Delivered, page.Read)
-	t.view.more = page.More
+	t.view.more, t.next = page.More, page.Next
 	if len(t.view.bubbles) > 0 {
 		t.watch()
 	}
@@ -189,14 +207,21 @@ func (t *talk) take(e client.Event) {
 			v.notice = "a message from " + string(e.With())
 			return
 		}
-		v.putMessage(&e.Message)
+		t.show(e.Message, plainBody(&e.Message))
 		v.typing = time.Time{}
 		t.watch()
 	case client.Copy:
 		if string(e.To) == t.peer {
-			v.putMessage(&e.Message)
+			t.show(e.Message, plainBody(&e.Message))
 			t.watch()
 		}
+	case told:
+		if e.with() != t.peer {
+			v.notice = "something from " + e.with()
+			return
+		}
+		t.show(e.m, e.body)
+		t.watch()
 	case client.Receipt:
 		if string(e.Peer) == t.peer {
 			v.advance(e.Delivered, e.Read)

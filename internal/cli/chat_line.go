@@ -25,9 +25,7 @@ func (t *talk) byLine(ctx context.Context) int {
 	l := &lines{talk: t}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, sent := range t.c.Outbox() {
-		l.follow(ctx, sent, "(written in an earlier run)")
-	}
+	l.earlier(ctx)
 	go t.receive(ctx, l.event, l.end)
 	go l.read(ctx)
 	for !l.over && !(l.eof && l.pending == 0) {
@@ -79,6 +77,10 @@ func (l *lines) event(e client.Event) {
 		if string(e.To) == l.peer {
 			l.print("copy", &e.Message)
 		}
+	case told:
+		if e.with() == l.peer {
+			l.printTold(e)
+		}
 	case client.Disconnected:
 		fmt.Fprintf(l.env.Stderr, "disconnected: %v\n", e.Err)
 	}
@@ -90,6 +92,14 @@ func (l *lines) print(kind string, m *chat.Message) {
 		return
 	}
 	fmt.Fprintf(l.env.Stdout, "%s  %s: %s\n", clock(m), m.From, textOf(m))
+}
+
+func (l *lines) printTold(e told) {
+	if l.json {
+		l.env.printJSON(recordOfTold(e))
+		return
+	}
+	fmt.Fprintf(l.env.Stdout, "%s  %s: %s\n", clock(&e.m), e.m.From, e.text())
 }
 
 // printTicks prints the messages of one's own that have come further.

@@ -53,9 +53,7 @@ func (s *screen) run(ctx context.Context, in *os.File) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 
-	for _, sent := range s.c.Outbox() {
-		s.follow(ctx, sent, "(written in an earlier run)")
-	}
+	s.earlier(ctx)
 	go s.receive(ctx, s.event, s.end)
 	go s.readKeys(ctx, in)
 	s.load(ctx, s.afterLoad)
@@ -67,6 +65,7 @@ func (s *screen) run(ctx context.Context, in *os.File) {
 		case <-resized:
 		case now := <-second.C:
 			s.pauses(now, false)
+			s.expire()
 			s.watchAgain()
 		case <-ctx.Done():
 			return

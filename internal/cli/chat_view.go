@@ -59,7 +59,7 @@ type chatView struct {
 
 // put adds a message, or brings the one with its id up to date.
 func (v *chatView) put(b bubble) {
-	i, found := slices.BinarySearchFunc(v.bubbles, b.id, func(b bubble, id chat.ID) int { return b.id.Compare(id) })
+	i, found := v.find(b.id)
 	if !found {
 		v.bubbles = slices.Insert(v.bubbles, i, b)
 		v.forget(i)
@@ -73,20 +73,40 @@ func (v *chatView) put(b bubble) {
 	}
 }
 
+// set is put of a message whose text may be another one now.
+func (v *chatView) set(b bubble) {
+	v.put(b)
+	if i, found := v.find(b.id); found {
+		v.bubbles[i].text = b.text
+	}
+}
+
+// update is put of a message that is there, else it reports false.
+func (v *chatView) update(b bubble) bool {
+	_, found := v.find(b.id)
+	if found {
+		v.put(b)
+	}
+	return found
+}
+
+// remove takes a message away.
+func (v *chatView) remove(id chat.ID) {
+	if i, found := v.find(id); found {
+		v.bubbles = slices.Delete(v.bubbles, i, i+1)
+	}
+}
+
+func (v *chatView) find(id chat.ID) (i int, found bool) {
+	return slices.BinarySearchFunc(v.bubbles, id, func(b bubble, id chat.ID) int { return b.id.Compare(id) })
+}
+
 // forget lets go of the oldest when there are too many and a newest was added:
 // history has them.
 func (v *chatView) forget(added int) {
 	if n := len(v.bubbles); n > maxBubbles && added > n/2 && v.scroll == 0 {
 		v.bubbles, v.more = slices.Delete(v.bubbles, 0, n/4), true
 	}
-}
-
-func (v *chatView) putMessage(m *chat.Message) {
-	text := textOf(m)
-	if m.To.IsGroup() && string(m.From) != v.me {
-		text = string(m.From) + ": " + text
-	}
-	v.put(bubble{id: m.ID, mine: string(m.From) == v.me, text: text, place: m.Place})
 }
 
 // advance takes in how far the peer has come.

@@ -42,6 +42,7 @@ func commands() []command {
 		{"chat", "a conversation in the terminal", cmdChat},
 		{"history", "print older messages of a chat", cmdHistory},
 		{"chats", "list a user's chats", cmdChats},
+		{"block", "block users, or list who is blocked", cmdBlock},
 		{"group", "make a group, change it, list its members", cmdGroup},
 		{"device", "list, name, link and revoke a user's devices", cmdDevice},
 		{"config", "show, check and explain the configuration", cmdConfig},

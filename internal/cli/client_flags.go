@@ -20,6 +20,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
 	"github.com/rookery-chat/rookery/internal/auth"
 	"github.com/rookery-chat/rookery/internal/config"
 )
@@ -215,6 +216,28 @@ type messageRecord struct {
 	Media   string  `json:"media,omitempty"`
 	Expires string  `json:"expires,omitempty"`
 	Status  string  `json:"status,omitempty"` // of a message the user sent
+
+	// of encrypted messages that say more than a text
+	Kind    string `json:"kind,omitempty"`    // text, edit, delete, reaction, timer
+	Target  string `json:"target,omitempty"`  // the id of the message that it is about
+	Seconds uint32 `json:"seconds,omitempty"` // its life, or the chat's
+}
+
+var kindNames = map[content.Kind]string{
+	content.KindText: "text", content.KindEdit: "edit", content.KindDelete: "delete", content.KindReaction: "reaction", content.KindTimer: "timer",
+}
+
+func recordOfTold(t told) messageRecord {
+	kind := "message"
+	if t.isCopy {
+		kind = "copy"
+	}
+	r := recordOf(kind, &t.m)
+	r.Content, r.Base64, r.Kind, r.Seconds = &t.body.Text, "", kindNames[t.body.Kind], t.body.Seconds
+	if !t.body.Target.Zero() {
+		r.Target = t.body.Target.String()
+	}
+	return r
 }
 
 func recordOf(kind string, m *chat.Message) messageRecord {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
 	"github.com/rookery-chat/rookery/client/e2ee"
 )
 
@@ -80,6 +81,9 @@ func (s *session) Receive(ctx context.Context) (client.Event, error) {
 	case e2ee.Typed:
 		if e.Type == e2ee.TypeFile {
 			return s.fileTold(ctx, e), err
+		}
+		if m, body, _ := e2ee.Said(e); body.Kind != content.KindNewer {
+			return told{m: m, body: body, isCopy: e.Copy}, err
 		}
 		return client.Problem{ID: e.Message.ID, Err: fmt.Errorf("a message of %s is for a later version", e.Message.From)}, err
 	}

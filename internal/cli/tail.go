@@ -82,6 +82,10 @@ func (f *tailFlags) print(env *Env, e client.Event) {
 		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.Message), from, textOf(&e.Message))
 	case client.Copy:
 		fmt.Fprintf(env.Stdout, "%s  to %s: %s\n", clock(&e.Message), e.To, textOf(&e.Message))
+	case told:
+		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.m), e.m.From, e.text())
+	case client.Blocks:
+		fmt.Fprintf(env.Stderr, "blocked %v: %v\n", e.Blocked, e.Users)
 	case client.Connected:
 		fmt.Fprintf(env.Stderr, "connected as %s, at %v; %d waiting\n", e.User, e.Resume, e.Waiting)
 	case client.CaughtUp:
@@ -101,6 +105,8 @@ func (f *tailFlags) printJSON(env *Env, e client.Event) {
 		env.printJSON(recordOf("message", &e.Message))
 	case client.Copy:
 		env.printJSON(recordOf("copy", &e.Message))
+	case told:
+		env.printJSON(recordOfTold(e))
 	case client.Receipt:
 		env.printJSON(map[string]any{"type": "receipt", "peer": string(e.Peer), "delivered": e.Delivered.String(), "read": e.Read.String()})
 	case client.CaughtUp:
