@@ -54,9 +54,6 @@ type storm struct {
 	groups  []*group
 	phones  map[string]*client // by user
 	checks  []check            // of an outage
-
-	mu     sync.Mutex
-	faulty []error // of the storm itself
 }
 
 // chaosMain is `checker chaos`. Exit 0: all promises held. 1: a fault was found.
