@@ -247,6 +247,14 @@ func (c *Machine) takeShare(ctx context.Context, m chat.Message, isCopy bool) er
 		}
 		c.mu.Lock()
 		err = c.takePart(&m, &s, d, p)
+		if errors.Is(err, errOtherKeys) {
+			c.mu.Unlock()
+			anew := c.anew(ctx, d)
+			c.mu.Lock()
+			if anew == nil || anew.name() != d.name() {
+				err = c.takePart(&m, &s, anew, p)
+			}
+		}
 		if err != nil && from == c.user && c.takeJoin(&s, p) {
 			err = nil
 		}
@@ -255,6 +263,24 @@ func (c *Machine) takeShare(ctx context.Context, m chat.Message, isCopy bool) er
 		}
 		c.release()
 		c.mu.Unlock()
+	}
+	return nil
+}
+
+// errOtherKeys says that a device's share is for other keys than it is known by.
+var errOtherKeys = errors.New("not by the keys that are known")
+
+// anew asks the server for a device whose keys may have changed: it was
+// installed again under its name. What is known stays where nobody answers.
+func (c *Machine) anew(ctx context.Context, d *device) *device {
+	if err := c.look(ctx, 0, d.User); err != nil {
+		return d
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, err := c.peer(d.User)
+	if now, found := p.device(d.Device); err == nil && found && p.Changed == nil {
+		return &now
 	}
 	return nil
 }
@@ -295,7 +321,7 @@ func (c *Machine) takePart(m *chat.Message, s *share, d *device, p part) error {
 		if in, other := c.in.get(d.User, s.session); other == nil && in != nil {
 			return nil // it came before
 		}
-		return fmt.Errorf("%w: a share of %s: %v", ErrForged, s.device, err)
+		return fmt.Errorf("%w: a share of %s, %w: %v", ErrForged, s.device, errOtherKeys, err)
 	}
 	x, err := parseTold(plain)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
@@ -99,6 +100,36 @@ func TestRemovedDevice(t *testing.T) {
 	defer stolen.mu.Unlock()
 	if out, held := stolen.show(page.Messages[0], false, true); !held {
 		t.Errorf("it reads %+v", out)
+	}
+}
+
+// A device that was installed again under its name is read at once, although
+// what is known of it is not old; with another identity that is told.
+func TestDeviceInstalledAgain(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.device("alice", "phone", func(o *Options) { o.Refresh = time.Hour }), w.device("bob", "phone")
+	w.send(bob, "alice", "one")
+	w.reads(alice, "one")
+	for _, c := range []struct {
+		text   string
+		change func(*Options)
+	}{
+		{"two", func(*Options) {}},
+		{"three", func(o *Options) { o.Identity, o.ResetIdentity = filepath.Join(w.dir, "another"), true }},
+	} {
+		w.must(bob.Close(context.Background()))
+		w.must(os.Remove(bob.opt.Keys))
+		bob = w.device("bob", "phone", c.change)
+		w.send(bob, "alice", c.text)
+		if c.text == "two" {
+			w.reads(alice, "two")
+		}
+	}
+	if e, ok := w.next(alice).(IdentityChanged); !ok || e.User != "bob" {
+		t.Errorf("%+v", e)
+	}
+	if e, ok := w.next(alice).(Failed); !ok || !errors.Is(e.Err, ErrForged) {
+		t.Errorf("%+v", e)
 	}
 }
 
