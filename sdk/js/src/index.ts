@@ -10,6 +10,29 @@ export { EncryptionError } from './e2ee/errors.ts'
 export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkUsedEvent, TypedEvent } from './e2ee/events.ts'
 export { IndexedDBKeys, type KeyStorage } from './e2ee/keys.ts'
 export type { WasmSource } from './e2ee/machine.ts'
+export {
+  apply,
+  type Body,
+  type BodyKind,
+  bodyOf,
+  bodyOfType,
+  changes,
+  counts,
+  encodeBody,
+  endOf,
+  type Item,
+  itemOf,
+  maxPending,
+  maxReactionBytes,
+  maxReactions,
+  parseBody,
+  type Reaction,
+  Timeline,
+  typeBody,
+  typeContent,
+  typedOf,
+  typeFile,
+} from './content.ts'
 export { type Action, ChatError, ClosedError, type CodeName, codes, StateError } from './errors.ts'
 export type {
   CaughtUpEvent,
@@ -36,3 +59,4 @@ export { IndexedDBJournal, type IndexedDBJournalOptions } from './indexeddb.ts'
 export { type Journal, type JournalChange, type JournalState, MemoryJournal, type StoredMessage } from './journal.ts'
 export { type ClientOptions, isGroup, type WebSocketConstructor } from './options.ts'
 export type { Sent, Status } from './sent.ts'
+export { maxUnread, Unread, type UnreadSource } from './unread.ts'
