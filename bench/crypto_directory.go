@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client/e2ee"
 	"github.com/rookery-chat/rookery/packet"
 )
@@ -50,6 +51,10 @@ func (l cryptoLink) PutKeys(_ context.Context, put packet.KeysPut) (left int, er
 	put.OneTime = append(l.puts[l.user].OneTime, put.OneTime...)
 	l.puts[l.user] = put
 	return len(put.OneTime), nil
+}
+
+func (l cryptoLink) Members(context.Context, string, string) (page packet.GroupPage, err error) {
+	return page, chat.Errorf(chat.CodeUnknownType, "there are no groups here")
 }
 
 func (l cryptoLink) Keys(_ context.Context, users ...string) (list []packet.UserKeys, err error) {

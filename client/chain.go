@@ -74,17 +74,27 @@ func (s *session) onCopy(m packet.Copy) error {
 	}
 	c.see(m.ID)
 	w := waiting{pos: m.Pos, durable: true}
-	if m.ID.Node() != c.node { // what this device sent, the app knows
-		w.event = Copy{chat.Message{
-			ID: m.ID, From: chat.User(c.o.User), To: chat.User(m.To), Place: m.Place,
-			At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite,
-			Content: bytes.Clone(m.Content), Media: string(m.Media),
-		}}
-	} else if sent := c.outcome[m.ID]; sent != nil {
+	ours := m.ID.Node() == c.node // what this device sent, the app knows
+	if sent := c.outcome[m.ID]; ours && sent != nil {
 		sent.settle(m.Place, nil)
+	}
+	if !ours || c.o.Own && chat.User(m.To).IsGroup() {
+		w.event = c.copyOf(&m, ours)
 	}
 	c.in.take(w)
 	return s.took()
+}
+
+func (c *Client) copyOf(m *packet.Copy, ours bool) Event {
+	message := chat.Message{
+		ID: m.ID, From: chat.User(c.o.User), To: chat.User(m.To), Place: m.Place,
+		At: m.ID.UnixMilli() + m.Late, Expires: m.Expires, Suite: m.Suite,
+		Content: bytes.Clone(m.Content), Media: string(m.Media),
+	}
+	if ours {
+		return Own{message}
+	}
+	return Copy{message}
 }
 
 func (s *session) onReceipt(r packet.Receipt) error {

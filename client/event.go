@@ -26,6 +26,11 @@ func (m Message) With() chat.User {
 // Copy is a message that another device of the user sent.
 type Copy struct{ chat.Message }
 
+// Own is a message to a group that this device sent, with its place there, for who
+// keeps what happened in the group's order. It comes without its content, which
+// who sent it has. Only with Options.Own.
+type Own struct{ chat.Message }
+
 // Receipt says how far Peer has come with what the user sent to Peer. A message
 // sent is delivered when its Place <= Delivered, and read when Place <= Read.
 type Receipt struct{ chat.Receipt }
@@ -75,6 +80,7 @@ type Problem struct {
 
 func (Message) isEvent()      {}
 func (Copy) isEvent()         {}
+func (Own) isEvent()          {}
 func (Receipt) isEvent()      {}
 func (CaughtUp) isEvent()     {}
 func (Truncated) isEvent()    {}

@@ -23,6 +23,7 @@ type GroupPage struct {
 	Info    []byte // name and picture, as they were given
 	Members []Member
 	More    bool
+	Place   chat.Position // in the group's order: what comes later may not be in it
 }
 
 // CreateGroup makes a group with the user as its admin and others as members,
@@ -82,7 +83,7 @@ func (c *Client) Group(ctx context.Context, group, beyond string, limit int) (*G
 }
 
 func (s *session) onGroupPage(p packet.GroupPage) error {
-	page := &GroupPage{Group: chat.User(p.Group), Info: p.Info, More: p.More}
+	page := &GroupPage{Group: chat.User(p.Group), Info: p.Info, More: p.More, Place: p.Place}
 	for _, m := range p.Members {
 		page.Members = append(page.Members, Member{
 			User: chat.User(m.User), Admin: m.Admin, Since: m.Since, Delivered: m.Delivered, Read: m.Read,

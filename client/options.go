@@ -57,6 +57,10 @@ type Options struct {
 	// say nothing.
 	Manual bool
 
+	// Own has Receive return also what this device sent to groups, as Own, in its
+	// place among what others sent.
+	Own bool
+
 	// BeforeMark is called before a cursor is made durable: what the app keeps of
 	// the messages it has handled has to be durable when it returns. Its error
 	// ends the client. nil: nothing.

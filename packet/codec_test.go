@@ -53,7 +53,7 @@ func samples() []codec {
 		&GroupMessage{Pos: 300, Gap: 2, ID: testID, From: []byte("alice"), Group: []byte(":x"), Place: 1, Late: 3, Suite: 3, Content: []byte{}, Expires: 4},
 		&GroupMessage{Pos: 1, Gap: 1, ID: testID, From: []byte("alice"), Group: []byte(":x"), Place: 1, Late: 3, Suite: 1, Content: long[:300], Media: []byte("u")},
 		&GroupGet{Req: 3, Group: ":x", Beyond: "bob", Limit: 7}, &GroupPage{Req: 3, Group: ":x", Info: long[:40], More: true,
-			Members: []MemberRow{{User: "alice", Admin: true, Since: 5, Delivered: 8, Read: 7}, {}}}, &GroupPage{Members: []MemberRow{}},
+			Members: []MemberRow{{User: "alice", Admin: true, Since: 5, Delivered: 8, Read: 7}, {}}, Place: 9}, &GroupPage{Members: []MemberRow{}},
 		&DevicesGet{Req: 1 << 40}, &DeviceLabel{Req: 4, Device: "phone", Label: "Büro"}, &DeviceLabel{}, &DeviceRevoke{Req: 5, Device: "tablet"},
 		&Devices{Req: 6, Devices: []OwnDevice{{Device: "phone", Label: "Büro", Created: 1_700_000_000_000, Revoked: 1_700_000_100_000}, {}}}, &Devices{Devices: []OwnDevice{}},
 		&KeysStored{Req: 7, Left: 50}, &KeysLow{Left: 9},

@@ -50,14 +50,15 @@ type GroupGet struct {
 	Limit  int
 }
 
-// GroupPage [55, req, group, info, more, members] answers GroupGet; members are
-// in order of their names.
+// GroupPage [55, req, group, info, more, members, place] answers GroupGet;
+// members are in order of their names, and those of the group at place.
 type GroupPage struct {
 	Req     uint64
 	Group   string
 	Info    []byte // name and picture, as they were given
 	More    bool
 	Members []MemberRow
+	Place   chat.Position
 }
 
 // MemberRow is a member: [user, admin, since, delivered, read]. since is the
@@ -109,7 +110,7 @@ func (x *GroupGet) Decode(p Raw) error {
 func (x *GroupGet) AppendTo(dst []byte) []byte { return appendCold(dst, TypeGroupGet, x) }
 
 func (x *GroupPage) fields() []any {
-	return []any{&x.Req, &x.Group, &x.Info, &x.More, &x.Members}
+	return []any{&x.Req, &x.Group, &x.Info, &x.More, &x.Members, &x.Place}
 }
 
 // Decode reads a GroupPage.

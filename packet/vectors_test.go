@@ -207,7 +207,7 @@ func examples() []example {
 		{"receipt-group", &Receipt{Pos: 4750, Gap: 9, Peer: group, Delivered: 1207, Read: 1200}},
 		{"group-get", &GroupGet{Req: 18, Group: string(group), Limit: 100}},
 		{"group-page", &GroupPage{Req: 18, Group: string(group), Info: []byte{0xca, 0xfe}, Members: []MemberRow{
-			{User: "alice", Admin: true, Since: 1200, Delivered: 1200, Read: 1200}, {User: "bob", Since: 1200, Delivered: 1207, Read: 1200}}}},
+			{User: "alice", Admin: true, Since: 1200, Delivered: 1200, Read: 1200}, {User: "bob", Since: 1200, Delivered: 1207, Read: 1200}}, Place: 1209}},
 		{"devices-get", &DevicesGet{Req: 19}},
 		{"devices", &Devices{Req: 19, Devices: []OwnDevice{
 			{Device: "phone", Label: "Alice's phone", Created: ms}, {Device: "tablet", Created: ms - 86400_000, Revoked: ms - 3600_000}}}},

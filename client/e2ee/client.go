@@ -8,6 +8,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/packet"
 )
 
 // Client is client.Client with encryption. Methods that are not named here are
@@ -31,6 +32,7 @@ func Dial(ctx context.Context, co client.Options, o Options) (*Client, error) {
 
 func open(co client.Options, o Options, connect func(client.Options) (*client.Client, error)) (c *Client, err error) {
 	c = &Client{}
+	co.Own = true
 	opened := make(chan struct{}) // the client may mark only what the vault can keep
 	co.BeforeMark = func() error {
 		<-opened
@@ -65,6 +67,18 @@ func (l link) SendShare(ctx context.Context, to string, content []byte) (durable
 		return nil, err
 	}
 	return sent.Durable, nil
+}
+
+func (l link) Members(ctx context.Context, group, beyond string) (p packet.GroupPage, err error) {
+	page, err := l.Group(ctx, group, beyond, 0)
+	if err != nil {
+		return p, err
+	}
+	p = packet.GroupPage{Group: group, More: page.More, Place: page.Place}
+	for _, m := range page.Members {
+		p.Members = append(p.Members, packet.MemberRow{User: string(m.User), Admin: m.Admin, Since: m.Since})
+	}
+	return p, nil
 }
 
 func (l link) Online() bool {
@@ -104,6 +118,83 @@ func (c *Client) SendTyped(ctx context.Context, to string, typ uint8, body []byt
 	defer done()
 	o.Suite, o.Seal = chat.SuiteMegolm, seal
 	return c.Client.Send(ctx, to, nil, o)
+}
+
+// CreateGroup makes a group of users, and gives it its name and picture, end to
+// end, where it has one. It returns when the server has both durably; whether the
+// group was made the members say, or a Problem.
+func (c *Client) CreateGroup(ctx context.Context, info GroupInfo, users ...string) (group string, sent *client.Sent, err error) {
+	if _, err := info.Body(); err != nil {
+		return "", nil, err
+	}
+	id, err := c.NewID(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	group = string(chat.NewGroup("", id))
+	if sent, err = c.change(ctx, group, id, chat.GroupCreate, users); err == nil && (info.Name != "" || info.Picture != nil) {
+		_, err = c.SetGroupInfo(ctx, group, info)
+	}
+	return group, sent, err
+}
+
+// ChangeGroup changes a group as client.ChangeGroup does, and returns when the
+// server has the change durably. Who is added is sent the group's name and
+// picture, as far as this device knows them; what is sent from then on they can
+// read, and who is removed cannot.
+func (c *Client) ChangeGroup(ctx context.Context, group string, verb chat.Verb, users ...string) (*client.Sent, error) {
+	id, err := c.NewID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := c.change(ctx, group, id, verb, users)
+	if err != nil {
+		return sent, err
+	}
+	if info, known := c.GroupInfo(group); known && verb == chat.GroupAdd {
+		_, err = c.SetGroupInfo(ctx, group, info)
+	}
+	return sent, err
+}
+
+func (c *Client) change(ctx context.Context, group string, id chat.ID, verb chat.Verb, users []string) (*client.Sent, error) {
+	change := chat.Change{Verb: verb}
+	for _, u := range users {
+		change.Users = append(change.Users, chat.User(u))
+	}
+	content := change.AppendTo(nil)
+	if _, err := chat.ParseChange(content); err != nil {
+		return nil, err
+	}
+	if !chat.ValidGroupName([]byte(group)) {
+		return nil, chat.Errorf(chat.CodeBadName, "%q is not the name of a group", group)
+	}
+	if err := c.Changing(id, change); err != nil {
+		return nil, err
+	}
+	sent, err := c.Client.Send(ctx, group, content, client.SendOptions{Suite: chat.SuiteGroup, ID: id})
+	if err == nil {
+		err = sent.Durable(ctx)
+	}
+	if err != nil {
+		return sent, err
+	}
+	c.Changed(group, change, sent.Place())
+	return sent, nil
+}
+
+// SetGroupInfo gives a group its name and picture, end to end. Members take it
+// from admins alone.
+func (c *Client) SetGroupInfo(ctx context.Context, group string, info GroupInfo) (*client.Sent, error) {
+	body, err := info.Body()
+	if err != nil {
+		return nil, err
+	}
+	sent, err := c.SendTyped(ctx, group, TypeGroupInfo, body)
+	if err == nil {
+		c.Machine.SetGroupInfo(group, info)
+	}
+	return sent, err
 }
 
 // Receive returns the next event, as client.Receive does, decrypted. A message
@@ -147,6 +238,12 @@ func (c *Client) take(ctx context.Context, e client.Event) (client.Event, error)
 		return c.Take(ctx, e.Message, false)
 	case client.Copy:
 		return c.Take(ctx, e.Message, true)
+	case client.Own:
+		return nil, c.Own(ctx, e.Message)
+	case client.Problem:
+		c.Refused(e.ID)
+	case client.Truncated:
+		c.Truncated()
 	case client.Connected:
 		c.Machine.Connected()
 	case client.KeysLow:

@@ -157,7 +157,7 @@ func (w *world) next(c *Client) client.Event {
 		e, err := c.Receive(w.ctx())
 		w.must(err)
 		switch e.(type) {
-		case client.Message, client.Copy, Failed, Typed, IdentityChanged, BadKeys, client.Problem:
+		case client.Message, client.Copy, Failed, Typed, IdentityChanged, BadKeys, client.Problem, GroupNamed, Unannounced, LeftOut:
 			return e
 		}
 	}

@@ -91,6 +91,8 @@ type Link interface {
 	ClaimKeys(ctx context.Context, devices ...packet.DeviceRef) ([]packet.ClaimedKey, error)
 	DropKeys(ctx context.Context, device string) error
 	RevokeDevice(ctx context.Context, device string) error
+	// Members returns a page of a group's members with names beyond one.
+	Members(ctx context.Context, group, beyond string) (packet.GroupPage, error)
 	// SendShare sends content of chat.SuiteKeyShare. durable waits until the
 	// server has it durably.
 	SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error)
@@ -123,11 +125,15 @@ type Machine struct {
 	in        inboundSessions
 	out       map[string]*outbound
 	chats     map[string]chan struct{} // who sends to a chat holds its token
-	ready     []readyEvent             // before what the link brings next
+	groups    map[string]*roster
+	peers     map[string]*peer
+	changes   uint64       // of rosters and of users' devices: whom to encrypt for may be others
+	ready     []readyEvent // before what the link brings next
 	held      []heldRow
 	heldNext  uint64
 	asked     map[string]bool // sessions that were asked for in this connection
 	answered  map[string]int
+	requests  []request     // that wait for one of this device's messages to come back
 	first     chan struct{} // closed when this device's keys are published
 	published bool
 	failed    error  // why they cannot be
@@ -157,6 +163,7 @@ func OpenMachine(user, device string, link Link, keys Storage, o Options) (*Mach
 	c := &Machine{
 		opt: o, user: user, device: device, link: link, publish: make(chan struct{}, 1), work: make(chan func(context.Context), workQueue),
 		out: map[string]*outbound{}, chats: map[string]chan struct{}{}, asked: map[string]bool{}, answered: map[string]int{}, first: make(chan struct{}),
+		groups: map[string]*roster{}, peers: map[string]*peer{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, c.load(keys)

@@ -28,11 +28,13 @@ const (
 // outbound is the session by which this device sends to a chat.
 type outbound struct {
 	Pickle   []byte
-	Created  int64    // ms since 1970
-	Shared   bool     // the server has all key shares
-	Devices  []string // whom it was shared with, in order
-	Reserved uint32   // no index from here on was used
+	Created  int64     // ms since 1970
+	Shared   bool      // the server has all key shares
+	Devices  []string  // whom it was shared with, in order
+	Previous sessionID // the one before it
+	Reserved uint32    // no index from here on was used
 	ratchet  *session.MegolmOutboundSession
+	changes  uint64 // of the machine, when Devices was last compared
 }
 
 func newOutbound(now time.Time, devices []string) (*outbound, error) {
@@ -77,7 +79,58 @@ func (o *outbound) id() (s sessionID) {
 
 // old reports whether another session has to take its place.
 func (o *outbound) old(now time.Time, opt *Options, devices []string) bool {
-	return !o.Shared || o.index() >= uint32(opt.RotateMessages) || now.Sub(time.UnixMilli(o.Created)) >= opt.RotateAfter || !slices.Equal(o.Devices, devices)
+	return o.used(now, opt) || !slices.Equal(o.Devices, devices)
+}
+
+// used reports whether it has been used for long enough, or is not everybody's.
+func (o *outbound) used(now time.Time, opt *Options) bool {
+	return !o.Shared || o.index() >= uint32(opt.RotateMessages) || now.Sub(time.UnixMilli(o.Created)) >= opt.RotateAfter
+}
+
+// grown returns the devices that are new, and whether all others are still there:
+// then they need no other session than this, from here on.
+func (o *outbound) grown(devices []string) (added []string, ok bool) {
+	left := o.Devices
+	for _, d := range devices { // both are sorted
+		if len(left) > 0 && left[0] == d {
+			left = left[1:]
+			continue
+		}
+		added = append(added, d)
+	}
+	return added, len(left) == 0
+}
+
+// key is the session's key from its next index on.
+func (o *outbound) key() ([]byte, error) {
+	key, err := o.ratchet.SessionSharingMessage()
+	if err != nil {
+		return nil, err
+	}
+	return b64.DecodeString(string(key))
+}
+
+// readers are the users that have a session of this device's to a group, each
+// from an index on.
+type readers map[string]uint32
+
+func readersKey(s sessionID) string { return "readers/" + hex.EncodeToString(s[:]) }
+
+func (c *Machine) readersOf(s sessionID) (r readers, err error) {
+	if b := c.vault.get(readersKey(s)); b != nil {
+		if err = json.Unmarshal(b, &r); err != nil {
+			return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+		}
+	}
+	return r, nil
+}
+
+func (c *Machine) keepReaders(s sessionID, r readers) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // it has nothing that cannot be written
+	}
+	c.vault.set(readersKey(s), b)
 }
 
 func (o *outbound) encrypt(plain []byte) ([]byte, error) {
@@ -224,10 +277,55 @@ func (x *inboundSessions) open(in *inbound, s *sealed, m *chat.Message, live boo
 	case i.from != string(m.From) || i.device != in.Device || i.to != string(m.To) || in.User != string(m.From) || in.Peer != string(m.To):
 		return i, fmt.Errorf("%w: %s of %s wrote it to %s", ErrMoved, i.device, i.from, i.to)
 	}
-	if _, ok := in.seen[uint32(index)]; !ok {
-		in.seen[uint32(index)] = seen{i.id, m.Place}
-		row := append(binary.BigEndian.AppendUint32(nil, uint32(index)), i.id[:]...)
-		x.vault.add("seen/"+inboundKey(in.User, s.session), binary.BigEndian.AppendUint64(row, uint64(m.Place)))
-	}
+	x.note(in, s.session, uint32(index), seen{i.id, m.Place})
 	return i, nil
+}
+
+// note remembers what came under an index first.
+func (x *inboundSessions) note(in *inbound, s sessionID, index uint32, what seen) {
+	if _, ok := in.seen[index]; ok {
+		return
+	}
+	in.seen[index] = what
+	row := append(binary.BigEndian.AppendUint32(nil, index), what.id[:]...)
+	x.vault.add("seen/"+inboundKey(in.User, s), binary.BigEndian.AppendUint64(row, uint64(what.place)))
+}
+
+// place notes where a message of this device came to lie, and reports whether it
+// is one of the session's.
+func (x *inboundSessions) place(in *inbound, s sessionID, id chat.ID, place chat.Position) bool {
+	for index, was := range in.seen {
+		if was.id == id {
+			delete(in.seen, index)
+			x.note(in, s, index, seen{id, place})
+			return true
+		}
+	}
+	return false
+}
+
+// indexOf reads the index of a Megolm message, which stands in it in the clear:
+// a version and the first field of a protocol buffer.
+func indexOf(megolm []byte) (index uint32, ok bool) {
+	if len(megolm) < 3 || megolm[0] != 3 || megolm[1] != 0x08 {
+		return 0, false
+	}
+	v, n := binary.Uvarint(megolm[2:])
+	return uint32(v), n > 0 && v <= maxIndex
+}
+
+// lacks reports whether a message is from before what this key reads.
+func (in *inbound) lacks(s *sealed) bool {
+	index, ok := indexOf(s.megolm)
+	return ok && index < in.ratchet.FirstKnownIndex()
+}
+
+// after is the first index that came at a place above one.
+func (in *inbound) after(place chat.Position) (index uint32, ok bool) {
+	for i, s := range in.seen {
+		if s.place > place && (!ok || i < index) {
+			index, ok = i, true
+		}
+	}
+	return index, ok
 }

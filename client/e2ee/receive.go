@@ -62,6 +62,11 @@ func (c *Machine) KeysLow() { c.poke() }
 // the app is to see, nil for nothing. An error says that it is to be taken
 // again: its sender could not be looked up now.
 func (c *Machine) Take(ctx context.Context, m chat.Message, isCopy bool) (Event, error) {
+	if m.To.IsGroup() {
+		if err := c.takeGroup(ctx, &m); err != nil {
+			return nil, err
+		}
+	}
 	switch m.Suite {
 	case chat.SuiteMegolm:
 		c.mu.Lock()
@@ -90,22 +95,37 @@ func failed(m chat.Message, isCopy bool, err error) Event {
 	return Failed{Message: m, Copy: isCopy, Err: err}
 }
 
-// show decrypts a message. held says that its key is not here. c.mu is held.
+// show decrypts a message. held says that its key is not here, or that it is not
+// known yet whether its sender was a member of the group. c.mu is held.
 func (c *Machine) show(m chat.Message, isCopy, live bool) (out Event, held bool) {
 	s, err := parseSealed(m.Content)
 	if err != nil {
 		return failed(m, isCopy, err), false
 	}
+	if m.To.IsGroup() {
+		is, err := c.standing(&m)
+		switch {
+		case err != nil:
+			return failed(m, isCopy, err), false
+		case is == left, is == never && live:
+			return failed(m, isCopy, fmt.Errorf("%w: %s, at %v", ErrNotMember, m.From, m.Place)), false
+		case is == unknown && live:
+			return nil, true
+		}
+	}
 	in, err := c.in.get(string(m.From), s.session)
 	if err != nil {
 		return failed(m, isCopy, err), false
 	}
-	if in == nil {
+	if in == nil || live && in.lacks(&s) {
 		return nil, true
 	}
 	i, err := c.in.open(in, &s, &m, live)
 	if err != nil {
 		return failed(m, isCopy, err), false
+	}
+	if i.kind == TypeGroupInfo && m.To.IsGroup() {
+		return c.named(&m, i.body, isCopy, live), false
 	}
 	if m.Content = append([]byte{}, i.body...); i.kind != TypeBody {
 		return Typed{Message: m, Type: i.kind, Copy: isCopy}, false
@@ -187,10 +207,14 @@ func (c *Machine) ask(h heldRow) {
 	if err != nil || c.asked[key] || user == c.user && s.device == c.device {
 		return
 	}
+	if have, err := c.in.get(user, s.session); err != nil || have != nil && !have.lacks(&s) {
+		return // it waits for what its sender was to the group
+	}
 	c.asked[key] = true
 	peer := string(h.Message.To)
+	index, _ := indexOf(s.megolm) // of the oldest that waits, mostly
 	c.later(func(ctx context.Context) {
-		c.tellDevice(ctx, user, s.device, &told{kind: tellRequest, peer: peer, session: s.session})
+		c.tellDevice(ctx, user, s.device, &told{kind: tellRequest, peer: peer, session: s.session, index: index})
 	})
 }
 
@@ -337,49 +361,26 @@ func (c *Machine) takePart(m *chat.Message, s *share, d *device, p part) error {
 		if err != nil {
 			return err
 		}
-		return c.in.put(d, x.peer, x.session, ratchet)
+		if chat.User(x.peer).IsGroup() {
+			if err := c.sharer(d.User, x.peer); err != nil {
+				return err
+			}
+		}
+		if err = c.in.put(d, x.peer, x.session, ratchet); err == nil && x.kind == tellExport {
+			c.keyComesNot(d, &x, x.index)
+		}
+		return err
 	case tellRequest:
 		c.answer(d, &x)
 	case tellRefusal:
 		if c.inviter(x.from, s) != nil {
 			return c.takeIdentity(d, &x)
 		}
-		c.refusedKey(d, &x)
+		c.keyComesNot(d, &x, math.MaxUint32)
 	case tellIdentity:
 		return c.takeIdentity(d, &x)
 	}
 	return nil
-}
-
-// answer gives a device the key it asks for, if this device sent by it, to a
-// chat of that device's user. c.mu is held.
-func (c *Machine) answer(d *device, x *told) {
-	key := d.name() + " " + inboundKey(c.user, x.session)
-	if c.answered[key]++; c.answered[key] > answersToOne {
-		return
-	}
-	reply := told{kind: tellRefusal, peer: x.peer, session: x.session}
-	in, err := c.in.get(c.user, x.session)
-	if err == nil && in != nil && in.Device == c.device && (d.User == in.Peer || d.User == c.user) {
-		if export, err := in.export(x.index); err == nil {
-			reply = told{kind: tellExport, peer: in.Peer, session: x.session, index: x.index, key: export}
-		}
-	}
-	user, name := d.User, d.Device
-	c.later(func(ctx context.Context) { c.tellDevice(ctx, user, name, &reply) })
-}
-
-// refusedKey fails the held messages whose key will not come. c.mu is held.
-func (c *Machine) refusedKey(d *device, x *told) {
-	var left []heldRow
-	for _, h := range c.held {
-		if s, err := parseSealed(h.Message.Content); err == nil && string(h.Message.From) == d.User && s.device == d.Device && s.session == x.session {
-			c.give(failed(h.Message, h.Copy, ErrNoKey), h.key)
-			continue
-		}
-		left = append(left, h)
-	}
-	c.held = left
 }
 
 // Waiting returns how many messages wait for their keys.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/packet"
 )
@@ -24,11 +26,12 @@ const partsOfShare = 64
 // Ready makes a chat ready for one message: it returns when everybody who is to
 // read it has the key. Before the first message of a session it waits until the
 // server has the session's keys, for which it needs a connection. The error is
-// ErrNoKeys or ErrChanged where nobody is to be encrypted for. Between this and
+// ErrNoKeys or ErrChanged where nobody is to be encrypted for, and ErrNotMember of a
+// group that is not this user's. Between this and
 // done nobody else sends to the chat; seal is to be called once at most, with the
 // message's id, and makes its content for chat.SuiteMegolm.
 func (c *Machine) Ready(ctx context.Context, to string, typ uint8, body []byte) (seal func(chat.ID) ([]byte, error), done func(), err error) {
-	if _, err := chat.NewUser("", to); err != nil {
+	if _, err := chat.NewPeer("", to); err != nil {
 		return nil, nil, err
 	}
 	done, err = c.lockChat(ctx, to)
@@ -47,9 +50,15 @@ func (c *Machine) Ready(ctx context.Context, to string, typ uint8, body []byte) 
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		i := inner{kind: typ, id: id, from: c.user, device: c.device, to: to, body: body}
+		index := s.index()
 		megolm, err := s.encrypt(i.append(nil))
 		if err != nil {
 			return nil, err
+		}
+		if chat.User(to).IsGroup() {
+			if in, err := c.in.get(c.user, s.id()); err == nil && in != nil {
+				c.in.note(in, s.id(), index, seen{id: id}) // its place comes with it
+			}
 		}
 		e := sealed{session: s.id(), device: c.device, megolm: megolm}
 		return e.append(nil), nil
@@ -101,11 +110,16 @@ func (c *Machine) outboundTo(ctx context.Context, to string) (*outbound, error) 
 		if err := c.Published(ctx); err != nil {
 			return nil, err
 		}
-		if err := c.look(ctx, c.opt.Refresh, to, c.user); err != nil {
+		if err := c.lookFor(ctx, to); err != nil {
 			return nil, err
 		}
 	}
 	c.mu.Lock()
+	if s != nil && s.changes == c.changes && !s.used(time.Now(), &c.opt) {
+		c.mu.Unlock()
+		return s, nil
+	}
+	changes := c.changes
 	devices, err := c.readers(to)
 	c.mu.Unlock()
 	if err != nil {
@@ -116,10 +130,55 @@ func (c *Machine) outboundTo(ctx context.Context, to string) (*outbound, error) 
 		names = append(names, devices[i].name())
 	}
 	slices.Sort(names)
-	if s != nil && !s.old(time.Now(), &c.opt, names) {
-		return s, nil
+	now := time.Now()
+	if s == nil || s.old(now, &c.opt, names) {
+		if s, err = c.shareAnew(ctx, to, s, devices, names); err != nil {
+			return nil, err
+		}
 	}
-	return c.share(ctx, to, devices, names)
+	s.changes = changes
+	return s, nil
+}
+
+// shareAnew gives everybody a session: the one that there is to who has joined a
+// group, from its next index on, or else a new one.
+func (c *Machine) shareAnew(ctx context.Context, to string, s *outbound, devices []device, names []string) (*outbound, error) {
+	if s == nil || !chat.User(to).IsGroup() || s.used(time.Now(), &c.opt) {
+		return c.share(ctx, to, devices, names)
+	}
+	added, ok := s.grown(names)
+	if !ok {
+		return c.share(ctx, to, devices, names)
+	}
+	devices = slices.DeleteFunc(devices, func(d device) bool { _, is := slices.BinarySearch(added, d.name()); return !is })
+	if err := c.sendKey(ctx, to, s, devices); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	s.Devices = names
+	s.keep(c.vault, to, s.Reserved-s.index())
+	c.mu.Unlock()
+	return s, c.vault.sync()
+}
+
+// lookFor looks who is to read what is sent.
+func (c *Machine) lookFor(ctx context.Context, to string) error {
+	users := []string{to, c.user}
+	if chat.User(to).IsGroup() {
+		if err := c.lookGroup(ctx, c.opt.Refresh, to); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		r, err := c.roster(to)
+		if err == nil && r != nil {
+			users = append(r.members(), c.user)
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return c.look(ctx, c.opt.Refresh, users...)
 }
 
 // loaded returns the chat's session, if there is one. c.mu is held.
@@ -134,44 +193,53 @@ func (c *Machine) loaded(to string) (s *outbound, err error) {
 
 // readers are the devices that are to read what this one sends. c.mu is held.
 func (c *Machine) readers(to string) ([]device, error) {
-	p, err := c.peer(to)
+	others, err := c.othersOf(to)
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case p.Changed != nil:
-		return nil, fmt.Errorf("%w: %s", ErrChanged, to)
-	case len(p.Devices) == 0:
-		return nil, fmt.Errorf("%w: %s", ErrNoKeys, to)
 	}
 	own, err := c.peer(c.user)
 	if err != nil {
 		return nil, err
 	}
 	var all []device
-	for _, d := range append(slices.Clone(p.Devices), own.Devices...) {
-		mine := d.User == c.user && d.Device == c.device
-		if !mine && !slices.ContainsFunc(all, func(e device) bool { return e.name() == d.name() }) {
+	for _, d := range others {
+		if d.User != c.user {
+			all = append(all, d)
+		}
+	}
+	for _, d := range own.Devices {
+		if d.Device != c.device {
 			all = append(all, d)
 		}
 	}
 	return all, nil
 }
 
+// othersOf are the devices of whom the chat is with. c.mu is held.
+func (c *Machine) othersOf(to string) ([]device, error) {
+	if chat.User(to).IsGroup() {
+		return c.membersDevices(to)
+	}
+	p, err := c.peer(to)
+	switch {
+	case err != nil:
+		return nil, err
+	case p.Changed != nil:
+		return nil, fmt.Errorf("%w: %s", ErrChanged, to)
+	case len(p.Devices) == 0:
+		return nil, fmt.Errorf("%w: %s", ErrNoKeys, to)
+	}
+	return p.Devices, nil
+}
+
 // share begins a session and sends its key, and returns when the server has it
 // durably.
 func (c *Machine) share(ctx context.Context, to string, devices []device, names []string) (*outbound, error) {
-	if err := c.claim(ctx, devices); err != nil {
-		return nil, err
-	}
 	s, err := newOutbound(time.Now(), names)
 	if err != nil {
 		return nil, err
 	}
-	key, err := s.ratchet.SessionSharingMessage()
-	if err == nil {
-		key, err = b64.DecodeString(string(key))
-	}
+	key, err := s.key()
 	if err != nil {
 		return nil, err
 	}
@@ -180,46 +248,139 @@ func (c *Machine) share(ctx context.Context, to string, devices []device, names 
 		return nil, err
 	}
 	c.mu.Lock()
-	me := device{User: c.user, Device: c.device, Curve: c.olm.curve(), Signing: c.olm.signing()}
-	err = c.in.put(&me, to, s.id(), ratchet) // history has what this device sent
-	var parts []part
-	for i := range devices {
-		d := &devices[i]
-		if err != nil || !c.olm.hasSession(d) {
-			continue // it had no key to give: it asks
-		}
-		var p part
-		p, err = c.telling(d, &told{kind: tellKey, peer: to, session: s.id(), key: key})
-		parts = append(parts, p)
+	if before := c.out[to]; before != nil {
+		s.Previous = before.id()
 	}
-	c.out[to] = s
-	s.keep(c.vault, to, 0)
+	me := device{User: c.user, Device: c.device, Curve: c.olm.curve(), Signing: c.olm.signing()}
+	if err = c.in.put(&me, to, s.id(), ratchet); err == nil { // history has what this device sent
+		c.out[to] = s
+		s.keep(c.vault, to, 0)
+	}
 	c.mu.Unlock()
 	if err == nil {
-		err = c.vault.sync()
+		err = c.sendKey(ctx, to, s, devices)
 	}
 	if err != nil {
 		return nil, err
-	}
-	var sent []func(context.Context) error
-	for some := range slices.Chunk(parts, partsOfShare) {
-		e := share{device: c.device, session: s.id(), parts: some}
-		durable, err := c.link.SendShare(ctx, to, e.append(nil))
-		if err != nil {
-			return nil, err
-		}
-		sent = append(sent, durable)
-	}
-	for _, durable := range sent {
-		if err := durable(ctx); err != nil {
-			return nil, err
-		}
 	}
 	c.mu.Lock()
 	s.Shared = true
 	s.keep(c.vault, to, reserveMessages)
 	c.mu.Unlock()
 	return s, c.vault.sync()
+}
+
+// sharesAtOnce is how many key shares are on their way into the outbox at once:
+// each waits for its place on the disk, and those that do so together wait once.
+const sharesAtOnce = 16
+
+// sendKey sends a session's key, from its next index on, to devices with which
+// there are Olm sessions afterwards, and returns when the server has all durably.
+// A group has many: it takes a number of them at a time.
+func (c *Machine) sendKey(ctx context.Context, to string, s *outbound, devices []device) error {
+	if err := c.noteReaders(to, s, devices); err != nil {
+		return err
+	}
+	key, err := s.key()
+	if err != nil {
+		return err
+	}
+	var sent []func(context.Context) error
+	for some := range slices.Chunk(devices, partsOfShare) {
+		if err := c.claim(ctx, some); err != nil {
+			return err
+		}
+		shares, err := c.sharesFor(to, s, key, some)
+		if err != nil {
+			return err
+		}
+		if err := c.vault.sync(); err != nil {
+			return err
+		}
+		durable, err := c.sendShares(ctx, shares)
+		if err != nil {
+			return err
+		}
+		sent = append(sent, durable...)
+	}
+	for _, durable := range sent {
+		if err := durable(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteReaders notes who has a session of a group from which index on, before it
+// is told to anybody.
+func (c *Machine) noteReaders(to string, s *outbound, devices []device) error {
+	if !chat.User(to).IsGroup() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	have, err := c.readersOf(s.id())
+	if err != nil {
+		return err
+	}
+	if have == nil {
+		have = readers{}
+	}
+	for _, d := range devices {
+		if _, has := have[d.User]; !has {
+			have[d.User] = s.index()
+		}
+	}
+	c.keepReaders(s.id(), have)
+	c.tellLeftOut(to)
+	return nil
+}
+
+// shareTo is a key share and whom it goes to.
+type shareTo struct {
+	to string
+	share
+}
+
+// sharesFor encrypts a key for devices. To one user goes one share, whose copies
+// are for this user's other devices; to a group one for each member, as nobody
+// else has to carry it.
+func (c *Machine) sharesFor(to string, s *outbound, key []byte, devices []device) (shares []shareTo, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range devices {
+		d := &devices[i]
+		if !c.olm.hasSession(d) {
+			continue // it had no key to give: it asks
+		}
+		p, err := c.telling(d, &told{kind: tellKey, peer: to, session: s.id(), key: key})
+		if err != nil {
+			return nil, err
+		}
+		user := to
+		if chat.User(to).IsGroup() {
+			user = d.User
+		}
+		if n := len(shares); n == 0 || shares[n-1].to != user {
+			shares = append(shares, shareTo{user, share{device: c.device, session: s.id()}})
+		}
+		last := &shares[len(shares)-1]
+		last.parts = append(last.parts, p)
+	}
+	return shares, nil
+}
+
+func (c *Machine) sendShares(ctx context.Context, shares []shareTo) (durable []func(context.Context) error, err error) {
+	durable = make([]func(context.Context) error, len(shares))
+	var g errgroup.Group
+	g.SetLimit(sharesAtOnce)
+	for i := range shares {
+		g.Go(func() (err error) {
+			durable[i], err = c.link.SendShare(ctx, shares[i].to, shares[i].append(nil))
+			return err
+		})
+	}
+	return durable, g.Wait()
 }
 
 // telling encrypts for a device with which there is a session, with the names

@@ -26,7 +26,12 @@ type peer struct {
 	Fetched  int64 // ms since 1970
 }
 
+// peer returns what is known of a user, to be changed and kept. c.mu is held.
 func (c *Machine) peer(user string) (*peer, error) {
+	if p := c.peers[user]; p != nil {
+		known := *p
+		return &known, nil
+	}
 	p := &peer{}
 	b := c.vault.get("peer/" + user)
 	if b == nil {
@@ -35,7 +40,19 @@ func (c *Machine) peer(user string) (*peer, error) {
 	if err := json.Unmarshal(b, p); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
+	c.cachePeer(user, p)
 	return p, nil
+}
+
+// cachedPeers is how many users' keys are kept ready.
+const cachedPeers = 4096
+
+func (c *Machine) cachePeer(user string, p *peer) {
+	if len(c.peers) >= cachedPeers {
+		clear(c.peers)
+	}
+	known := *p
+	c.peers[user] = &known
 }
 
 func (c *Machine) keepPeer(user string, p *peer) {
@@ -44,6 +61,16 @@ func (c *Machine) keepPeer(user string, p *peer) {
 		panic(err) // it has nothing that cannot be written
 	}
 	c.vault.set("peer/"+user, b)
+	if old := c.peers[user]; old == nil || !old.same(p) {
+		c.changes++
+	}
+	c.cachePeer(user, p)
+}
+
+// same reports whether two say the same of whom to encrypt for.
+func (p *peer) same(q *peer) bool {
+	return bytes.Equal(p.Identity, q.Identity) && bytes.Equal(p.Changed, q.Changed) &&
+		slices.EqualFunc(p.Devices, q.Devices, func(a, b device) bool { return a.name() == b.name() && bytes.Equal(a.Signing, b.Signing) })
 }
 
 func (p *peer) device(name string) (device, bool) {
@@ -66,23 +93,35 @@ func (c *Machine) look(ctx context.Context, maxAge time.Duration, users ...strin
 			return err
 		}
 		age := time.Since(time.UnixMilli(p.Fetched))
-		if old := p.Fetched == 0 || age >= maxAge || age < 0 || p.Identity == nil; old && !slices.Contains(stale, u) {
+		if p.Fetched == 0 || age >= maxAge || age < 0 || p.Identity == nil {
 			stale = append(stale, u)
 		}
 	}
 	c.mu.Unlock()
-	if len(stale) == 0 {
-		return nil
+	slices.Sort(stale)
+	stale = slices.Compact(stale)
+	for some := range slices.Chunk(stale, usersAtOnce) {
+		list, err := c.link.Keys(ctx, some...)
+		if err != nil {
+			return err
+		}
+		if err := c.learnAll(list, some); err != nil {
+			return err
+		}
 	}
-	list, err := c.link.Keys(ctx, stale...)
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// usersAtOnce is for how many users keys are asked in one request; a server's own
+// limit is not below this by default.
+const usersAtOnce = 64
+
+func (c *Machine) learnAll(list []packet.UserKeys, asked []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, u := range list {
-		if u.User != stale[i] {
-			return chat.Errorf(chat.CodeInternal, "the server answers for %q where %q was asked", u.User, stale[i])
+		if i >= len(asked) || u.User != asked[i] {
+			return chat.Errorf(chat.CodeInternal, "the server answers for %q, and was asked for %q", u.User, asked)
 		}
 		if err := c.learn(u); err != nil {
 			return err

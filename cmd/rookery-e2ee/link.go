@@ -68,6 +68,12 @@ func (l link) RevokeDevice(ctx context.Context, device string) error {
 	return err
 }
 
+func (l link) Members(ctx context.Context, group, beyond string) (page packet.GroupPage, err error) {
+	q := packet.GroupGet{Group: group, Beyond: beyond}
+	err = l.ask(ctx, q.AppendTo(nil), &page)
+	return page, err
+}
+
 func (l link) SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
 	sent, err := await(ctx, l.host.Call("send", to, toJS(content)))
 	if err != nil {

@@ -34,6 +34,7 @@ func open(args []js.Value) (any, error) {
 	return map[string]any{
 		"start":        plain(o.start),
 		"connected":    plain(func([]js.Value) (any, error) { m.Connected(); return nil, nil }),
+		"truncated":    plain(func([]js.Value) (any, error) { m.Truncated(); return nil, nil }),
 		"keysLow":      plain(func([]js.Value) (any, error) { m.KeysLow(); return nil, nil }),
 		"next":         plain(func([]js.Value) (any, error) { return event(m.Next()), nil }),
 		"handled":      plain(func([]js.Value) (any, error) { m.Handled(); return nil, nil }),
@@ -50,6 +51,13 @@ func open(args []js.Value) (any, error) {
 		"withdrawLink": plain(func([]js.Value) (any, error) { m.WithdrawLink(); return nil, nil }),
 		"join":         async(o.join),
 		"safety":       async(o.safety),
+		"own":          async(o.own),
+		"changing":     async(o.changing),
+		"changed":      plain(o.changed),
+		"refused":      plain(o.refused),
+		"members":      async(o.members),
+		"groupInfo":    plain(o.groupInfo),
+		"setGroupInfo": plain(o.setGroupInfo),
 		"stop":         plain(func([]js.Value) (any, error) { m.Stop(); return nil, nil }),
 		"close":        async(func([]js.Value) (any, error) { return nil, m.Close() }),
 	}, nil
@@ -99,6 +107,12 @@ func (o machine) message(v js.Value) (m chat.Message, isCopy bool, err error) {
 		m = chat.Message{ID: x.ID, From: chat.User(o.user), To: chat.User(x.To), Place: x.Place, At: x.Late, Expires: x.Expires, Suite: x.Suite, Content: x.Content, Media: string(x.Media)}
 		return m, true, err
 	}
+	if p.Type == packet.TypeGroupMessage {
+		var x packet.GroupMessage
+		err = x.Decode(p)
+		m = chat.Message{ID: x.ID, From: chat.User(x.From), To: chat.User(x.Group), Place: x.Place, At: x.Late, Expires: x.Expires, Suite: x.Suite, Content: x.Content, Media: string(x.Media)}
+		return m, false, err
+	}
 	var x packet.Message
 	err = x.Decode(p)
 	m = chat.Message{ID: x.ID, From: chat.User(x.From), To: chat.User(o.user), Place: x.Pos, At: x.Late, Expires: x.Expires, Suite: x.Suite, Content: x.Content, Media: string(x.Media)}
@@ -109,6 +123,10 @@ func (o machine) message(v js.Value) (m chat.Message, isCopy bool, err error) {
 func packetOf(m *chat.Message, isCopy bool) js.Value {
 	if isCopy {
 		x := packet.Copy{ID: m.ID, To: []byte(m.To), Late: m.At, Suite: m.Suite, Content: m.Content, Place: m.Place, Expires: m.Expires, Media: []byte(m.Media)}
+		return toJS(x.AppendTo(nil))
+	}
+	if m.To.IsGroup() {
+		x := packet.GroupMessage{ID: m.ID, From: []byte(m.From), Group: []byte(m.To), Place: m.Place, Late: m.At, Suite: m.Suite, Content: m.Content, Expires: m.Expires, Media: []byte(m.Media)}
 		return toJS(x.AppendTo(nil))
 	}
 	x := packet.Message{Pos: m.Place, ID: m.ID, From: []byte(m.From), Late: m.At, Suite: m.Suite, Content: m.Content, Expires: m.Expires, Media: []byte(m.Media)}
@@ -146,6 +164,16 @@ func event(e e2ee.Event) any {
 		return map[string]any{"type": "typed", "packet": packetOf(&e.Message, e.Copy), "kind": int(e.Type)}
 	case e2ee.Failed:
 		return map[string]any{"type": "failed", "packet": packetOf(&e.Message, e.Copy), "error": problem(e.Err)}
+	case e2ee.GroupNamed:
+		return map[string]any{"type": "group_named", "packet": packetOf(&e.Message, e.Copy), "info": infoOf(e.Info)}
+	case e2ee.Unannounced:
+		return map[string]any{"type": "unannounced", "group": string(e.Group), "user": string(e.User)}
+	case e2ee.LeftOut:
+		users := make([]any, len(e.Users))
+		for i, u := range e.Users {
+			users[i] = string(u)
+		}
+		return map[string]any{"type": "left_out", "group": string(e.Group), "users": users}
 	case e2ee.IdentityChanged:
 		return map[string]any{"type": "identity_changed", "user": string(e.User), "accepted": e.Accepted}
 	case e2ee.BadKeys:

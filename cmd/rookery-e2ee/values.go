@@ -19,6 +19,7 @@ var names = []struct {
 }{
 	{e2ee.ErrNoKeys, "no_keys"}, {e2ee.ErrChanged, "changed"}, {e2ee.ErrOwnIdentity, "own_identity"}, {e2ee.ErrPlain, "plain"},
 	{e2ee.ErrForged, "forged"}, {e2ee.ErrReplayed, "replayed"}, {e2ee.ErrMoved, "moved"}, {e2ee.ErrNoKey, "no_key"},
+	{e2ee.ErrNotMember, "not_member"},
 	{e2ee.ErrPassphrase, "passphrase"}, {e2ee.ErrDamaged, "damaged"}, {e2ee.ErrAttachment, "attachment"},
 	{e2ee.ErrLinkCode, "link_code"}, {e2ee.ErrLinkIdentity, "link_identity"}, {e2ee.ErrLinked, "linked"}, {e2ee.ErrNotLinked, "not_linked"},
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,13 +54,25 @@ type session struct {
 }
 
 func (s *session) Send(ctx context.Context, to string, content []byte, o ...client.SendOptions) (*client.Sent, error) {
-	if s.sealed != nil && chat.User(to).IsGroup() {
-		return nil, errors.New("messages to a group are not encrypted yet: send it without --encrypt, or not at all")
-	}
 	if s.sealed != nil {
 		return s.sealed.Send(ctx, to, content, o...)
 	}
 	return s.Client.Send(ctx, to, content, o...)
+}
+
+// CreateGroup makes a group: with encryption its name travels to the members.
+func (s *session) CreateGroup(ctx context.Context, name string, users ...string) (string, *client.Sent, error) {
+	if s.sealed != nil {
+		return s.sealed.CreateGroup(ctx, e2ee.GroupInfo{Name: name}, users...)
+	}
+	return s.Client.CreateGroup(ctx, nil, users...)
+}
+
+func (s *session) ChangeGroup(ctx context.Context, group string, verb chat.Verb, users ...string) (*client.Sent, error) {
+	if s.sealed != nil {
+		return s.sealed.ChangeGroup(ctx, group, verb, users...)
+	}
+	return s.Client.ChangeGroup(ctx, group, verb, users...)
 }
 
 // Receive turns what could not be trusted into problems, which every command
@@ -76,6 +87,14 @@ func (s *session) Receive(ctx context.Context) (client.Event, error) {
 		return client.Problem{ID: e.Message.ID, Err: fmt.Errorf("a message of %s: %w", e.Message.From, e.Err)}, err
 	case e2ee.IdentityChanged:
 		return client.Problem{Err: fmt.Errorf("the identity of %s has changed: compare safety numbers", e.User)}, err
+	case e2ee.GroupNamed:
+		m := e.Message
+		m.Content = []byte("<named the group " + e.Info.Name + ">")
+		return client.Message{Message: m}, err
+	case e2ee.Unannounced:
+		return client.Problem{Err: fmt.Errorf("the server says that %s is in %s, and nobody was shown how: nothing is encrypted for them", e.User, e.Group)}, err
+	case e2ee.LeftOut:
+		return client.Problem{Err: fmt.Errorf("what is sent to %s is not for %v: no keys, or another identity", e.Group, e.Users)}, err
 	case e2ee.BadKeys:
 		return client.Problem{Err: fmt.Errorf("keys of %s %s: %w", e.User, e.Device, e.Err)}, err
 	case e2ee.Typed:

@@ -51,6 +51,7 @@ func cmdGroup(ctx context.Context, env *Env, args []string) int {
 		return ExitUsage
 	}
 	f, fs := newClientFlags("group")
+	name := fs.String("name", "", "with create and --encrypt: the group's name, which the server does not see")
 	if code, ok := parseFlags(env, fs, "rookery group "+v.name+" --as USER "+v.args+" [flags]", args[1:]); !ok {
 		return code
 	}
@@ -59,13 +60,17 @@ func cmdGroup(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("group %s: %v", v.name, err)
 		return ExitUsage
 	}
+	if *name != "" && (!f.encrypt || v.verb != chat.GroupCreate) {
+		env.Errorf("group %s: --name goes with create and --encrypt: a name is for the members alone", v.name)
+		return ExitUsage
+	}
 	return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *session) int {
 		ctx, cancel := context.WithTimeout(ctx, connectWait)
 		defer cancel()
 		var err error
 		if v.verb == 0 {
 			err = f.listMembers(ctx, env, c, group)
-		} else if group, err = v.make(ctx, f.as, c, group, users); err == nil && f.json {
+		} else if group, err = v.make(ctx, f.as, c, group, *name, users); err == nil && f.json {
 			env.printJSON(map[string]any{"type": "group", "group": group, "change": v.name})
 		} else if err == nil {
 			fmt.Fprintln(env.Stdout, group)
@@ -101,11 +106,11 @@ func (v *groupVerb) arguments(fs *pflag.FlagSet) (group string, users []string, 
 }
 
 // make makes the change and waits until it is made, or refused.
-func (v *groupVerb) make(ctx context.Context, me string, c *session, group string, users []string) (string, error) {
+func (v *groupVerb) make(ctx context.Context, me string, c *session, group, name string, users []string) (string, error) {
 	var sent *client.Sent
 	var err error
 	if v.verb == chat.GroupCreate {
-		group, sent, err = c.CreateGroup(ctx, nil, users...)
+		group, sent, err = c.CreateGroup(ctx, name, users...)
 	} else {
 		sent, err = c.ChangeGroup(ctx, group, v.verb, users...)
 	}

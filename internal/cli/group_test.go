@@ -56,8 +56,8 @@ func TestGroupCommands(t *testing.T) {
 	if out := run(ExitOK, "history", "--as", "carol", "--with", group); !strings.Contains(out, "hello all") || strings.Contains(out, "admins") {
 		t.Errorf("history of who was removed prints\n%s", out)
 	}
-	if out := run(ExitFailed, "send", "--as", "bob", "--to", group, "--encrypt", "secret"); !strings.Contains(out, "not encrypted yet") {
-		t.Errorf("an encrypted send prints\n%s", out)
+	if out := run(ExitFailed, "send", "--as", "bob", "--to", group, "--encrypt", "secret"); !strings.Contains(out, "no keys") {
+		t.Errorf("an encrypted send to who has no keys prints\n%s", out)
 	}
 	talk := s.start(strings.NewReader("in a conversation\n"), "chat", "--as", "bob", "--with", group)
 	talk.wantExit(ExitOK)
@@ -68,5 +68,31 @@ func TestGroupCommands(t *testing.T) {
 	}
 	for _, args := range [][]string{{"group"}, {"group", "creat"}, {"group", "leave", "--as", "bob"}, {"group", "leave", "--as", "bob", group, "x"}, {"group", "create", "--as", "bob"}} {
 		run(ExitUsage, args...)
+	}
+}
+
+// TestEncryptedGroup: a group whose name and messages are for its members alone.
+func TestEncryptedGroup(t *testing.T) {
+	s := startTestServer(t)
+	run := func(args ...string) string {
+		t.Helper()
+		code, out, errOut := s.run(args...)
+		if code != ExitOK {
+			t.Fatalf("%v: exit %d; stderr:\n%s", args, code, errOut)
+		}
+		return out
+	}
+	// Bob's device publishes its keys, and goes.
+	run("send", "--as", "bob", "--to", "bob", "note", "--encrypt", "--device", "tail", "--wait", "durable")
+	group := strings.TrimSpace(run("group", "create", "--as", "alice", "bob", "--encrypt", "--name", "the walrus club"))
+	run("send", "--as", "alice", "--to", group, "the carpenter", "--encrypt", "--wait", "durable")
+	out := run("tail", "--as", "bob", "--encrypt", "--count", "4")
+	for _, want := range []string{"made the group", "named the group the walrus club", "alice in " + group + ": the carpenter"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("bob does not see %q:\n%s", want, out)
+		}
+	}
+	if code, _, errOut := s.run("group", "create", "--as", "alice", "bob", "--name", "x"); code != ExitUsage || !strings.Contains(errOut, "--encrypt") {
+		t.Errorf("a name in the clear: %d %s", code, errOut)
 	}
 }

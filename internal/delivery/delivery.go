@@ -112,10 +112,16 @@ func (d *Delivery) entry(b *batch, e *chat.Entry) {
 		return encodeEntry(m, e)
 	}) {
 		d.Stats.Nowhere.Add(1)
-		if d.Nowhere != nil && e.Kind == chat.EntryMessage {
+		if d.Nowhere != nil && tells(e) {
 			d.Nowhere(e.User, e.With(), e.Pos)
 		}
 	}
+}
+
+// tells reports whether who is not connected is to be told of an entry. A key
+// share has nothing to show: the message that it is for follows.
+func tells(e *chat.Entry) bool {
+	return e.Kind == chat.EntryMessage && e.Message.Suite != chat.SuiteKeyShare
 }
 
 func (d *Delivery) outcome(b *batch, o *chat.Outcome) {

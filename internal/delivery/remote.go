@@ -169,7 +169,7 @@ func (p *parcel) reset() {
 func (p *parcel) entry(e *chat.Entry) {
 	it := parcelItem{kind: e.Kind, pos: e.Pos, prev: e.Prev, node: e.Message.ID.Node()}
 	p.buf, it.user = put(p.buf, view.Bytes(e.User))
-	if e.Kind == chat.EntryMessage {
+	if tells(e) {
 		p.buf, it.from = put(p.buf, view.Bytes(e.With()))
 	}
 	from := uint32(len(p.buf))

@@ -193,10 +193,10 @@ func (rt *router) takeOwn() [][]byte {
 
 func (rt *router) nowhere(i int) {
 	it := &rt.work.items[i]
-	if rt.r.opt.Nowhere == nil || it.kind != chat.EntryMessage {
+	user, from := string(it.user.of(rt.work.buf)), string(it.from.of(rt.work.buf))
+	if rt.r.opt.Nowhere == nil || from == "" {
 		return
 	}
-	user, from := string(it.user.of(rt.work.buf)), string(it.from.of(rt.work.buf))
 	rt.r.opt.Nowhere(chat.User(user), chat.User(from), it.pos)
 }
 

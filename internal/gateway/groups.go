@@ -136,7 +136,7 @@ func (g *Gateway) onGroupGet(s *session, p packet.Raw) error {
 		if since, _ := me.Since(applied); since == 0 {
 			return nil, chat.Errorf(chat.CodeForbidden, "the members of %s are for its members", group.Name())
 		}
-		page := &packet.GroupPage{Req: m.Req, Group: group.Name(), Members: []packet.MemberRow{}}
+		page := &packet.GroupPage{Req: m.Req, Group: group.Name(), Members: []packet.MemberRow{}, Place: applied}
 		if page.Info, _, err = g.store.GroupInfo(ctx, group); err != nil {
 			return nil, err
 		}

@@ -187,6 +187,9 @@ func (w *writer) message(m *chat.Message) {
 	} else {
 		w.lasting(g, key, m, end)
 	}
+	if m.Suite == chat.SuiteKeyShare {
+		return // it makes no chat
+	}
 	if day := dayOf(ms); !w.knows(w.s.known.chatDay(c, day)) {
 		w.chatDay(m, key, day, end)
 	}

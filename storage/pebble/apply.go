@@ -174,7 +174,7 @@ func (w *writer) messages(ms []chat.Message, known *pairs) error {
 		if err := w.ofChat(ms, order[:n], c); err != nil {
 			return err
 		}
-		if !ms[i].To.IsGroup() && !known.has(c) {
+		if !ms[i].To.IsGroup() && !known.has(c) && slices.ContainsFunc(order[:n], func(i int32) bool { return ms[i].Suite != chat.SuiteKeyShare }) {
 			w.fresh = append(w.fresh, i)
 		}
 		order = order[n:]

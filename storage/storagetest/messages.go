@@ -207,6 +207,21 @@ func testChatsExpiry(f *fixture) {
 	f.hasChat("alice", "carol", true)
 }
 
+// testChatsOfKeyShares: a key share makes no chat, and is in one that there is.
+func testChatsOfKeyShares(f *fixture) {
+	share, m, later := text("alice", "bob", day0, 1), text("bob", "alice", day0+5, 2), text("alice", "bob", day0+9, 3)
+	share.Suite, later.Suite = chat.SuiteKeyShare, chat.SuiteKeyShare
+	f.send(share)
+	f.hasChat("alice", "bob", false)
+	equal(f.T, "of a share alone", f.chats("alice", chat.ID{}, 9, 0), nil)
+	equal(f.T, "its history", f.history(m.Chat(), chat.ID{}, 9, 0), []chat.Message{share})
+	f.send(m)
+	equal(f.T, "of a message", f.chats("alice", chat.ID{}, 9, 0), []storage.ChatSummary{{Peer: "bob", Last: m}})
+	f.hasChat("alice", "bob", true)
+	f.send(later)
+	equal(f.T, "a share after it", f.chats("bob", chat.ID{}, 9, 0), []storage.ChatSummary{{Peer: "alice", Last: later}})
+}
+
 func (f *fixture) hasChat(a, b chat.User, want bool) {
 	f.Helper()
 	for _, p := range [][2]chat.User{{a, b}, {b, a}} {

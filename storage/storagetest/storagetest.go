@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Chats", testChats},
 		{"ChatsBefore", testChatsBefore},
 		{"ChatsExpiry", testChatsExpiry},
+		{"ChatsOfKeyShares", testChatsOfKeyShares},
 		{"HasChat", testHasChat},
 		{"Receipts", testReceipts},
 		{"ReceiptPages", testReceiptPages},

@@ -60,6 +60,8 @@ export class Core {
   lastReq = 0n
   /** Makes durable what is kept of the messages handled, before the cursor says so. */
   beforeMark: (() => Promise<void>) | null = null
+  /** What this device sent to groups comes as copies too, in its place among what others sent. */
+  ownInGroups = false
   /** The server has few one-time keys of this device. */
   keysLow: (() => void) | null = null
   soon: Uint8Array[] = []

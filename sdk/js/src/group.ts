@@ -50,6 +50,8 @@ export interface GroupPage {
   members: Member[]
   /** There are more. */
   more: boolean
+  /** In the group's order: what comes later may not be in the list. */
+  place: Position
 }
 
 /** Returns the name of the group that the message of an id makes: it stands wherever a user's does, and no user can have it. */

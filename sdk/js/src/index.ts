@@ -7,7 +7,7 @@ export { type Device, PlainClient, type SendOptions } from './client.ts'
 export { type Attachment, decryptAttachment, encryptAttachment } from './e2ee/attachment.ts'
 export { Client, type EncryptedEvent, type EncryptedOptions, type Safety } from './e2ee/client.ts'
 export { EncryptionError } from './e2ee/errors.ts'
-export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkUsedEvent, TypedEvent } from './e2ee/events.ts'
+export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkUsedEvent, TypedEvent, GroupInfo, GroupMember, GroupNamedEvent, LeftOutEvent, UnannouncedEvent } from './e2ee/events.ts'
 export { IndexedDBKeys, type KeyStorage } from './e2ee/keys.ts'
 export type { WasmSource } from './e2ee/machine.ts'
 export {

@@ -3,6 +3,7 @@ import { ChatError } from './errors.ts'
 import type { ClientEvent, Message } from './events.ts'
 import { nodeOfId } from './id.ts'
 import { judgeLink } from './inbox.ts'
+import { isGroup } from './options.ts'
 import { refusalWaitMs } from './pace.ts'
 import type { Packet, PacketFields } from './schema.ts'
 import { behind, protocolBroken, type Session } from './session.ts'
@@ -40,7 +41,7 @@ export function take(s: Session, p: Packet): void {
     case 'chats_page':
       return onChatsPage(core, p)
     case 'group_page':
-      core.answer(p.req, { group: p.group, info: p.info ?? new Uint8Array(), members: p.members, more: p.more })
+      core.answer(p.req, { group: p.group, info: p.info ?? new Uint8Array(), members: p.members, more: p.more, place: p.place })
       return
     case 'keys_stored':
     case 'keys':
@@ -150,7 +151,7 @@ function onCopy(s: Session, m: PacketFields<'copy'>): void {
   const message: Message = core.messageOf({ ...m, from: core.settings.user }, m.to)
   const ours = nodeOfId(message.id) === core.node // what this device sent, the app knows
   if (ours) core.acceptedLately(m.id)?.settle(m.place)
-  core.inbox.take({ pos: m.pos, durable: true, event: ours ? null : { type: 'copy', message } })
+  core.inbox.take({ pos: m.pos, durable: true, event: ours && !(core.ownInGroups && isGroup(m.to)) ? null : { type: 'copy', message } })
   took(s)
 }
 

@@ -107,7 +107,7 @@ export const schemas = {
   device_label: [25, { req: 'uint', device: 'str', label: 'str' }],
   device_revoke: [26, { req: 'uint', device: 'str' }],
   devices: [56, { req: 'uint', devices: [ownDevice] }],
-  group_page: [55, { req: 'uint', group: 'str', info: 'bin', more: 'bool', members: [member] }],
+  group_page: [55, { req: 'uint', group: 'str', info: 'bin', more: 'bool', members: [member], place: 'uint' }],
 } as const
 
 type Schemas = typeof schemas

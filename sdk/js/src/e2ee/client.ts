@@ -2,14 +2,26 @@ import { idOf, PlainClient, type SendOptions } from '../client.ts'
 import { Core } from '../core.ts'
 import type { Chat, ChatsPage, ClientEvent, HistoryPage, Message } from '../events.ts'
 import { ChatError } from '../errors.ts'
-import type { MessageId } from '../id.ts'
+import { encodeChange, type GroupPage } from '../group.ts'
+import { type MessageId, nodeOfId } from '../id.ts'
 import { IndexedDBJournal } from '../indexeddb.ts'
 import { MemoryJournal } from '../journal.ts'
-import { checkUser, type ClientOptions, settingsOf } from '../options.ts'
+import { checkPeer, type ClientOptions, isGroup, settingsOf } from '../options.ts'
 import { decodePackets, encodePacket } from '../packets.ts'
 import type { Packet } from '../schema.ts'
 import type { Sent } from '../sent.ts'
-import type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkUsedEvent, TypedEvent } from './events.ts'
+import type {
+  BadKeysEvent,
+  FailedEvent,
+  GroupInfo,
+  GroupMember,
+  GroupNamedEvent,
+  IdentityChangedEvent,
+  LeftOutEvent,
+  LinkUsedEvent,
+  TypedEvent,
+  UnannouncedEvent,
+} from './events.ts'
 import { IndexedDBKeys, type KeyStorage } from './keys.ts'
 import { call, errorOf, type Link, load, type Machine, type MachineEvent, valueOf, type WasmSource } from './machine.ts'
 
@@ -17,6 +29,8 @@ const suiteMegolm = 1
 const suiteKeyShare = 2
 /** What send sends: the app's own bytes. */
 const typeBody = 1
+/** A group's name and picture. */
+const typeGroupInfo = 64
 
 /** What encryption may be told. */
 export interface EncryptedOptions extends ClientOptions {
@@ -47,7 +61,16 @@ export interface EncryptedOptions extends ClientOptions {
 }
 
 /** What {@link Client.receive} returns. */
-export type EncryptedEvent = ClientEvent | IdentityChangedEvent | BadKeysEvent | FailedEvent | LinkUsedEvent | TypedEvent
+export type EncryptedEvent =
+  | ClientEvent
+  | IdentityChangedEvent
+  | BadKeysEvent
+  | FailedEvent
+  | LinkUsedEvent
+  | TypedEvent
+  | GroupNamedEvent
+  | UnannouncedEvent
+  | LeftOutEvent
 
 /** What two users compare to be sure that the server gave each the other's identity: the same on both sides. */
 export interface Safety {
@@ -90,6 +113,7 @@ export class Client extends PlainClient {
     }
     core.beforeMark = async () => void (await call(client.#machine.sync))
     ready()
+    core.ownInGroups = true
     core.keysLow = () => valueOf(client.#machine.keysLow())
     valueOf(client.#machine.start())
     return client
@@ -109,6 +133,10 @@ export class Client extends PlainClient {
       ask: async (question) => {
         const [packet] = decodePackets(question)
         const { type, ...fields } = packet as Packet
+        if (type === 'group_get') {
+          const page = await this.ask<GroupPage, 'group_get'>('group_get', fields as never, 'group_members')
+          return encodePacket('group_page', { ...page, req: 0n })
+        }
         const answer = await this.ask<Packet | null, typeof type>(type, fields as never, 'one_time_keys')
         if (!answer) return new Uint8Array()
         const { type: name, ...rest } = answer
@@ -130,7 +158,7 @@ export class Client extends PlainClient {
 
   /** Is send for a type of content, 1 to 255. */
   async sendTyped(to: string, kind: number, content: Uint8Array | string, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
-    checkUser(to)
+    checkPeer(to)
     if (options.suite) throw new ChatError('bad_packet', 'the suite is chosen by the encryption; what is not encrypted goes by PlainClient')
     if (!Number.isInteger(kind) || kind < 1 || kind > 255) throw new ChatError('bad_packet', `a type is 1 to 255, not ${kind}`)
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
@@ -164,28 +192,38 @@ export class Client extends PlainClient {
 
   async #take(event: ClientEvent): Promise<EncryptedEvent | null> {
     if (event.type === 'connected') valueOf(this.#machine.connected())
-    if (event.type !== 'message' && event.type !== 'copy') return event
-    const out = await call(this.#machine.take, packetOf(event.message, event.type === 'copy'))
+    if (event.type === 'truncated') valueOf(this.#machine.truncated())
+    if (event.type === 'problem' && event.id) valueOf(this.#machine.refused(event.id))
+    if (event.type !== 'message' && event.type !== 'group_message' && event.type !== 'copy') return event
+    const copy = event.type === 'copy'
+    if (copy && isGroup(event.message.to) && nodeOfId(event.message.id) === this.core.node) {
+      await call(this.#machine.own, packetOf(event.message, true))
+      return null
+    }
+    const out = await call(this.#machine.take, packetOf(event.message, copy))
     return out && this.#eventOf(out)
   }
 
   #eventOf(e: MachineEvent): EncryptedEvent {
-    if (e.type === 'identity_changed') return e
+    if (e.type === 'identity_changed' || e.type === 'unannounced' || e.type === 'left_out') return e
     if (e.type === 'bad_keys') return { ...e, error: errorOf(e.error) }
     if (e.type === 'link_used') return { ...e, error: e.error && errorOf(e.error) }
     if (e.type === 'problem') return { type: 'problem', id: null, error: errorOf(e.error) }
     const { message, copy } = this.#messageOf(e.packet)
+    if (e.type === 'group_named') return { type: 'group_named', message, info: e.info }
     if (e.type === 'typed') return { type: 'typed', message, copy, kind: e.kind }
     if (e.type === 'failed') return { type: 'failed', message: { ...message, content: null }, copy, error: errorOf(e.error) }
-    return { type: copy ? 'copy' : 'message', message }
+    if (copy) return { type: 'copy', message }
+    return { type: isGroup(message.to) ? 'group_message' : 'message', message }
   }
 
   #messageOf(packet: Uint8Array): { message: Message; copy: boolean } {
     const [p] = decodePackets(packet)
-    if (p?.type !== 'message' && p?.type !== 'copy') throw new Error('no message')
+    if (p?.type !== 'message' && p?.type !== 'group_message' && p?.type !== 'copy') throw new Error('no message')
     const { user } = this.core.settings
     const rest = { id: p.id!, at: Number(p.late), expires: Number(p.expires), suite: p.suite, content: p.content, media: p.media }
     if (p.type === 'copy') return { message: { ...rest, from: user, to: p.to, place: p.place }, copy: true }
+    if (p.type === 'group_message') return { message: { ...rest, from: p.from, to: p.group, place: p.place }, copy: false }
     return { message: { ...rest, from: p.from, to: user, place: p.pos }, copy: false }
   }
 
@@ -220,6 +258,72 @@ export class Client extends PlainClient {
       chats.push({ ...chat, last })
     }
     return { ...page, chats }
+  }
+
+  /**
+   * Makes a group, as {@link PlainClient.createGroup}; its name, in UTF-8, is a message that only the members can read. It returns
+   * when the server has both durably.
+   */
+  override async createGroup(
+    name: Uint8Array | null,
+    users: string[],
+    options: Pick<SendOptions, 'id'> = {},
+    signal?: AbortSignal,
+  ): Promise<{ group: string; sent: Sent }> {
+    const id = idOf(options) ?? (await this.newId(signal))
+    const change = encodeChange({ verb: 'create', users, info: new Uint8Array() })
+    await call(this.#machine.changing, id, change)
+    const made = await super.createGroup(null, users, { id }, signal)
+    await this.#changed(made.group, change, made.sent, signal)
+    if (name) await this.setGroupInfo(made.group, name, {}, signal)
+    return made
+  }
+
+  /**
+   * Changes a group, as {@link PlainClient.changeGroup}, and returns when the server has the change durably. Who is added is
+   * sent the group's name; what is sent from then on they can read, and who is removed cannot.
+   */
+  override async changeGroup(
+    group: string,
+    verb: 'add' | 'remove' | 'leave' | 'admin' | 'member',
+    users: string[] = [],
+    options: Pick<SendOptions, 'id'> = {},
+    signal?: AbortSignal,
+  ): Promise<Sent> {
+    const id = idOf(options) ?? (await this.newId(signal))
+    const change = encodeChange({ verb, users, info: new Uint8Array() })
+    await call(this.#machine.changing, id, change)
+    const sent = await super.changeGroup(group, verb, users, { id }, signal)
+    await this.#changed(group, change, sent, signal)
+    const info = valueOf(this.#machine.groupInfo(group))
+    if (info && verb === 'add') await this.#sendInfo(group, info, {}, signal)
+    return sent
+  }
+
+  async #changed(group: string, change: Uint8Array, sent: Sent, signal?: AbortSignal): Promise<void> {
+    await sent.durable(signal)
+    valueOf(this.#machine.changed(group, change, String(sent.place)))
+  }
+
+  /** Gives a group its name, in UTF-8, end to end; null takes it away. Members take it from admins alone. */
+  override async setGroupInfo(group: string, name: Uint8Array | null, options: Pick<SendOptions, 'id'> = {}, signal?: AbortSignal): Promise<Sent> {
+    const picture = valueOf(this.#machine.groupInfo(group))?.picture ?? null
+    return this.#sendInfo(group, { name: new TextDecoder().decode(name ?? new Uint8Array()), picture }, options, signal)
+  }
+
+  async #sendInfo(group: string, info: GroupInfo, options: Pick<SendOptions, 'id'>, signal?: AbortSignal): Promise<Sent> {
+    const body = valueOf(this.#machine.setGroupInfo(group, info.name, info.picture))
+    return this.sendTyped(group, typeGroupInfo, body, options, signal)
+  }
+
+  /** A group's name and picture, as far as they have come to this device; null: they have not. */
+  groupInfo(group: string): GroupInfo | null {
+    return valueOf(this.#machine.groupInfo(group))
+  }
+
+  /** Who is in a group as this device knows it: those for whom it encrypts. */
+  groupMembers(group: string): Promise<GroupMember[]> {
+    return call(this.#machine.members, group)
   }
 
   /** Waits until this device's keys are on the server: from then on others can write to it. */
@@ -292,5 +396,6 @@ export class Client extends PlainClient {
 /** A message as the machine reads it: late carries when the server had it, whole. */
 function packetOf(m: Message, copy: boolean): Uint8Array {
   const rest = { id: m.id, late: BigInt(m.at), suite: m.suite, content: m.content, expires: BigInt(m.expires), media: m.media }
+  if (!copy && isGroup(m.to)) return encodePacket('group_message', { ...rest, from: m.from, group: m.to, place: m.place })
   return copy ? encodePacket('copy', { ...rest, to: m.to, place: m.place }) : encodePacket('message', { ...rest, from: m.from, pos: m.place })
 }

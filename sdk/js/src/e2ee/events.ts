@@ -59,3 +59,54 @@ export interface LinkUsedEvent {
   /** Null: it has the user's identity now; if it is none of the user's, remove it and reset the identity. Else why it was refused. */
   error: Error | null
 }
+
+/** A group's name and picture, as one of its admins gave it, end to end. */
+export interface GroupInfo {
+  /** At most 256 bytes. */
+  name: string
+  /** Small: it is within a message. */
+  picture: Uint8Array | null
+}
+
+/** A member of a group as this device knows it. */
+export interface GroupMember {
+  /** Who. */
+  user: string
+  /** May change the group. */
+  admin: boolean
+  /** What is sent is for them too. */
+  keys: boolean
+}
+
+/** An admin gave a group its name and picture. */
+export interface GroupNamedEvent {
+  /** Which event this is. */
+  type: 'group_named'
+  /** The message that says so. */
+  message: Message
+  /** What it is now. */
+  info: GroupInfo
+}
+
+/**
+ * The server's list of a group has somebody whose joining the chat has not shown: it does not tell everybody the same.
+ * Nothing is encrypted for them.
+ */
+export interface UnannouncedEvent {
+  /** Which event this is. */
+  type: 'unannounced'
+  /** The group. */
+  group: string
+  /** Who. */
+  user: string
+}
+
+/** For whom of a group a session is not: members without keys, and such whose identity has changed and is not accepted. */
+export interface LeftOutEvent {
+  /** Which event this is. */
+  type: 'left_out'
+  /** The group. */
+  group: string
+  /** Who. */
+  users: string[]
+}

@@ -1,5 +1,6 @@
 import { loader } from './go-exec.js'
 import { EncryptionError } from './errors.ts'
+import type { GroupInfo, GroupMember } from './events.ts'
 import type { KeyStorage } from './keys.ts'
 
 /** A value or an error of the other side, cmd/rookery-e2ee. */
@@ -19,6 +20,9 @@ export type MachineEvent =
   | { type: 'shown'; packet: Uint8Array }
   | { type: 'typed'; packet: Uint8Array; kind: number }
   | { type: 'failed'; packet: Uint8Array; error: Problem }
+  | { type: 'group_named'; packet: Uint8Array; info: GroupInfo }
+  | { type: 'unannounced'; group: string; user: string }
+  | { type: 'left_out'; group: string; users: string[] }
   | { type: 'identity_changed'; user: string; accepted: boolean }
   | { type: 'bad_keys'; user: string; device: string; error: Problem }
   | { type: 'link_used'; device: string; error: Problem | null }
@@ -51,6 +55,14 @@ export interface Machine {
   withdrawLink: Plain<[], null>
   join: Async<[string, AbortSignal | null], null>
   safety: Async<[string], { digits: string; scan: Uint8Array; verified: boolean }>
+  truncated: Plain<[], null>
+  own: Async<[Uint8Array], null>
+  changing: Async<[string, Uint8Array], null>
+  changed: Plain<[string, Uint8Array, string], null>
+  refused: Plain<[string], null>
+  members: Async<[string], GroupMember[]>
+  groupInfo: Plain<[string], GroupInfo | null>
+  setGroupInfo: Plain<[string, string, Uint8Array | null], Uint8Array>
   stop: Plain<[], null>
   close: Async<[], null>
 }

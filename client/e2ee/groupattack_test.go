@@ -1,0 +1,262 @@
+package e2ee
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/packet"
+)
+
+// What a server may do to a message of a group is found, as in a direct chat; and
+// who is no member at a place says nothing there, whatever key they have shared.
+func TestGroupAttacks(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carol := w.device("alice", "phone"), w.device("bob", "phone"), w.device("carol", "phone")
+	mallory := w.device("mallory", "phone")
+	group := w.group(alice, GroupInfo{}, "bob", "carol")
+	w.send(alice, group, "pay 10")
+	w.allHear("pay 10", bob, carol)
+	m := w.newest(alice, group)
+	w.change(alice, group, chat.GroupRemove, "carol")
+	w.send(alice, group, "carol is gone")
+	w.allHear("carol is gone", bob)
+	later := w.newest(alice, group).Place + 100
+
+	for what, c := range map[string]struct {
+		change func(m *chat.Message)
+		want   error
+	}{
+		"replayed at another place": {func(m *chat.Message) { m.Place = later }, ErrReplayed},
+		"replayed under another id": {func(m *chat.Message) { m.ID[3]++ }, ErrReplayed},
+		"a bit changed":             {func(m *chat.Message) { m.Content[len(m.Content)-80] ^= 1 }, ErrForged},
+		"a signature changed":       {func(m *chat.Message) { m.Content[len(m.Content)-1] ^= 1 }, ErrForged},
+		"not encrypted":             {func(m *chat.Message) { m.Suite, m.Content = chat.SuitePlain, []byte("pay 99") }, ErrPlain},
+		"of who was removed":        {func(m *chat.Message) { m.From, m.Place = "carol", later }, ErrNotMember},
+		"of a stranger":             {func(m *chat.Message) { m.From, m.Place = "mallory", later }, ErrNotMember},
+		"moved to a direct chat":    {func(m *chat.Message) { m.To = "bob" }, ErrMoved},
+	} {
+		other := m
+		other.Content = bytes.Clone(m.Content)
+		c.change(&other)
+		e := gets(bob, other)
+		if f, ok := e.(Failed); !ok || !errors.Is(f.Err, c.want) || f.Message.Content != nil {
+			t.Errorf("%s: %T %+v", what, e, e)
+		}
+	}
+
+	// Mallory shares a session of the group, as if she were in it.
+	mallory.mu.Lock()
+	r := newRoster()
+	r.change("mallory", &chat.Change{Verb: chat.GroupCreate, Users: []chat.User{"bob"}}, 1)
+	mallory.groups[group] = r
+	s, err := newOutbound(time.Now(), nil)
+	mallory.mu.Unlock()
+	w.must(err)
+	w.must(mallory.look(w.ctx(), 0, "bob"))
+	mallory.mu.Lock()
+	devices, err := mallory.membersDevices(group)
+	mallory.mu.Unlock()
+	w.must(err)
+	w.must(mallory.sendKey(w.ctx(), group, s, devices))
+	if f, ok := w.inGroup(bob).(Failed); !ok || !errors.Is(f.Err, ErrNotMember) || f.Message.From != "mallory" {
+		t.Errorf("her share: %+v", f)
+	}
+	bob.mu.Lock()
+	defer bob.mu.Unlock()
+	if in, err := bob.in.get("mallory", s.id()); in != nil || err != nil {
+		t.Errorf("it was taken: %+v, %v", in, err)
+	}
+}
+
+// The name of a group is an admin's to give.
+func TestGroupNamedByAMember(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.device("alice", "phone"), w.device("bob", "phone")
+	group := w.group(alice, GroupInfo{Name: "ours"}, "bob")
+	w.inGroup(bob)
+	_, err := bob.SetGroupInfo(w.ctx(), group, GroupInfo{Name: "mine"})
+	w.must(err)
+	if f, ok := w.inGroup(alice).(Failed); !ok || !errors.Is(f.Err, ErrNotMember) {
+		t.Errorf("%+v", f)
+	}
+	if info, _ := alice.GroupInfo(group); info.Name != "ours" {
+		t.Errorf("it is %q", info.Name)
+	}
+	if _, err := alice.SetGroupInfo(w.ctx(), group, GroupInfo{Name: string(make([]byte, maxGroupName+1))}); chat.CodeOf(err) != chat.CodeTooLarge {
+		t.Errorf("too long a name: %v", err)
+	}
+}
+
+// liar is a server that puts somebody into the list of a group.
+type liar struct {
+	Link
+	who string
+}
+
+func (l liar) Members(ctx context.Context, group, beyond string) (packet.GroupPage, error) {
+	page, err := l.Link.Members(ctx, group, beyond)
+	if err == nil && l.who != "" && beyond == "" {
+		page.Members = append(page.Members, packet.MemberRow{User: l.who, Since: page.Place})
+		slices.SortFunc(page.Members, func(a, b packet.MemberRow) int { return bytes.Compare([]byte(a.User), []byte(b.User)) })
+	}
+	return page, err
+}
+
+// Whom the server puts into the list, and no change in the chat, gets no key, and
+// the app is told. A change that the server invents is a message that all see.
+func TestGroupListedByTheServerAlone(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, mallory := w.device("alice", "phone"), w.device("bob", "phone"), w.device("mallory", "phone")
+	group := w.group(bob, GroupInfo{}, "alice")
+	w.sees(alice, chat.GroupCreate)
+	alice.link = liar{alice.link, "mallory"}
+	w.send(alice, group, "between us")
+	w.allHear("between us", bob)
+	readers, err := alice.readersOf(alice.out[group].id())
+	if _, has := readers["mallory"]; has || err != nil || len(readers) != 1 {
+		t.Errorf("the readers are %v, %v", readers, err)
+	}
+	w.send(bob, group, "and so on")
+	for {
+		e := w.inGroup(alice)
+		if u, ok := e.(Unannounced); ok {
+			if u.User != "mallory" || string(u.Group) != group {
+				t.Errorf("%+v", u)
+			}
+			break
+		}
+		if m, ok := e.(client.Message); !ok || string(m.Content) != "and so on" {
+			t.Fatalf("nothing is told, but %+v", e)
+		}
+	}
+	_ = mallory
+}
+
+// bigGroup is a server of a group with many members, and what it was asked.
+type bigGroup struct {
+	members []packet.MemberRow
+	keys    map[string]packet.UserKeys
+	claims  map[string]packet.ClaimedKey
+
+	mu                        sync.Mutex
+	pages, keysGet, keysClaim int
+	shares, parts, bytes      int
+}
+
+func (g *bigGroup) PutKeys(context.Context, packet.KeysPut) (int, error) { return keepOneTime, nil }
+func (g *bigGroup) DropKeys(context.Context, string) error               { return nil }
+func (g *bigGroup) RevokeDevice(context.Context, string) error           { return nil }
+func (g *bigGroup) Online() bool                                         { return true }
+
+func (g *bigGroup) Keys(_ context.Context, users ...string) (list []packet.UserKeys, err error) {
+	g.keysGet++
+	if len(users) > 64 {
+		return nil, chat.Errorf(chat.CodeTooMany, "%d users", len(users))
+	}
+	for _, u := range users {
+		list = append(list, g.keys[u])
+	}
+	return list, nil
+}
+
+func (g *bigGroup) ClaimKeys(_ context.Context, devices ...packet.DeviceRef) (list []packet.ClaimedKey, err error) {
+	g.keysClaim++
+	if len(devices) > 64 {
+		return nil, chat.Errorf(chat.CodeTooMany, "%d devices", len(devices))
+	}
+	for _, d := range devices {
+		list = append(list, g.claims[d.User])
+	}
+	return list, nil
+}
+
+func (g *bigGroup) Members(_ context.Context, group, beyond string) (packet.GroupPage, error) {
+	g.pages++
+	i, _ := slices.BinarySearchFunc(g.members, beyond+"\x00", func(m packet.MemberRow, name string) int { return strings.Compare(m.User, name) })
+	end := min(i+500, len(g.members))
+	return packet.GroupPage{Group: group, Members: g.members[i:end], More: end < len(g.members), Place: 9}, nil
+}
+
+func (g *bigGroup) SendShare(_ context.Context, _ string, content []byte) (func(context.Context) error, error) {
+	s, err := parseShare(content)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shares, g.parts, g.bytes = g.shares+1, g.parts+len(s.parts), g.bytes+len(content)
+	return func(context.Context) error { return nil }, err
+}
+
+// add makes a member with a device.
+func (g *bigGroup) add(t *testing.T, user string) {
+	v := &vault{rows: map[string][]byte{}}
+	_, identity, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := openOlm(v, user, "phone", identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put, err := m.put()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.members = append(g.members, packet.MemberRow{User: user, Since: 1})
+	g.keys[user] = packet.UserKeys{User: user, Identity: put.Identity, Devices: []packet.DeviceKeys{{Device: "phone", Curve: put.Curve, Signing: put.Signing, Signature: put.Signature}}}
+	g.claims[user] = packet.ClaimedKey{User: user, Device: "phone", Fallback: true, PreKey: put.Fallback}
+}
+
+// A session for a group of 1,024 takes few requests, each within the server's
+// limits, and a share for each member; the next message nothing of that.
+func TestGroupOf1024(t *testing.T) {
+	g := &bigGroup{keys: map[string]packet.UserKeys{}, claims: map[string]packet.ClaimedKey{}}
+	for i := range 1023 {
+		g.add(t, fmt.Sprintf("user%04d", i))
+	}
+	m, err := OpenMachine("zoe", "phone", g, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put, err := m.olm.put()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.members = append(g.members, packet.MemberRow{User: "zoe", Admin: true, Since: 1})
+	g.keys["zoe"] = packet.UserKeys{User: "zoe", Identity: put.Identity, Devices: []packet.DeviceKeys{{Device: "phone", Curve: put.Curve, Signing: put.Signing, Signature: put.Signature}}}
+	m.Start()
+	defer m.Close()
+	group := string(chat.NewGroup("", chat.NewID(1, 1, chat.Node{1})))
+	send := func() {
+		t.Helper()
+		seal, done, err := m.Ready(t.Context(), group, TypeBody, []byte("hi"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+		if _, err := seal(chat.NewID(2, 1, chat.Node{1})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	send()
+	t.Logf("%v for the first message: %d pages of members, %d requests for keys, %d claims, %d shares of %d bytes", time.Since(began), g.pages, g.keysGet, g.keysClaim, g.shares, g.bytes)
+	if g.pages != 3 || g.keysGet != 16 || g.keysClaim != 16 || g.shares != 1023 || g.parts != 1023 || g.bytes > 1023*1024 {
+		t.Errorf("%d pages, %d requests for keys, %d claims, %d shares with %d parts, %d bytes", g.pages, g.keysGet, g.keysClaim, g.shares, g.parts, g.bytes)
+	}
+	began = time.Now()
+	send()
+	t.Logf("%v for the next", time.Since(began))
+	if g.pages != 3 || g.keysGet != 16 || g.shares != 1023 {
+		t.Errorf("the next message asked again: %d, %d, %d", g.pages, g.keysGet, g.shares)
+	}
+}
