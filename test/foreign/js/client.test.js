@@ -138,6 +138,7 @@ test('an offline receiver catches up', async (t) => {
   const a = await alice.online()
   const sends = sendAll(a, bob.user, numbers(0, 30))
   await accepted(a, ...sends)
+  while ((await allHistory(a, bob.user)).contents.length < 30); // accepted is durable, and stored a moment later
   const b = await bob.online()
   assert.equal(b.welcome.waiting, 30)
   const caughtUp = await b.wait('caught_up')

@@ -102,6 +102,8 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
         alice = await self.alice.online()
         sends = [alice.send(self.bob.user, f"{i}".encode()) for i in range(30)]
         await accepted(alice, *sends)
+        while len((await all_history(alice, self.bob.user, 0))[0]) < 30:
+            pass  # accepted is durable, and stored a moment later
         bob = await self.bob.online()
         self.assertEqual(bob.welcome.waiting, 30)
         caught_up = await bob.wait(CaughtUp)
