@@ -1,5 +1,7 @@
 // What the page and its Worker say to each other.
 
+import type { Member, Verb } from '../../sdk/js/src/index.ts'
+
 /** How far a message has come; one of others is only ever received. */
 export type Stage = 'waiting' | 'sent' | 'received' | 'failed'
 
@@ -10,6 +12,8 @@ export interface Message {
   peer: string
   /** The user's own. */
   mine: boolean
+  /** Who wrote it. */
+  from: string
   /** Sorts the messages of a chat. */
   order: string
   /** When it was written, ms since 1970. */
@@ -21,6 +25,16 @@ export interface Message {
   /** Why it waits, failed, or cannot be read. */
   note: string
   file: Picture | null
+  /** What it changes of a group, where it does. */
+  change: Change | null
+}
+
+/** A change of a group: of its members, or of its name. */
+export interface Change {
+  verb: Verb
+  users: string[]
+  /** Of create and info. */
+  name: string
 }
 
 /** A file that a message brings. */
@@ -44,6 +58,13 @@ export interface Chat {
   /** The server names another identity for the peer than before. */
   changed: boolean
   last: Message | null
+  /** What it is called. */
+  title: string
+  group: boolean
+  /** Of a group: as an admin named it; '': nobody did. */
+  name: string
+  /** Of a group: the user is no member. */
+  out: boolean
 }
 
 /** Where the connection stands. `elsewhere`: another browser has the name. `stopped`: nothing more happens by itself. */
@@ -54,6 +75,7 @@ export type News =
   | { type: 'state'; state: State; text: string }
   | { type: 'chat'; chat: Chat }
   | { type: 'message'; message: Message }
+  | { type: 'members'; peer: string; members: Member[] }
   | { type: 'typing'; peer: string; on: boolean }
   | { type: 'presence'; peer: string; online: boolean; seen: number }
 
@@ -70,6 +92,13 @@ export interface Calls {
   open(user: string, anew: boolean): Promise<void>
   /** Begins a chat, where there is none. */
   begin(peer: string): Promise<void>
+  /** Makes a group with others, and returns by what it goes as a peer. A first connection has to have been there. */
+  createGroup(name: string, users: string[]): Promise<string>
+  /** Changes a group, as soon as there is a connection. */
+  changeGroup(peer: string, verb: 'add' | 'remove' | 'leave' | 'admin' | 'member', users: string[]): Promise<void>
+  nameGroup(peer: string, name: string): Promise<void>
+  /** Asks who is in a group, and how far they have come: `members` tells. */
+  look(peer: string): Promise<void>
   /** Messages of a chat before one of an order; '' is no bound. */
   page(peer: string, before: string): Promise<Page>
   /** Returns when the message is kept: it will be sent, over reloads and times without a network. */

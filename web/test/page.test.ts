@@ -1,25 +1,18 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { deflateSync } from 'node:zlib'
-import type { BrowserContext, Page } from 'playwright-core'
+import type { BrowserContext } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 
-import { breaches, browser, dir, fresh, Server, Somebody } from './world.ts'
+import { breaches, browser, dir, faults, fresh, Server, shots, Somebody } from './world.ts'
 
 let server: Server
 let one: BrowserContext
 let two: BrowserContext
 
-const shots = new URL('../shots/', import.meta.url).pathname
-const axe = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
-
 beforeAll(async () => {
-  rmSync(shots, { recursive: true, force: true })
-  mkdirSync(shots)
   server = await Server.start()
-  const { encryption } = (await (await fetch(`${server.web}config`)).json()) as { encryption: boolean }
-  if (!encryption) throw new Error('the server was built without the page\u2019s encryption: run make build')
   ;[one, two] = await Promise.all([browser('one', () => server), browser('two', () => server)])
 })
 
@@ -43,17 +36,6 @@ async function pair(a = 'alice', b = 'bob'): Promise<[Somebody, Somebody]> {
   await bob.message('hello').waitFor()
   await alice.tick('hello', 'read')
   return [alice, bob]
-}
-
-type Axe = { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
-
-/** Faults of accessibility, by all rules of axe-core, or by some. */
-async function faults(page: Page, rules: string[] = []): Promise<string[]> {
-  await page.evaluate(axe)
-  return page.evaluate(async (only) => {
-    const { violations } = await (globalThis as unknown as Axe).axe.run(only.length > 0 ? { runOnly: only } : {})
-    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`))
-  }, rules)
 }
 
 /** Bytes of a file of the page on the wire. */

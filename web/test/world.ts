@@ -1,12 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import { type BrowserContext, chromium, type Page } from 'playwright-core'
+import { type BrowserContext, chromium, type Locator, type Page } from 'playwright-core'
 
 export const rookery = resolve(process.env.ROOKERY_BIN || '../bin/rookery')
 export const dir = mkdtempSync(join(tmpdir(), 'rookery-page-'))
+
+/** Where the tests leave their screenshots. */
+export const shots = new URL('../shots/', import.meta.url).pathname
+mkdirSync(shots, { recursive: true })
 
 /** A server of its own for these tests, as `make run` starts one. */
 export class Server {
@@ -27,9 +31,15 @@ export class Server {
     for await (const line of createInterface({ input: child.stdout! })) {
       const [name, url] = line.split(/\s+/)
       if (url) at[name!] = url
-      if (name === 'ready') return new Server(at['sockets']!.replace('/ws/<user>', ''), at['web']!, data, child)
+      if (name === 'ready') return Server.#of(at['sockets']!.replace('/ws/<user>', ''), at['web']!, data, child)
     }
     throw new Error('the server did not start')
+  }
+
+  static async #of(sockets: string, web: string, data: string, child: ChildProcess): Promise<Server> {
+    const { encryption } = (await (await fetch(`${web}config`)).json()) as { encryption: boolean }
+    if (!encryption) throw new Error('the server was built without the page\u2019s encryption: run make build')
+    return new Server(sockets, web, data, child)
   }
 
   /** Ends it as a power cut does. */
@@ -74,6 +84,19 @@ export async function browser(name: string, server: () => Server, options: objec
   }
 }
 
+const axe = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
+
+type Axe = { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
+
+/** Faults of accessibility, by all rules of axe-core, or by some. */
+export async function faults(page: Page, rules: string[] = []): Promise<string[]> {
+  await page.evaluate(axe)
+  return page.evaluate(async (only) => {
+    const { violations } = await (globalThis as unknown as Axe).axe.run(only.length > 0 ? { runOnly: only } : {})
+    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`))
+  }, rules)
+}
+
 /** Somebody at the page. */
 export class Somebody {
   constructor(
@@ -101,6 +124,41 @@ export class Somebody {
     await this.page.getByRole('heading', { level: 1, name: peer, exact: true }).waitFor()
   }
 
+  /** Makes a group and opens it. */
+  async makeGroup(name: string, ...others: string[]): Promise<void> {
+    await this.page.getByRole('button', { name: 'New group' }).click()
+    await this.page.getByLabel('Name of the group').and(this.page.locator('#group-name')).fill(name)
+    await this.page.getByLabel('Members', { exact: true }).and(this.page.locator('input')).fill(others.join(' '))
+    await this.page.keyboard.press('Enter')
+    await this.opened(name)
+  }
+
+  /** Opens a chat of the list. */
+  async choose(title: string): Promise<void> {
+    await this.page.locator('#chats').getByRole('button', { name: title }).click()
+    await this.opened(title)
+  }
+
+  async opened(title: string): Promise<void> {
+    await this.page.getByRole('heading', { level: 1, name: title, exact: true }).waitFor()
+  }
+
+  /** Opens the members of the open group. */
+  async members(): Promise<Locator> {
+    await this.page.getByRole('button', { name: 'Members', exact: true }).click()
+    return this.page.getByRole('dialog')
+  }
+
+  /** Waits for a line that tells of a change of the open group. */
+  async line(text: string): Promise<void> {
+    await this.page.locator('#log .change').filter({ hasText: text }).first().waitFor()
+  }
+
+  /** What the open group's lines say, in order. */
+  async lines(): Promise<string[]> {
+    return this.page.locator('#log .change').allTextContents()
+  }
+
   async say(text: string): Promise<void> {
     await this.page.getByRole('textbox', { name: 'Message' }).fill(text)
     await this.page.getByRole('button', { name: 'Send', exact: true }).click()
@@ -112,7 +170,7 @@ export class Somebody {
   }
 
   /** Waits until the user's own message has come so far. */
-  async tick(text: string, tick: 'waiting' | 'sent' | 'delivered' | 'read'): Promise<void> {
+  async tick(text: string, tick: string): Promise<void> {
     await this.message(text).getByRole('img', { name: tick, exact: true }).waitFor()
   }
 

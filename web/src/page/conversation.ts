@@ -1,6 +1,8 @@
+import type { Member } from '../../../sdk/js/src/index.ts'
 import type { Calls, Chat, Message } from '../talk.ts'
+import { changeText } from './changes.ts'
 import { make, the, time } from './dom.ts'
-import { tick } from './ticks.ts'
+import { isThrough, readBy, tick } from './ticks.ts'
 import type { Viewer } from './viewer.ts'
 
 /** So near to its end the log follows what comes, px. */
@@ -12,6 +14,7 @@ const typingPauseMs = 5000
 /** The open chat: its messages and what is being written. */
 export class Conversation {
   readonly #worker: Calls
+  readonly #me: string
   readonly #viewer: Viewer
   readonly #log = the('log')
   readonly #older = the<HTMLButtonElement>('older')
@@ -21,11 +24,14 @@ export class Conversation {
   /** What was begun to be written, by chat. */
   readonly #drafts = new Map<string, string>()
   #chat: Chat | null = null
+  /** Of a group. */
+  #members: readonly Member[] = []
   #typedAt = 0
   #pause = 0
 
-  constructor(worker: Calls, viewer: Viewer) {
+  constructor(worker: Calls, me: string, viewer: Viewer) {
     this.#worker = worker
+    this.#me = me
     this.#viewer = viewer
     this.#older.onclick = () => void this.#showOlder()
     this.#text.oninput = () => this.#typing(this.#text.value !== '')
@@ -58,22 +64,35 @@ export class Conversation {
     return this.#chat?.peer ?? ''
   }
 
-  /** Shows a chat; null: none. */
-  async open(chat: Chat | null): Promise<void> {
+  /** Reports whether something the user wrote to the open group has not been read by all. */
+  get waits(): boolean {
+    const chat = this.#chat
+    return chat !== null && chat.group && !chat.out && [...this.#shown.values()].some(({ message }) => message.mine && message.place > 0n && !isThrough(message, chat))
+  }
+
+  /** Shows a chat; null: none. members are those of a group. */
+  async open(chat: Chat | null, members: readonly Member[] = []): Promise<void> {
     if (this.#chat) {
       this.#typing(false)
       this.#drafts.set(this.#chat.peer, this.#text.value)
     }
     this.#chat = chat
+    this.#members = members
     this.#shown.clear()
     this.#log.replaceChildren(this.#older)
     this.#older.hidden = true
     this.#fault.hidden = true
     if (!chat) return
-    the('with').textContent = chat.peer
+    this.#head(chat)
     this.#text.value = this.#drafts.get(chat.peer) ?? ''
     await this.#load('')
     this.#log.scrollTop = this.#log.scrollHeight
+  }
+
+  #head(chat: Chat): void {
+    the('with').textContent = chat.title
+    the('write').hidden = chat.out
+    the('out').hidden = !chat.out
   }
 
   async #load(before: string): Promise<void> {
@@ -94,12 +113,22 @@ export class Conversation {
     if (this.#older.hidden) first.element.scrollIntoView({ block: 'nearest' })
   }
 
-  /** Takes in that watermarks of the chat moved. */
+  /** Takes in that watermarks of the chat moved, or what it is called. */
   update(chat: Chat): void {
     const before = this.#chat
     this.#chat = chat
-    if (before && before.delivered === chat.delivered && before.read === chat.read) return
-    for (const { message, element } of this.#shown.values()) if (message.mine) element.querySelector('.tick')?.replaceWith(tick(message, chat))
+    this.#head(chat)
+    if (!before || before.delivered !== chat.delivered || before.read !== chat.read) this.#ticks()
+  }
+
+  /** Takes in who is in the group, and how far they have come. */
+  know(members: readonly Member[]): void {
+    this.#members = members
+    this.#ticks()
+  }
+
+  #ticks(): void {
+    for (const { message, element } of this.#shown.values()) if (message.mine && !message.change) element.querySelector('.foot')?.replaceWith(this.#foot(message))
   }
 
   /** Shows a message that is new or has changed. */
@@ -127,14 +156,37 @@ export class Conversation {
   }
 
   #fill(element: HTMLElement, message: Message): void {
+    if (message.change) return this.#fillChange(element, message)
+    const { group } = this.#chat!
     element.className = message.mine ? 'message mine' : 'message'
-    const foot = make('p', 'foot', time(message.at))
-    if (message.mine) foot.append(tick(message, this.#chat!))
-    const parts: HTMLElement[] = [make('span', 'for-ears', message.mine ? 'You: ' : `${message.peer}: `)]
+    const named = group && !message.mine
+    const parts: HTMLElement[] = [make(named ? 'p' : 'span', named ? 'from' : 'for-ears', message.mine ? 'You: ' : `${message.from}${named ? '' : ': '}`)]
     if (message.file) parts.push(element.querySelector<HTMLElement>('.file') ?? this.#viewer.button(message))
     if (message.text) parts.push(make('p', 'text', message.text))
     if (message.note) parts.push(make('p', 'note', message.note))
-    element.replaceChildren(...parts, foot)
+    element.replaceChildren(...parts, this.#foot(message))
+  }
+
+  /** A change of a group is a line between the messages. */
+  #fillChange(element: HTMLElement, message: Message): void {
+    element.className = 'change'
+    const text = make('p', '', changeText(message, this.#me))
+    if (message.stage === 'waiting') text.append(' ', tick(message, this.#chat!))
+    if (message.stage === 'failed') text.append(': not done. ', message.note)
+    else if (message.note) text.append('. ', message.note)
+    element.replaceChildren(text)
+  }
+
+  #foot(message: Message): HTMLElement {
+    const foot = make('p', 'foot')
+    if (message.mine) {
+      const read = make('span', '', readBy(message, this.#chat!, this.#members))
+      read.setAttribute('aria-hidden', 'true') // the tick says it, and more
+      foot.append(read)
+    }
+    foot.append(time(message.at))
+    if (message.mine) foot.append(tick(message, this.#chat!, this.#members))
+    return foot
   }
 
   async #send(): Promise<void> {

@@ -1,14 +1,17 @@
 import type { Chat } from '../talk.ts'
 import { make, the, time } from './dom.ts'
+import { changeText } from './changes.ts'
 import { tick } from './ticks.ts'
 
 /** The list of chats, newest first. Up and down go through it. */
 export class List {
   readonly #list = the('chats')
   readonly #items = new Map<string, HTMLLIElement>()
+  readonly #me: string
   readonly #open: (peer: string) => void
 
-  constructor(open: (peer: string) => void) {
+  constructor(me: string, open: (peer: string) => void) {
+    this.#me = me
     this.#open = open
     this.#list.addEventListener('keydown', (event) => {
       if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return
@@ -28,6 +31,7 @@ export class List {
       let item = this.#items.get(chat.peer)
       if (!item) {
         const button = make('button')
+        button.dataset['peer'] = chat.peer
         button.onclick = () => this.#open(chat.peer)
         item = make('li', '', button)
         this.#items.set(chat.peer, item)
@@ -40,14 +44,21 @@ export class List {
 
   #fill(button: HTMLButtonElement, chat: Chat, open: boolean, here: boolean): void {
     const { last } = chat
-    const peer = make('span', here ? 'peer here' : 'peer', chat.peer)
+    const peer = make('span', here ? 'peer here' : 'peer', chat.title)
     if (here) peer.append(make('span', 'for-ears', ', here now'))
     const said = make('span', 'said')
-    if (last?.mine) said.append(tick(last, chat))
-    said.append(make('span', '', chat.changed ? 'The safety number has changed' : !last ? '' : last.text || (last.file ? 'Picture' : last.note)))
+    if (last?.mine && !last.change) said.append(tick(last, chat))
+    said.append(make('span', '', this.#said(chat)))
     button.replaceChildren(peer, last ? time(last.at) : '', said)
     if (chat.unread > 0) button.append(make('span', 'unread', String(chat.unread), make('span', 'for-ears', ' unread')))
     if (open) button.setAttribute('aria-current', 'true')
     else button.removeAttribute('aria-current')
+  }
+  /** The last message in a line. */
+  #said({ changed, group, last }: Chat): string {
+    if (changed) return 'The safety number has changed'
+    if (!last) return ''
+    if (last.change) return changeText(last, this.#me)
+    return (group && !last.mine ? `${last.from}: ` : '') + (last.text || (last.file ? 'Picture' : last.note))
   }
 }

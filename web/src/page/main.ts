@@ -1,13 +1,18 @@
+import type { Member } from '../../../sdk/js/src/index.ts'
 import type { Calls, Chat, News, State } from '../talk.ts'
 import { Conversation } from './conversation.ts'
 import { the, timeText } from './dom.ts'
 import { List } from './list.ts'
+import { Members, NewGroup } from './members.ts'
 import { Safety } from './safety.ts'
 import { Viewer } from './viewer.ts'
 import { startWorker } from './worker.ts'
 
 /** After so long somebody who said to be typing is not any more. */
 const typingEndsMs = 10_000
+
+/** While something written to the open group is not read by all, it is asked so often how far they are. */
+const lookEveryMs = 5000
 
 /** Who this tab is, over reloads. Another tab may be somebody else. */
 const whoKey = 'rookery.user'
@@ -29,6 +34,8 @@ class App {
   readonly #worker: Calls
   readonly #list: List
   readonly #conversation: Conversation
+  readonly #membersDialog: Members
+  readonly #members = new Map<string, readonly Member[]>()
   readonly #chats = new Map<string, Chat>()
   readonly #here = new Set<string>()
   readonly #seen = new Map<string, number>()
@@ -38,10 +45,21 @@ class App {
   constructor(user: string) {
     this.#user = user
     this.#worker = startWorker((news) => this.#take(news))
-    this.#list = new List((peer) => this.#go(peer))
-    this.#conversation = new Conversation(this.#worker, new Viewer(this.#worker))
+    this.#list = new List(user, (peer) => this.#go(peer))
+    this.#conversation = new Conversation(this.#worker, user, new Viewer(this.#worker))
     const safety = new Safety(this.#worker)
+    this.#membersDialog = new Members(this.#worker, user, (peer) => void safety.open(peer))
+    new NewGroup(this.#worker, (peer) => this.#go(peer))
     the('me').textContent = user
+    the('members-open').onclick = () => {
+      const chat = this.#chats.get(this.#conversation.peer)
+      if (!chat) return
+      this.#membersDialog.open(chat, this.#members.get(chat.peer) ?? [])
+      void this.#worker.look(chat.peer)
+    }
+    setInterval(() => {
+      if (this.#conversation.waits && document.visibilityState === 'visible') void this.#worker.look(this.#conversation.peer)
+    }, lookEveryMs)
     the('safety').onclick = the('compare').onclick = () => void safety.open(this.#conversation.peer)
     the('accept').onclick = () => void this.#worker.accept(this.#conversation.peer).catch((err: Error) => this.#state('offline', err.message))
     the('take-over').onclick = () => {
@@ -109,10 +127,13 @@ class App {
     the('chat').hidden = chat === null
     the('nobody').hidden = chat !== null
     const before = this.#conversation.peer
-    await this.#conversation.open(chat)
+    the('safety').hidden = chat?.group ?? false
+    the('members-open').hidden = !chat?.group
+    if (chat?.group) void this.#worker.look(chat.peer)
+    await this.#conversation.open(chat, chat ? this.#members.get(chat.peer) : [])
     this.#draw()
-    if (chat) the('text').focus()
-    else if (before) [...the('chats').querySelectorAll('button')].find((each) => each.querySelector('.peer')?.firstChild?.textContent === before)?.focus()
+    if (chat) the(chat.out ? 'log' : 'text').focus()
+    else if (before) [...the('chats').querySelectorAll('button')].find((each) => each.dataset['peer'] === before)?.focus()
     this.#shown()
   }
 
@@ -121,8 +142,12 @@ class App {
       case 'state':
         return this.#state(news.state, news.text)
       case 'chat':
-        this.#chats.set(news.chat.peer, news.chat)
-        if (news.chat.peer === this.#conversation.peer) this.#conversation.update(news.chat)
+        this.#takeChat(news.chat)
+        break
+      case 'members':
+        this.#members.set(news.peer, news.members)
+        if (news.peer === this.#conversation.peer) this.#conversation.know(news.members)
+        if (this.#chats.has(news.peer)) this.#membersDialog.show(this.#chats.get(news.peer)!, news.members)
         break
       case 'message':
         if (!news.message.mine) this.#typing.delete(news.message.peer)
@@ -141,6 +166,15 @@ class App {
         this.#seen.set(news.peer, news.seen)
     }
     this.#draw()
+  }
+
+  #takeChat(chat: Chat): void {
+    const before = this.#chats.get(chat.peer)
+    this.#chats.set(chat.peer, chat)
+    if (chat.peer !== this.#conversation.peer) return
+    this.#conversation.update(chat)
+    // All have it; some may have come further.
+    if (chat.group && before?.delivered !== chat.delivered) void this.#worker.look(chat.peer)
   }
 
   /** Draws all but the messages, once a frame. */
@@ -166,6 +200,10 @@ class App {
   }
 
   #presence(peer: string): string {
+    if (this.#chats.get(peer)?.group) {
+      const n = this.#members.get(peer)?.length ?? 0
+      return n > 0 ? `${n} ${n === 1 ? 'member' : 'members'}` : ''
+    }
     if ((this.#typing.get(peer) ?? 0) > performance.now()) return 'types …'
     if (this.#here.has(peer)) return 'here now'
     const seen = this.#seen.get(peer)

@@ -4,6 +4,9 @@ import { ask, SiteError, type Tokens } from './site.ts'
 /** What begins a message's media where it names a blob. */
 export const mediaPrefix = 'media:'
 
+/** The type of a message that brings a file: e2ee.TypeFile of the Go SDK. */
+export const typeFile = 2
+
 /** How often in a row a part is tried. */
 const tries = 5
 

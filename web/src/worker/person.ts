@@ -1,10 +1,12 @@
-import { ChatError, Client, ClosedError, EncryptionError, type EncryptedEvent, type Message as Received, type Sent, StateError } from '../../../sdk/js/src/index.ts'
-import { sortKeyOfId } from '../../../sdk/js/src/id.ts'
-import type { Calls, Message, News, Page, State } from '../talk.ts'
-import { base64, bytesOf, download, fileOf, mediaPrefix, upload } from './media.ts'
+import { ChatError, Client, EncryptionError, type EncryptedEvent, groupOf, isGroup, type Message as Received, StateError } from '../../../sdk/js/src/index.ts'
+import type { Calls, Change, Message, News, Page, State } from '../talk.ts'
+import { Groups, nameOf, titleOf } from './groups.ts'
+import { base64, download, typeFile } from './media.ts'
 import { shrink } from './picture.ts'
+import { bodyOf, idOfOrder, rowOf, viewOf } from './rows.ts'
+import { Sender } from './sender.ts'
 import { ask, type Config, SiteError, Tokens } from './site.ts'
-import { type Body, type ChatRow, type Row, Store } from './store.ts'
+import { type ChatRow, type Row, Store } from './store.ts'
 
 /** Messages of a page. */
 const pageRows = 50
@@ -12,20 +14,17 @@ const pageRows = 50
 const gapPages = 10
 /** Chats whose users are watched. The server lets a session watch 256. */
 const watchedChats = 128
-/** Before what could not be sent is tried again: doubled up to the second. */
-const retryMinMs = 1000
-const retryMaxMs = 15_000
 /** Before the server is asked again that did not answer. */
 const siteRetryMs = 2000
 /** The longest that the SDK waits before it connects again: somebody looks at the page. */
 const backoffMaxMs = 5000
-/** The type of a message that brings a file: e2ee.TypeFile of the Go SDK. */
-const typeFile = 2
 
 /** What a browser is given as a picture; all else is a file to save. SVG can hold programs. */
 const pictureTypes = /^image\/(png|jpeg|gif|webp|avif)$/
 
-const nothingYet: Omit<ChatRow, 'peer'> = { delivered: 0n, read: 0n, mine: 0n, top: 0n, unread: 0, changed: false }
+const nothingYet: Omit<ChatRow, 'peer'> = {
+  delivered: 0n, read: 0n, mine: 0n, top: 0n, unread: 0, changed: false, name: '', others: [], out: false,
+}
 
 const max = (a: bigint, b: bigint) => (a > b ? a : b)
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
@@ -52,15 +51,13 @@ export class Person implements Calls {
   #anew = false
   #store!: Store
   #tokens!: Tokens
+  #sender!: Sender
+  readonly #groups: Groups
   #client: Client | null = null
   #flying = false
   #turn: Promise<void> = Promise.resolve()
   readonly #chats = new Map<string, ChatRow>()
   readonly #last = new Map<string, Message>()
-  /** What waits for the SDK, by chat. */
-  readonly #queues = new Map<string, Row[]>()
-  readonly #pumping = new Set<string>()
-  readonly #retries = new Map<string, { timer: number; waitMs: number }>()
   /** Of this connection: who is watched, and which chats were compared with the server's. */
   #watched = new Set<string>()
   #merged = new Set<string>()
@@ -69,6 +66,11 @@ export class Person implements Calls {
 
   constructor(tell: (news: News) => void) {
     this.#tell = tell
+    const person = this
+    this.#groups = new Groups({
+      get user() { return person.#user },
+      chat: (peer) => this.#chat(peer), keep: (chat) => this.#keep(chat), tell,
+    })
   }
 
   async open(user: string, anew: boolean): Promise<void> {
@@ -77,18 +79,36 @@ export class Person implements Calls {
       this.#tokens = new Tokens(user)
       this.#store = await Store.open(user)
       for (const chat of await this.#store.chats()) {
-        this.#chats.set(chat.peer, chat)
+        this.#chats.set(chat.peer, { ...nothingYet, ...chat }) // an earlier version kept less of it
         const [last] = await this.#store.page(chat.peer, '', 1)
         if (last) this.#last.set(chat.peer, viewOf(last))
-        this.#tellChat(chat)
+        this.#tellChat(this.#chat(chat.peer))
       }
-      for (const row of await this.#store.unsent()) if (row.stage === 'waiting') this.#queue(row.peer).push(row)
+      this.#sender = this.#newSender()
+      await this.#sender.restore()
     }
     this.#anew = anew
     void this.#inTurn(async () => {
       await this.#disconnect()
       await this.#connect()
     })
+  }
+
+  #newSender(): Sender {
+    const person = this
+    return new Sender(
+      {
+        get user() { return person.#user },
+        get client() { return person.#client },
+        chat: (peer) => this.#chat(peer),
+        keep: (chat, ...rows) => this.#keep(chat, ...rows),
+        find: (client, peer) => this.#merge(client, peer, null).catch(() => void this.#merged.delete(peer)),
+        changed: (client, row) => void this.#groups.changed(client, row),
+        state: (state, text) => this.#state(state, text),
+      },
+      this.#store,
+      this.#tokens,
+    )
   }
 
   async aeroplane(on: boolean): Promise<void> {
@@ -149,24 +169,14 @@ export class Person implements Calls {
   async #disconnect(): Promise<void> {
     const client = this.#client
     this.#client = null
-    for (const { timer } of this.#retries.values()) clearTimeout(timer)
-    this.#retries.clear()
+    this.#sender.pause()
     await client?.close()
   }
 
-  /** Goes on with what an earlier page left: what the SDK has not got accepted, what it never got, and what was read. */
+  /** Goes on with what an earlier page left: what was not sent, and what was read. */
   async #resume(client: Client): Promise<void> {
-    const outbox = new Map(client.outbox.map((sent) => [sent.id, sent]))
-    for (const row of await this.#store.unsent()) {
-      const sent = outbox.get(row.id)
-      if (!sent && row.stage === 'waiting') continue
-      this.#unqueue(row)
-      if (sent) void this.#follow(client, sent, row)
-      else await this.#keep(this.#chat(row.peer), { ...row, stage: 'done' }) // accepted; where, history knows
-      this.#merged.delete(row.peer)
-    }
+    await this.#sender.resume(client, (peer) => this.#merged.delete(peer))
     for (const chat of this.#recent()) if (chat.mine > 0n) client.markRead(chat.peer, chat.mine)
-    for (const peer of this.#queues.keys()) void this.#pump(peer)
   }
 
   async #listen(client: Client): Promise<void> {
@@ -183,18 +193,22 @@ export class Person implements Calls {
         this.#state('online')
         this.#watched.clear()
         for (const chat of this.#recent()) if (this.#last.has(chat.peer)) this.#watch(client, chat.peer)
-        for (const peer of this.#queues.keys()) void this.#pump(peer)
+        this.#sender.pumpAll()
         return
       case 'disconnected':
         return this.#state('offline', event.error.message)
       case 'message':
+      case 'group_message':
       case 'copy':
         return this.#received(event.message, '')
       case 'typed':
         return this.#received(event.message, event.kind === typeFile ? '' : 'This is of a kind that this page does not know.')
+      case 'group_named':
+        return this.#named(event.message, nameOf(event.info.name))
       case 'failed':
         return this.#received(event.message, whyUnreadable(event.error))
       case 'receipt': {
+        if (!this.#chats.has(event.peer)) return // of keys for members of a group; they make no chat
         this.#watch(client, event.peer)
         return this.#advance(this.#chat(event.peer), event.delivered, event.read)
       }
@@ -207,7 +221,7 @@ export class Person implements Calls {
         return this.#tell({ type: 'typing', peer: event.peer, on: event.on })
       case 'presence':
         this.#tell({ type: 'presence', peer: event.peer, online: event.online, seen: event.seen })
-        if (event.online) void this.#pump(event.peer)
+        if (event.online) void this.#sender.pump(event.peer)
         return
       case 'identity_changed': {
         const chat = this.#chat(event.user)
@@ -224,13 +238,28 @@ export class Person implements Calls {
     const known = await this.#store.byId(m.id)
     if (known && known.stage !== 'failed') return
     const chat = this.#chat(row.peer)
-    if (!row.mine) {
-      chat.top = max(chat.top, m.place)
-      if (m.place > chat.mine) chat.unread++
-    }
+    this.#count(chat, row)
     await this.#keep(chat, row)
-    if (this.#client) this.#watch(this.#client, row.peer)
-    void this.#pump(row.peer)
+    if (this.#client) {
+      this.#watch(this.#client, row.peer)
+      if (isGroup(row.peer) && (row.body.change || chat.others.length === 0)) void this.#groups.look(this.#client, row.peer)
+    }
+    void this.#sender.pump(row.peer)
+  }
+
+  /** Counts a message that is new to the user. Changes of a group are none to be read. */
+  #count(chat: ChatRow, row: Row): void {
+    if (row.mine) return
+    chat.top = max(chat.top, row.place)
+    if (row.place > chat.mine && !row.body.change) chat.unread++
+  }
+
+  /** An admin named a group: for who was there before it may be the name that it has. */
+  async #named(m: Received, name: string): Promise<void> {
+    const chat = this.#chat(m.to)
+    if (name === chat.name) return
+    chat.name = name
+    await this.#keep(chat, { ...rowOf(m, this.#user, ''), body: bodyOf({ change: { verb: 'info', users: [], name } }) })
   }
 
   async #advance(chat: ChatRow, delivered: bigint, read: bigint): Promise<void> {
@@ -243,7 +272,7 @@ export class Person implements Calls {
   async #problem(client: Client, id: string | null, error: Error): Promise<void> {
     if (isElsewhere(error)) return this.#state('elsewhere')
     const row = id && (await this.#store.byId(id))
-    if (row) await this.#refused(client, row, error)
+    if (row) await this.#sender.refused(client, row, error)
   }
 
   /** Asks once a connection, when the chain has been read, for chats that this device has no message of. */
@@ -258,12 +287,10 @@ export class Person implements Calls {
         const known = await this.#store.byId(last.id)
         if (!known && last.content) {
           const row = rowOf(last, this.#user, '')
-          if (!row.mine) {
-            chat.top = max(chat.top, last.place)
-            if (last.place > chat.mine) chat.unread++
-          }
+          this.#count(chat, row)
           await this.#keep(chat, row)
         }
+        if (isGroup(peer) && !known) void this.#groups.look(client, peer)
         this.#watch(client, peer)
         await this.#advance(chat, delivered, read)
       }
@@ -271,13 +298,36 @@ export class Person implements Calls {
   }
 
   #watch(client: Client, peer: string): void {
-    if (this.#watched.has(peer) || this.#watched.size >= watchedChats) return
+    if (isGroup(peer) || this.#watched.has(peer) || this.#watched.size >= watchedChats) return
     this.#watched.add(peer)
     client.watch(peer)
   }
 
   async begin(peer: string): Promise<void> {
     await this.#keep(this.#chat(peer))
+  }
+
+  async createGroup(name: string, users: string[]): Promise<string> {
+    const id = await this.#connected().newId()
+    const peer = groupOf(id)
+    const change: Change = { verb: 'create', users, name }
+    Object.assign(this.#chat(peer), { name, others: users })
+    this.#groups.making(peer, change)
+    await this.#sender.write(peer, bodyOf({ change }), id)
+    return peer
+  }
+
+  async changeGroup(peer: string, verb: Change['verb'], users: string[]): Promise<void> {
+    await this.#sender.write(peer, bodyOf({ change: { verb, users, name: '' } }))
+  }
+
+  async nameGroup(peer: string, name: string): Promise<void> {
+    this.#chat(peer).name = name
+    await this.#sender.write(peer, bodyOf({ change: { verb: 'info', users: [], name } }))
+  }
+
+  async look(peer: string): Promise<void> {
+    if (this.#client) await this.#groups.look(this.#client, peer)
   }
 
   async page(peer: string, before: string): Promise<Page> {
@@ -304,6 +354,8 @@ export class Person implements Calls {
       for (const m of page.messages) {
         const row = await this.#store.byId(m.id)
         known ||= row !== null
+        // Of a group history has names, and what was said before the user came: nothing to show.
+        if (!row && isGroup(peer) && !m.content) continue
         if (!row) news.push(rowOf(m, this.#user, m.content ? '' : 'This cannot be read here: its key is on other devices only.'))
         else if (row.mine && row.place !== m.place && row.stage === 'done') news.push({ ...row, place: m.place })
       }
@@ -317,7 +369,7 @@ export class Person implements Calls {
   }
 
   async send(peer: string, text: string): Promise<void> {
-    await this.#write(peer, { text, note: '', file: null })
+    await this.#sender.write(peer, bodyOf({ text }))
   }
 
   async sendPicture(peer: string, file: File): Promise<void> {
@@ -326,118 +378,7 @@ export class Person implements Calls {
     await this.#store.putFile(key, bytes)
     const name = `${file.name.replace(/\.[^.]*$/, '') || 'picture'}.jpg`
     const about = { name, type: 'image/jpeg', thumbnail: base64(thumbnail) }
-    await this.#write(peer, { text: '', note: '', file: { key: '', digest: '', size: bytes.length, blob: '', ...about } }, key)
-  }
-
-  async #write(peer: string, body: Body, key: string = crypto.randomUUID()): Promise<void> {
-    const at = this.#client?.now ?? Date.now()
-    const queue = this.#queue(peer)
-    const row: Row = { key, peer, mine: true, order: orderOfWaiting(at, queue.at(-1)?.order ?? ''), at, id: '', stage: 'waiting', place: 0n, body }
-    queue.push(row)
-    await this.#keep(this.#chat(peer), row)
-    void this.#pump(peer)
-  }
-
-  /** Hands what waits in a chat to the SDK, one after the other. */
-  async #pump(peer: string): Promise<void> {
-    if (this.#pumping.has(peer)) return
-    this.#pumping.add(peer)
-    try {
-      for (;;) {
-        const [client, row] = [this.#client, this.#queue(peer)[0]]
-        if (!client || !row || !(await this.#hand(client, row))) return
-        this.#retries.delete(peer)
-      }
-    } finally {
-      this.#pumping.delete(peer)
-    }
-  }
-
-  /** Hands one message to the SDK, and reports whether the next may follow. */
-  async #hand(client: Client, row: Row): Promise<boolean> {
-    const chat = this.#chat(row.peer)
-    try {
-      if (!row.id) {
-        row.id = await client.newId()
-        row.order = sortKeyOfId(row.id)
-        await this.#keep(chat, row)
-      }
-      const sent = await this.#post(client, row)
-      this.#unqueue(row)
-      row.stage = 'outbox'
-      row.body.note = ''
-      await this.#keep(chat, row)
-      void this.#follow(client, sent, row)
-      return true
-    } catch (err) {
-      if (client !== this.#client || client.error) return false // the next connection goes on
-      if (err instanceof ChatError && err.action === 'stop') {
-        this.#unqueue(row)
-        await this.#refused(client, row, err)
-        return true
-      }
-      row.body.note = this.#whyWaiting(chat, err)
-      await this.#keep(chat, row)
-      this.#retry(row.peer)
-      return false
-    }
-  }
-
-  async #post(client: Client, row: Row): Promise<Sent> {
-    const { file, text } = row.body
-    if (!file) return client.send(row.peer, text, { id: row.id })
-    if (!file.blob) {
-      const bytes = await this.#store.file(row.key)
-      if (!bytes) throw new ChatError('bad_media', 'the picture is not in this browser any more')
-      Object.assign(file, await upload(this.#tokens, bytes))
-      await this.#keep(this.#chat(row.peer), row)
-      await this.#store.dropFile(row.key)
-    }
-    return client.sendTyped(row.peer, typeFile, JSON.stringify(file), { id: row.id, media: mediaPrefix + file.blob })
-  }
-
-  #whyWaiting(chat: ChatRow, err: unknown): string {
-    const reason = err instanceof EncryptionError ? err.reason : ''
-    if (reason === 'no_keys') return `Waits until ${chat.peer} is here for the first time.`
-    if (reason === 'changed') {
-      chat.changed = true
-      return 'Waits for you: the safety number has changed.'
-    }
-    if (reason === 'own_identity') {
-      this.#state('elsewhere')
-      return 'Waits: another browser has your name.'
-    }
-    return textOf(err)
-  }
-
-  #retry(peer: string): void {
-    const last = this.#retries.get(peer)
-    clearTimeout(last?.timer)
-    const waitMs = Math.min(retryMaxMs, (last?.waitMs ?? retryMinMs / 2) * 2)
-    this.#retries.set(peer, { waitMs, timer: self.setTimeout(() => void this.#pump(peer), waitMs) })
-  }
-
-  /** Keeps what becomes of a message that the SDK has. */
-  async #follow(client: Client, sent: Sent, row: Row): Promise<void> {
-    try {
-      await sent.durable()
-      await this.#keep(this.#chat(row.peer), Object.assign(row, { stage: 'done', place: sent.place }))
-    } catch (err) {
-      if (sent.error) await this.#refused(client, row, sent.error)
-      else if (client === this.#client && !(err instanceof ClosedError)) this.#state('stopped', textOf(err))
-    }
-  }
-
-  async #refused(client: Client, row: Row, error: Error): Promise<void> {
-    const chat = this.#chat(row.peer)
-    // It had arrived, in the life of an earlier page; where it is, history knows.
-    if (error instanceof ChatError && error.codeName === 'id_conflict') {
-      await this.#keep(chat, Object.assign(row, { stage: 'done', place: 0n }))
-      await this.#merge(client, row.peer, null).catch(() => this.#merged.delete(row.peer))
-      return
-    }
-    row.body.note = error.message
-    await this.#keep(chat, Object.assign(row, { stage: 'failed' }))
+    await this.#sender.write(peer, bodyOf({ file: { key: '', digest: '', size: bytes.length, blob: '', ...about } }), '', key)
   }
 
   async fetch(key: string): Promise<Blob> {
@@ -459,7 +400,7 @@ export class Person implements Calls {
   }
 
   async typing(peer: string, on: boolean): Promise<void> {
-    this.#client?.typing(peer, on)
+    if (!isGroup(peer)) this.#client?.typing(peer, on)
   }
 
   async safety(peer: string): Promise<{ digits: string; verified: boolean }> {
@@ -476,7 +417,7 @@ export class Person implements Calls {
     const chat = this.#chat(peer)
     chat.changed = false
     await this.#keep(chat)
-    void this.#pump(peer)
+    void this.#sender.pump(peer)
   }
 
   #connected(): Client {
@@ -496,8 +437,11 @@ export class Person implements Calls {
     this.#tellChat(chat)
   }
 
-  #tellChat({ peer, delivered, read, unread, changed }: ChatRow): void {
-    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, last: this.#last.get(peer) ?? null } })
+  #tellChat(chat: ChatRow): void {
+    const { peer, delivered, read, unread, changed, name, out } = chat
+    const group = isGroup(peer)
+    const [title, last] = [titleOf(chat, group), this.#last.get(peer) ?? null]
+    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last } })
   }
 
   #state(state: State, text = ''): void {
@@ -515,45 +459,6 @@ export class Person implements Calls {
     const at = (chat: ChatRow) => this.#last.get(chat.peer)?.at ?? 0
     return [...this.#chats.values()].sort((a, b) => at(b) - at(a)).slice(0, watchedChats)
   }
-
-  #queue(peer: string): Row[] {
-    let queue = this.#queues.get(peer)
-    if (!queue) this.#queues.set(peer, (queue = []))
-    return queue
-  }
-
-  #unqueue(row: Row): void {
-    this.#queues.set(row.peer, this.#queue(row.peer).filter((each) => each.key !== row.key))
-  }
-}
-
-/** The order of what has no id yet: after all that have one, and among each other as they were written. */
-function orderOfWaiting(at: number, last: string): string {
-  const least = last.startsWith('w') ? Number(last.slice(1)) + 1 : 0
-  return `w${String(Math.max(Math.floor(at), least)).padStart(16, '0')}`
-}
-
-/** The id that sorts so. */
-function idOfOrder(order: string): string | null {
-  if (order.startsWith('w')) return null
-  const [high, mid, low, rest] = [order.slice(0, 4), order.slice(4, 8), order.slice(8, 16), order.slice(16)]
-  return `${low}-${mid}-${high}-${rest}`
-}
-
-function rowOf(m: Received, user: string, note: string): Row {
-  const mine = m.from === user
-  const file = m.content && m.media.startsWith(mediaPrefix) ? fileOf(m.content) : null
-  const text = file ? (file.text ?? '') : note || !m.content ? '' : new TextDecoder().decode(m.content)
-  return {
-    key: m.id, peer: mine ? m.to : m.from, mine, order: sortKeyOfId(m.id), at: m.at, id: m.id,
-    stage: m.content ? 'done' : 'failed', place: m.place, body: { text, note, file },
-  }
-}
-
-function viewOf({ key, peer, mine, order, at, stage, place, body: { text, note, file } }: Row): Message {
-  const seen = stage === 'failed' ? stage : stage === 'done' ? (mine ? 'sent' : 'received') : 'waiting'
-  const view = file && { name: file.name, type: file.type, size: file.size, thumbnail: file.thumbnail ? bytesOf(file.thumbnail) : null }
-  return { key, peer, mine, order, at, stage: seen, place, text, note, file: view }
 }
 
 function isElsewhere(err: unknown): boolean {

@@ -1,5 +1,6 @@
 import { Seal } from '../../../sdk/js/src/e2ee/seal.ts'
 import { completed, requested } from '../../../sdk/js/src/idb.ts'
+import type { Change } from '../talk.ts'
 import type { FileBody } from './media.ts'
 
 const rows = 'rows' // messages; what they say is sealed
@@ -13,6 +14,8 @@ export interface Body {
   text: string
   note: string
   file: FileBody | null
+  /** What it changes of a group. */
+  change: Change | null
 }
 
 /** A message as it is kept, and what it says. */
@@ -20,6 +23,7 @@ export interface Row {
   key: string
   peer: string
   mine: boolean
+  from: string
   order: string
   at: number
   /** '' until it is known. */
@@ -35,12 +39,16 @@ export interface ChatRow {
   peer: string
   delivered: bigint
   read: bigint
-  /** Up to where the user has been shown it, in the user's own chain. */
+  /** Up to where the user has been shown it, in the user's own chain, or in the group's order. */
   mine: bigint
-  /** The newest place of the peer's messages, in the user's own chain. */
+  /** The newest place of others' messages, in the same. */
   top: bigint
   unread: number
   changed: boolean
+  /** Of a group: its name, who else is in it, and whether the user is not. */
+  name: string
+  others: string[]
+  out: boolean
 }
 
 type Sealed = Omit<Row, 'body'> & { sealed: Uint8Array; open?: 1 }

@@ -1,0 +1,231 @@
+import { ChatError, Client, ClosedError, EncryptionError, isGroup, type Sent } from '../../../sdk/js/src/index.ts'
+import { sortKeyOfId } from '../../../sdk/js/src/id.ts'
+import type { Change, State } from '../talk.ts'
+import { mediaPrefix, typeFile, upload } from './media.ts'
+import { orderOfWaiting } from './rows.ts'
+import type { Tokens } from './site.ts'
+import type { Body, ChatRow, Row, Store } from './store.ts'
+
+/** Before what could not be sent is tried again: doubled up to the second. */
+const retryMinMs = 1000
+const retryMaxMs = 15_000
+
+/** What a sender needs of who writes. */
+export interface Writer {
+  readonly user: string
+  /** null: none now. */
+  readonly client: Client | null
+  chat(peer: string): ChatRow
+  /** Keeps a chat and messages of it, and shows them. */
+  keep(chat: ChatRow, ...rows: Row[]): Promise<void>
+  /** Looks in the server's history where a message is that had arrived. */
+  find(client: Client, peer: string): Promise<void>
+  /** The server has taken a change of a group in. */
+  changed(client: Client, row: Row): void
+  state(state: State, text: string): void
+}
+
+/**
+ * What the user writes on its way out: kept, then named, then handed to the SDK under that name, one after the other in each chat,
+ * so that a page that ends anywhere in between sends it once.
+ */
+export class Sender {
+  readonly #writer: Writer
+  readonly #store: Store
+  readonly #tokens: Tokens
+  /** What waits for the SDK, by chat. */
+  readonly #queues = new Map<string, Row[]>()
+  readonly #pumping = new Set<string>()
+  readonly #retries = new Map<string, { timer: number; waitMs: number }>()
+
+  constructor(writer: Writer, store: Store, tokens: Tokens) {
+    this.#writer = writer
+    this.#store = store
+    this.#tokens = tokens
+  }
+
+  /** Takes up what an earlier page left that the SDK never got. */
+  async restore(): Promise<void> {
+    for (const row of await this.#store.unsent()) if (row.stage === 'waiting') this.#queue(row.peer).push(row)
+  }
+
+  /** Returns when the message is kept. With an id it is named already. */
+  async write(peer: string, body: Body, id = '', key: string = crypto.randomUUID()): Promise<void> {
+    const { user, client } = this.#writer
+    const at = client?.now ?? Date.now()
+    const queue = this.#queue(peer)
+    const order = id ? sortKeyOfId(id) : orderOfWaiting(at, queue.at(-1)?.order ?? '')
+    const row: Row = { key, peer, mine: true, from: user, order, at, id, stage: 'waiting', place: 0n, body }
+    queue.push(row)
+    await this.#writer.keep(this.#writer.chat(peer), row)
+    void this.pump(peer)
+  }
+
+  /** Goes on over a new connection with what an earlier one left: what the SDK has not got accepted, and what it never got. */
+  async resume(client: Client, unknown: (peer: string) => void): Promise<void> {
+    const outbox = new Map(client.outbox.map((sent) => [sent.id, sent]))
+    for (const row of await this.#store.unsent()) {
+      const sent = outbox.get(row.id)
+      if (!sent && row.stage === 'waiting') continue
+      this.#unqueue(row)
+      if (sent) void this.#follow(client, sent, row)
+      else {
+        await this.#writer.keep(this.#writer.chat(row.peer), { ...row, stage: 'done' }) // accepted; where, history knows
+        unknown(row.peer)
+      }
+    }
+    this.pumpAll()
+  }
+
+  /** Tries nothing by itself any more until it is pumped. */
+  pause(): void {
+    for (const { timer } of this.#retries.values()) clearTimeout(timer)
+    this.#retries.clear()
+  }
+
+  pumpAll(): void {
+    for (const peer of this.#queues.keys()) void this.pump(peer)
+  }
+
+  /** Hands what waits in a chat to the SDK, one after the other. */
+  async pump(peer: string): Promise<void> {
+    if (this.#pumping.has(peer)) return
+    this.#pumping.add(peer)
+    try {
+      for (;;) {
+        const [{ client }, row] = [this.#writer, this.#queue(peer)[0]]
+        if (!client || !row || !(await this.#hand(client, row))) return
+        this.#retries.delete(peer)
+      }
+    } finally {
+      this.#pumping.delete(peer)
+    }
+  }
+
+  /** Hands one message to the SDK, and reports whether the next may follow. */
+  async #hand(client: Client, row: Row): Promise<boolean> {
+    const { chat, keep } = this.#bound(row)
+    try {
+      if (!row.id) {
+        row.id = await client.newId()
+        row.order = sortKeyOfId(row.id)
+        await keep()
+      }
+      const sent = await this.#post(client, row)
+      this.#unqueue(row)
+      row.stage = 'outbox'
+      row.body.note = ''
+      await keep()
+      void this.#follow(client, sent, row)
+      return true
+    } catch (err) {
+      if (client !== this.#writer.client || client.error) return false // the next connection goes on
+      if ((err instanceof ChatError && err.action === 'stop') || (err instanceof EncryptionError && err.reason === 'not_member')) {
+        this.#unqueue(row)
+        await this.refused(client, row, err)
+        return true
+      }
+      row.body.note = this.#whyWaiting(chat, err)
+      await keep()
+      this.#retry(row.peer)
+      return false
+    }
+  }
+
+  #bound(row: Row): { chat: ChatRow; keep: () => Promise<void> } {
+    const chat = this.#writer.chat(row.peer)
+    return { chat, keep: () => this.#writer.keep(chat, row) }
+  }
+
+  async #post(client: Client, row: Row): Promise<Sent> {
+    const { peer, id } = row
+    const { file, text, change } = row.body
+    if (change) return this.#change(client, row, change)
+    if (!file) return client.send(peer, text, { id })
+    if (!file.blob) {
+      const bytes = await this.#store.file(row.key)
+      if (!bytes) throw new ChatError('bad_media', 'the picture is not in this browser any more')
+      Object.assign(file, await upload(this.#tokens, bytes))
+      await this.#bound(row).keep()
+      await this.#store.dropFile(row.key)
+    }
+    return client.sendTyped(peer, typeFile, JSON.stringify(file), { id, media: mediaPrefix + file.blob })
+  }
+
+  async #change(client: Client, { peer, id }: Row, { verb, users, name }: Change): Promise<Sent> {
+    const named = name ? new TextEncoder().encode(name) : null
+    if (verb === 'create') return (await client.createGroup(named, users, { id })).sent
+    if (verb === 'info') return client.setGroupInfo(peer, named, { id })
+    return client.changeGroup(peer, verb, users, { id })
+  }
+
+  #whyWaiting(chat: ChatRow, err: unknown): string {
+    const reason = err instanceof EncryptionError ? err.reason : ''
+    if (reason === 'no_keys') return isGroup(chat.peer) ? 'Waits until somebody of the group is here for the first time.' : `Waits until ${chat.peer} is here for the first time.`
+    if (reason === 'changed') {
+      chat.changed = true
+      return 'Waits for you: the safety number has changed.'
+    }
+    if (reason === 'own_identity') {
+      this.#writer.state('elsewhere', '')
+      return 'Waits: another browser has your name.'
+    }
+    return err instanceof Error ? err.message : String(err)
+  }
+
+  #retry(peer: string): void {
+    const last = this.#retries.get(peer)
+    clearTimeout(last?.timer)
+    const waitMs = Math.min(retryMaxMs, (last?.waitMs ?? retryMinMs / 2) * 2)
+    this.#retries.set(peer, { waitMs, timer: self.setTimeout(() => void this.pump(peer), waitMs) })
+  }
+
+  /** Keeps what becomes of a message that the SDK has. */
+  async #follow(client: Client, sent: Sent, row: Row): Promise<void> {
+    try {
+      await sent.durable()
+      Object.assign(row, { stage: 'done', place: sent.place })
+      await this.#bound(row).keep()
+      if (row.body.change) this.#writer.changed(client, row)
+    } catch (err) {
+      if (sent.error) await this.refused(client, row, sent.error)
+      else if (client === this.#writer.client && !(err instanceof ClosedError)) this.#writer.state('stopped', err instanceof Error ? err.message : String(err))
+    }
+  }
+
+  /** Takes in that the server did not take a message, or a group did not. */
+  async refused(client: Client, row: Row, error: Error): Promise<void> {
+    // It had arrived, in the life of an earlier page; where it is, history knows.
+    if (error instanceof ChatError && error.codeName === 'id_conflict') {
+      Object.assign(row, { stage: 'done', place: 0n })
+      await this.#bound(row).keep()
+      await this.#writer.find(client, row.peer)
+      return
+    }
+    row.body.note = whyRefused(error)
+    row.stage = 'failed'
+    await this.#bound(row).keep()
+  }
+
+  #queue(peer: string): Row[] {
+    let queue = this.#queues.get(peer)
+    if (!queue) this.#queues.set(peer, (queue = []))
+    return queue
+  }
+
+  #unqueue(row: Row): void {
+    this.#queues.set(row.peer, this.#queue(row.peer).filter((each) => each.key !== row.key))
+  }
+}
+
+function whyRefused(error: Error): string {
+  switch (error instanceof ChatError ? error.codeName : (error as EncryptionError).reason) {
+    case 'not_member':
+      return 'You are no member of the group.'
+    case 'not_admin':
+      return 'Only admins may do this.'
+    case 'group_full':
+      return 'The group would have too many members.'
+  }
+  return error.message
+}

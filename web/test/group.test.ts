@@ -1,0 +1,270 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { BrowserContext } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+
+import { breaches, browser, dir, faults, fresh, rookery, Server, shots, Somebody } from './world.ts'
+
+let server: Server
+let one: BrowserContext
+let two: BrowserContext
+
+beforeAll(async () => {
+  server = await Server.start()
+  ;[one, two] = await Promise.all([browser('one', () => server), browser('two', () => server)])
+})
+
+afterAll(async () => {
+  await Promise.all([one?.close(), two?.close()])
+  await server?.kill()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+afterEach(async () => {
+  for (const context of [one, two]) await Promise.all(context.pages().slice(1).map((page) => page.close()))
+  expect(breaches.splice(0)).toEqual([])
+})
+
+/** Alice in one browser, Bob and Carol in another, in a group that she made. */
+async function three(name = 'Cliff', names = ['alice', 'bob', 'carol']): Promise<[Somebody, Somebody, Somebody]> {
+  const [a, b, c] = names.map(fresh) as [string, string, string]
+  const [alice, bob, carol] = await Promise.all([Somebody.enter(one, server, a), Somebody.enter(two, server, b), Somebody.enter(two, server, c)])
+  await alice.makeGroup(name, b, c)
+  await alice.say('hello all')
+  for (const who of [bob, carol]) await who.choose(name)
+  await bob.message('hello all').waitFor()
+  return [alice, bob, carol]
+}
+
+test('a group: messages with their senders, ticks of all, lines for what changes', async () => {
+  const [alice, bob, carol] = await three()
+  await alice.tick('hello all', 'delivered to all, read by all')
+  expect(await alice.lines()).toEqual([`You made the group \u201cCliff\u201d with ${bob.name} and ${carol.name}`])
+  await bob.line(`${alice.name} made the group with you and ${carol.name}`)
+  await bob.line(`${alice.name} named the group \u201cCliff\u201d`)
+  await bob.say('from bob')
+  await alice.message('from bob').locator('.from').getByText(bob.name).waitFor()
+  await carol.message('from bob').waitFor()
+  // Who is in another chat has it delivered, and unread.
+  await carol.chatWith(fresh('nobody'))
+  await alice.say('who reads this?')
+  await carol.page.getByRole('button', { name: 'Cliff' }).getByText('1 unread').waitFor()
+  await alice.tick('who reads this?', 'delivered to all, read by 1 of 2')
+  await alice.message('who reads this?').getByText('read by 1').waitFor()
+  await carol.choose('Cliff')
+  await alice.tick('who reads this?', 'delivered to all, read by all')
+  // Who is away has not.
+  await carol.page.close()
+  await alice.say('is carol there?')
+  await alice.tick('is carol there?', 'delivered to 1 of 2, read by 1 of 2')
+  await alice.page.reload()
+  await alice.message('is carol there?').waitFor()
+  expect(await alice.texts()).toEqual(['hello all', 'from bob', 'who reads this?', 'is carol there?'])
+})
+
+test('invite, make admin, rename, remove, leave: everybody is told, and who is out gets nothing more', async () => {
+  const [alice, bob, carol] = await three()
+  const dave = await Somebody.enter(two, server, fresh('dave'))
+  let dialog = await alice.members()
+  await dialog.getByText('3 members').waitFor()
+  await dialog.getByRole('textbox', { name: 'Invite' }).fill(dave.name)
+  await alice.page.keyboard.press('Enter')
+  await dialog.getByText('4 members').waitFor()
+  await dialog.getByRole('button', { name: `Make admin: ${bob.name}` }).click()
+  await dialog.getByRole('button', { name: `No admin: ${bob.name}` }).waitFor()
+  await alice.page.keyboard.press('Escape')
+  await bob.line(`${alice.name} added ${dave.name}`)
+  await bob.line(`${alice.name} made you admin`)
+  // Who is new knows the name, and nothing from before.
+  await dave.choose('Cliff')
+  await dave.line(`${alice.name} added you`)
+  await alice.say('welcome')
+  await dave.message('welcome').waitFor()
+  expect(await dave.texts()).toEqual(['welcome'])
+
+  dialog = await bob.members()
+  await dialog.getByRole('button', { name: `Remove ${carol.name}` }).click()
+  await dialog.getByText('3 members').waitFor()
+  await dialog.getByRole('textbox', { name: 'Name of the group' }).fill('North cliff')
+  await dialog.getByRole('button', { name: 'Rename' }).click()
+  await bob.page.keyboard.press('Escape')
+  await carol.line(`${bob.name} removed you`)
+  await carol.page.getByText('You are no member of this group any more.').waitFor()
+  await alice.opened('North cliff')
+  await alice.line(`${bob.name} named the group \u201cNorth cliff\u201d`)
+  await alice.say('without carol')
+  await dave.message('without carol').waitFor()
+
+  dialog = await dave.members()
+  expect(await dialog.getByRole('textbox').count()).toBe(0) // no admin, nothing to administer
+  await dialog.getByText('Leave the group').click()
+  await dialog.getByRole('button', { name: 'Leave', exact: true }).click()
+  await dave.line('You left')
+  await dave.page.getByText('You are no member of this group any more.').waitFor()
+  await alice.line(`${dave.name} left`)
+  await alice.say('two of us')
+  await bob.message('two of us').waitFor()
+  await alice.tick('two of us', 'delivered to all, read by all')
+  expect(await carol.texts()).toEqual(['hello all', 'welcome'])
+  expect(await dave.texts()).toEqual(['welcome', 'without carol'])
+})
+
+test('a change waits without a connection, over a reload; what a group does not take is told', async () => {
+  const [alice, bob, carol] = await three()
+  let dialog = await alice.members()
+  await dialog.getByRole('button', { name: `Make admin: ${bob.name}` }).click()
+  await bob.line(`${alice.name} made you admin`)
+  await bob.aeroplane(true)
+  await bob.page.keyboard.press('Escape')
+  const theirs = await bob.members()
+  await theirs.getByRole('button', { name: `Remove ${carol.name}` }).click()
+  await bob.page.keyboard.press('Escape')
+  await bob.page.locator('#log .change').filter({ hasText: `You removed ${carol.name}` }).getByRole('img', { name: 'waiting' }).waitFor()
+  await dialog.getByRole('button', { name: `No admin: ${bob.name}` }).click()
+  await dialog.getByRole('button', { name: `Make admin: ${bob.name}` }).waitFor()
+  await alice.page.keyboard.press('Escape')
+  await bob.page.reload()
+  await bob.line('not done. Only admins may do this.')
+
+  await alice.aeroplane(true)
+  dialog = await alice.members()
+  await dialog.getByRole('button', { name: `Remove ${carol.name}` }).click()
+  await alice.page.keyboard.press('Escape')
+  await alice.page.reload()
+  await alice.line(`You removed ${carol.name}`)
+  await carol.line(`${alice.name} removed you`)
+  await bob.line(`${alice.name} removed ${carol.name}`)
+})
+
+test('the server holds ciphertext of a group, and its members alone', async () => {
+  const [alice, bob] = await three('Secret name')
+  await alice.say('a secret of theirs')
+  await bob.message('a secret of theirs').waitFor()
+  const peer = decodeURIComponent(new URL(alice.page.url()).hash.slice(1))
+  const token = await alice.page.evaluate(async (user) => {
+    const answer = await fetch('/dev/token', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ user }) })
+    return ((await answer.json()) as { token: string }).token
+  }, alice.name)
+  const history = await fetch(`${server.web}v1/history?peer=${peer}`, { headers: { Authorization: `Bearer ${token}` } })
+  const text = await history.text()
+  expect(history.status, text).toBe(200)
+  const rows = (JSON.parse(text) as { messages: { content: string; suite: number }[] }).messages
+  expect(rows.map((row) => row.suite)).toContain(3)
+  expect(rows.filter((row) => row.suite === 1).length).toBeGreaterThanOrEqual(3)
+  for (const { content, suite } of rows) {
+    expect(suite).toBeGreaterThan(0)
+    expect(Buffer.from(content, 'base64').toString('latin1')).not.toMatch(/secret|hello/i)
+  }
+})
+
+test('page and command line (Go) in one group', async () => {
+  const [alice, bob] = await three()
+  const peer = decodeURIComponent(new URL(alice.page.url()).hash.slice(1))
+  const dave = fresh('dave')
+  const env = { ...process.env, ROOKERY_BIN: undefined }
+  const as = (...args: string[]) => [...args, '--as', dave, '--url', server.sockets, '--data', server.data, '--encrypt']
+  const go = (...args: string[]) => execFileSync(rookery, as(...args), { encoding: 'utf8', env })
+  go('chats') // it has keys from now on
+  const dialog = await alice.members()
+  await dialog.getByRole('textbox', { name: 'Invite' }).fill(dave)
+  await alice.page.keyboard.press('Enter')
+  await dialog.getByText('4 members').waitFor()
+  await alice.page.keyboard.press('Escape')
+  await alice.say('from the page')
+  const tail = spawn(rookery, as('tail'), { stdio: ['ignore', 'pipe', 'ignore'], env })
+  for await (const line of createInterface({ input: tail.stdout! })) if (line.includes('from the page')) break
+  const gone = new Promise((done) => tail.once('exit', done))
+  tail.kill('SIGINT') // it keeps what it has of keys
+  await gone
+  go('send', '--to', peer, '--wait', 'durable', 'from Go')
+  for (const who of [alice, bob]) await who.message('from Go').locator('.from').getByText(dave).waitFor()
+})
+
+test('by the keyboard alone', async () => {
+  const page = await one.newPage()
+  const [name, bob] = [fresh('keys'), await Somebody.enter(two, server, fresh('bob'))]
+  await page.goto(server.web)
+  const keys = page.keyboard
+  const focused = (id: string) => page.locator(`#${id}:focus`).waitFor()
+  const tabTo = async (id: string, key = 'Tab') => {
+    for (let i = 0; i < 20 && (await page.evaluate(() => document.activeElement!.id)) !== id; i++) await keys.press(key)
+    await focused(id)
+  }
+  await focused('name')
+  await keys.type(name)
+  await keys.press('Enter')
+  const alice = new Somebody(page, name)
+  await alice.online()
+  await focused('peer')
+  await tabTo('group-open')
+  await keys.press('Enter')
+  await focused('group-name')
+  await keys.type('Keys')
+  await tabTo('group-users')
+  await keys.type('no/name')
+  await keys.press('Enter')
+  await page.getByRole('alert').getByText('cannot be a name').waitFor()
+  await keys.press('Control+a')
+  await keys.type(bob.name)
+  await keys.press('Enter')
+  await alice.opened('Keys')
+  await focused('text')
+  await keys.type('without a mouse')
+  await keys.press('Enter')
+  await bob.choose('Keys')
+  await bob.message('without a mouse').waitFor()
+  await tabTo('members-open', 'Shift+Tab')
+  await keys.press('Enter')
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('2 members').waitFor()
+  await tabTo('invite-users')
+  await keys.type('carol dave')
+  await keys.press('Enter')
+  await dialog.getByText('4 members').waitFor()
+  const remove = dialog.getByRole('button', { name: 'Remove carol' })
+  await remove.focus()
+  await keys.press('Space')
+  await dialog.getByText('3 members').waitFor()
+  await keys.press('Escape')
+  await dialog.waitFor({ state: 'hidden' })
+  await focused('members-open')
+  await bob.line(`${name} removed carol`)
+})
+
+test('axe-core finds nothing in a group, in light and dark, on a desktop and a phone; screenshots', async () => {
+  const [ada, bert, cleo] = await three('North cliff', ['ada', 'bert', 'cleo'])
+  await bert.say('Have you seen the colony? There must be a thousand of them.')
+  await cleo.say('Yes, this morning.')
+  await ada.message('this morning').waitFor()
+  await cleo.chatWith(fresh('nobody'))
+  await ada.say('I go there this afternoon. Who comes along?')
+  await ada.tick('Who comes along?', 'delivered to all, read by 1 of 2')
+  const { page } = ada
+  const group = decodeURIComponent(new URL(page.url()).hash.slice(1))
+  const dialog = page.getByRole('dialog')
+  const open = (name: string) => page.evaluate((to) => (location.hash = encodeURIComponent(to)), name)
+  const views: [string, () => Promise<unknown>][] = [
+    ['group', () => open(group).then(() => ada.opened('North cliff'))],
+    ['group-list', () => open('')],
+    ['new-group', () => page.getByRole('button', { name: 'New group' }).click().then(() => dialog.waitFor())],
+    ['members', () => open(group).then(() => ada.members()).then(() => dialog.getByText('3 members').waitFor())],
+  ]
+  const found: string[] = []
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const rules = colorScheme === 'dark' ? ['color-contrast'] : [] // the others look at no colours
+    for (const [size, viewport] of [['desktop', { width: 1100, height: 720 }], ['phone', { width: 360, height: 640 }]] as const) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      await page.setViewportSize(viewport)
+      for (const [view, show] of views) {
+        await show()
+        await page.screenshot({ path: join(shots, `${view}-${colorScheme}-${size}.png`) })
+        found.push(...(await faults(page, rules)).map((each) => `${view}, ${colorScheme}, ${size}: ${each}`))
+        expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), `${view}, ${size}: beside the screen`).toBe(0)
+        await page.keyboard.press('Escape')
+      }
+    }
+  }
+  expect(found).toEqual([])
+})
