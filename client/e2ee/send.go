@@ -106,13 +106,20 @@ func (c *Machine) outboundTo(ctx context.Context, to string) (*outbound, error) 
 		return nil, err
 	}
 	// Without a connection the chat's devices are those that were known.
-	if s == nil || !s.Shared || c.link.Online() {
+	look := func(ctx context.Context) error {
 		if err := c.Published(ctx); err != nil {
-			return nil, err
+			return err
 		}
-		if err := c.lookFor(ctx, to); err != nil {
-			return nil, err
-		}
+		return c.lookFor(ctx, to)
+	}
+	switch {
+	case s == nil || !s.Shared:
+		err = look(ctx)
+	case c.link.Online():
+		err = c.whileOnline(ctx, look)
+	}
+	if err != nil {
+		return nil, err
 	}
 	c.mu.Lock()
 	if s != nil && s.changes == c.changes && !s.used(time.Now(), &c.opt) {
