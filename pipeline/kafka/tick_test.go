@@ -45,6 +45,7 @@ func TestBusyPartitionsAreWrittenAtCommonTicks(t *testing.T) {
 			awaited(l, q, &at[i])
 		}
 		time.Sleep(testLinger)
+		synctest.Wait()
 		for i := range at {
 			if at[i].IsZero() || !at[i].Equal(at[0]) || !at[i].Equal(at[i].Truncate(testLinger)) {
 				t.Errorf("partition %d is written at %v, the first at %v", i, at[i], at[0])
