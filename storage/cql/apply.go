@@ -187,11 +187,12 @@ func (w *writer) message(m *chat.Message) {
 	} else {
 		w.lasting(g, key, m, end)
 	}
-	if m.Suite == chat.SuiteKeyShare {
-		return // it makes no chat
-	}
-	if day := dayOf(ms); !w.knows(w.s.known.chatDay(c, day)) {
-		w.chatDay(m, key, day, end)
+	share := m.Suite == chat.SuiteKeyShare // which is in the history, and makes no chat
+	if day := dayOf(ms); !w.knows(w.s.known.chatDay(c, day, share)) {
+		w.bucket(m, key, end)
+		if !share {
+			w.chatDay(m, day)
+		}
 	}
 }
 
@@ -277,9 +278,8 @@ func (w *writer) messageFacts(m *chat.Message) {
 	}
 }
 
-// chatDay writes by which the chat finds its messages of a day, and its users
-// the chat.
-func (w *writer) chatDay(m *chat.Message, key chatBucket, day int32, end int64) {
+// bucket writes by which the chat finds its messages.
+func (w *writer) bucket(m *chat.Message, key chatBucket, end int64) {
 	a := &w.arena
 	a.begin(4)
 	a.key(key.chat)
@@ -289,6 +289,10 @@ func (w *writer) chatDay(m *chat.Message, key chatBucket, day int32, end int64) 
 	bucket := new(group)
 	w.add(bucket, putBucket)
 	w.sends.send(bucket)
+}
+
+// chatDay writes by which the users of a message find its chat.
+func (w *writer) chatDay(m *chat.Message, day int32) {
 	if m.To.IsGroup() {
 		return // its members find it by their entries
 	}

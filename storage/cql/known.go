@@ -21,12 +21,14 @@ func newKnown(slots int) *known {
 	return &known{seed: maphash.MakeSeed(), slots: make([]atomic.Uint64, slots)}
 }
 
-// chatDay is the key of a chat's day. The seed keeps users from choosing it.
-func (k *known) chatDay(c chat.ChatID, day int32) uint64 {
+// chatDay is the key of a chat's day, of its key shares or of all else. The seed
+// keeps users from choosing it.
+func (k *known) chatDay(c chat.ChatID, day int32, share bool) uint64 {
 	return maphash.Comparable(k.seed, struct {
-		chat chat.ChatID
-		day  int32
-	}{c, day})
+		chat  chat.ChatID
+		day   int32
+		share bool
+	}{c, day, share})
 }
 
 // groupDay is the key of a day of a group, as a chat of one of its members.
