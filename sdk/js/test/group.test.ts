@@ -84,9 +84,11 @@ test('create, invite, admin, remove, leave: everybody sees each of them in the o
   await expect(a.group(group)).rejects.toMatchObject({ codeName: 'forbidden' })
   // History is what was sent while one was a member.
   const seen = async (who: PlainClient) => (await who.history(group)).messages.map(lineOf).reverse()
-  expect(await seen(c)).toEqual([`${alice} add ${carol}`, `${bob}: to all`, ...changes, `${bob}: without alice`, `${carol} leave`])
-  expect(await seen(a)).toEqual([`${alice} create ${bob}`, `${alice}: before carol`, `${alice} add ${carol}`, `${bob}: to all`, ...changes])
-  expect((await b.chats()).chats.map((each) => [each.peer, lineOf(each.last)])).toContainEqual([group, `${bob}: alone`])
+  const soon = { timeout: 30_000 } // durable, and stored a moment later
+  await expect.poll(() => seen(c), soon).toEqual([`${alice} add ${carol}`, `${bob}: to all`, ...changes, `${bob}: without alice`, `${carol} leave`])
+  await expect.poll(() => seen(a), soon).toEqual([`${alice} create ${bob}`, `${alice}: before carol`, `${alice} add ${carol}`, `${bob}: to all`, ...changes])
+  const chats = async () => (await b.chats()).chats.map((each) => [each.peer, lineOf(each.last)])
+  await expect.poll(chats, soon).toContainEqual([group, `${bob}: alone`])
   await Promise.all([a.close(), b.close(), c.close()])
 })
 
@@ -125,7 +127,7 @@ test('ticks are of all: delivered and read when the last one has; members say ho
   await sent.delivered()
   c.markRead(group, sent.place)
   await sent.read()
-  expect(await have()).toEqual([bob, carol])
+  await expect.poll(have, { timeout: 30_000 }).toEqual([bob, carol]) // a receipt does not wait for the row of the page
   await Promise.all([a.close(), b.close(), c.close()])
 })
 
