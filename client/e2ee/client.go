@@ -46,7 +46,11 @@ func open(co client.Options, o Options, connect func(client.Options) (*client.Cl
 		close(opened)
 		return nil, err
 	}
-	m, err := OpenMachine(co.User, co.Device, link{c.Client}, nil, o)
+	var server Link = link{c.Client}
+	if o.wrap != nil {
+		server = o.wrap(server)
+	}
+	m, err := OpenMachine(co.User, co.Device, server, nil, o)
 	if err == nil {
 		c.Machine = m
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,13 +102,13 @@ func TestGroupNamedByAMember(t *testing.T) {
 // liar is a server that puts somebody into the list of a group.
 type liar struct {
 	Link
-	who string
+	who atomic.Value // a string, once it lies
 }
 
-func (l liar) Members(ctx context.Context, group, beyond string) (packet.GroupPage, error) {
+func (l *liar) Members(ctx context.Context, group, beyond string) (packet.GroupPage, error) {
 	page, err := l.Link.Members(ctx, group, beyond)
-	if err == nil && l.who != "" && beyond == "" {
-		page.Members = append(page.Members, packet.MemberRow{User: l.who, Since: page.Place})
+	if who, _ := l.who.Load().(string); err == nil && who != "" && beyond == "" {
+		page.Members = append(page.Members, packet.MemberRow{User: who, Since: page.Place})
 		slices.SortFunc(page.Members, func(a, b packet.MemberRow) int { return bytes.Compare([]byte(a.User), []byte(b.User)) })
 	}
 	return page, err
@@ -117,10 +118,17 @@ func (l liar) Members(ctx context.Context, group, beyond string) (packet.GroupPa
 // the app is told. A change that the server invents is a message that all see.
 func TestGroupListedByTheServerAlone(t *testing.T) {
 	w := newWorld(t)
-	alice, bob, mallory := w.device("alice", "phone"), w.device("bob", "phone"), w.device("mallory", "phone")
+	var lies liar
+	alice := w.device("alice", "phone", func(o *Options) {
+		o.wrap = func(l Link) Link {
+			lies.Link = l
+			return &lies
+		}
+	})
+	bob, mallory := w.device("bob", "phone"), w.device("mallory", "phone")
 	group := w.group(bob, GroupInfo{}, "alice")
 	w.sees(alice, chat.GroupCreate)
-	alice.link = liar{alice.link, "mallory"}
+	lies.who.Store("mallory")
 	w.send(alice, group, "between us")
 	w.allHear("between us", bob)
 	readers, err := alice.readersOf(alice.out[group].id())

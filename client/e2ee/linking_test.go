@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,9 +17,9 @@ import (
 
 // stranger is a device of another machine: it has an identity of its own, which
 // the server does not take, until it is linked.
-func (w *world) stranger(user, name string) *Client {
+func (w *world) stranger(user, name string, change ...func(*Options)) *Client {
 	w.Helper()
-	c, err := w.dial(user, name, func(o *Options) { o.Identity = filepath.Join(w.dir, user+"."+name+".identity") })
+	c, err := w.dial(user, name, append(change, func(o *Options) { o.Identity = filepath.Join(w.dir, user+"."+name+".identity") })...)
 	w.must(err)
 	if err := c.Published(w.ctx()); chat.CodeOf(err) != chat.CodeOtherIdentity {
 		w.Fatalf("the keys of a stranger: %v", err)
@@ -209,13 +210,15 @@ func TestLinkCodeIsGoodOnce(t *testing.T) {
 // lyingLink is a connection whose server names other keys for a user.
 type lyingLink struct {
 	Link
-	lie func(*packet.UserKeys)
+	lie atomic.Pointer[func(*packet.UserKeys)] // nil: it says what is so
 }
 
-func (l lyingLink) Keys(ctx context.Context, users ...string) ([]packet.UserKeys, error) {
+func (l *lyingLink) Keys(ctx context.Context, users ...string) ([]packet.UserKeys, error) {
 	list, err := l.Link.Keys(ctx, users...)
-	for i := range list {
-		l.lie(&list[i])
+	if lie := l.lie.Load(); lie != nil {
+		for i := range list {
+			(*lie)(&list[i])
+		}
 	}
 	return list, err
 }
@@ -225,7 +228,13 @@ func (l lyingLink) Keys(ctx context.Context, users ...string) ([]packet.UserKeys
 func TestLinkWithSwappedKeys(t *testing.T) {
 	w := newWorld(t)
 	phone, mallory := w.device("alice", "phone"), w.device("mallory", "phone")
-	tablet := w.stranger("alice", "tablet")
+	var lies lyingLink
+	tablet := w.stranger("alice", "tablet", func(o *Options) {
+		o.wrap = func(l Link) Link {
+			lies.Link = l
+			return &lies
+		}
+	})
 	code, err := phone.OfferLink(w.ctx())
 	w.must(err)
 	other, err := mallory.OfferLink(w.ctx())
@@ -235,7 +244,6 @@ func TestLinkWithSwappedKeys(t *testing.T) {
 	}
 	theirs, err := mallory.link.Keys(w.ctx(), "mallory")
 	w.must(err)
-	honest := tablet.link
 	for what, c := range map[string]struct {
 		lie  func(u *packet.UserKeys)
 		want error
@@ -249,7 +257,7 @@ func TestLinkWithSwappedKeys(t *testing.T) {
 		"another device's signing": {func(u *packet.UserKeys) { u.Devices[0].Signing = theirs[0].Devices[0].Signing }, ErrLinkCode},
 	} {
 		sent := w.wireBytes()
-		tablet.link = lyingLink{honest, c.lie}
+		lies.lie.Store(&c.lie)
 		if err := tablet.Join(w.ctx(), code); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", what, err, c.want)
 		}
@@ -257,7 +265,7 @@ func TestLinkWithSwappedKeys(t *testing.T) {
 			t.Errorf("%s: %d bytes went out", what, n)
 		}
 	}
-	tablet.link = honest
+	lies.lie.Store(nil)
 	defer w.pump(phone)()
 	w.must(w.join(tablet, code)) // the code is still good
 }

@@ -69,7 +69,8 @@ type Options struct {
 	// fail. 0: DefaultHeld.
 	Held int
 
-	work int // of scrypt; tests have less
+	work int             // of scrypt; tests have less
+	wrap func(Link) Link // tests have servers that lie
 }
 
 func (o Options) withDefaults() (Options, error) {

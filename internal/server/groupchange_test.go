@@ -34,6 +34,7 @@ type throng struct {
 type reader struct {
 	user   string
 	c      *client.Client
+	stop   context.CancelFunc // of receiving
 	ended  chan struct{}
 	got    []client.Message // guarded by throng.mu
 	failed []chat.Code      // of what it sent
@@ -64,10 +65,12 @@ func (th *throng) arrive(user string) {
 		return
 	}
 	r.c, r.ended = th.connect(user, "phone"), make(chan struct{})
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
 	go func(c *client.Client, ended chan struct{}) {
 		defer close(ended)
 		for {
-			e, err := c.Receive(context.Background())
+			e, err := c.Receive(ctx)
 			if err != nil {
 				return
 			}
@@ -93,8 +96,9 @@ func (th *throng) vanish(user string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	must(th.t, r.c.Close(ctx))
+	r.stop() // what is received while the client closes may come again
 	<-r.ended
+	must(th.t, r.c.Close(ctx))
 	r.c = nil
 }
 
