@@ -86,7 +86,7 @@ func (c *Conn) SetDeadline(ms int64) {
 	}
 	l := c.loop
 	if ms != 0 {
-		ms = max(ms-l.nowMs+l.sinceMs, 1)
+		ms = max(ms-l.nowMs+l.sinceMs+1, 1) // one more, as both clocks are cut to ms, each at a moment of its own
 	}
 	l.wheel.at(c, ms)
 }
