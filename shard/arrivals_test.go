@@ -76,26 +76,34 @@ func TestArrivalsGrow(t *testing.T) {
 	}
 }
 
+// bobMarks starts the owner of bob's partition, which has one message of ann's
+// that is marked: so his head is known. mark appends a mark of his, turn takes
+// what has been appended.
+func (s *sim) bobMarks() (w *worker, mark func(chat.Position), turn func()) {
+	mark = func(place chat.Position) {
+		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: place})
+	}
+	mark(s.from("ann", 1, "m", 0))
+	s.start()
+	w = s.workers[0]
+	turn = func() {
+		w.begin(s.log.next(0, w.last, 1<<20))
+		for w.left > 0 {
+			s.must(w.cycle(s.t.Context()))
+		}
+		s.log.flush(10)
+		s.must(w.settle(s.t.Context()))
+	}
+	turn()
+	return w, mark, turn
+}
+
 // TestMarksOfTheNewestAskNothing marks what has just come, by one batch and by
 // a later one: the store is not asked who sent it, nor how far the user was.
 func TestMarksOfTheNewestAskNothing(t *testing.T) {
 	s := newSim(t, 1, 1)
 	s.opt.BatchRecords, s.dropped = 7, 100 // nobody is connected
-	mark := func(place chat.Position) {
-		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: place})
-	}
-	mark(s.from("ann", 1, "m", 0))
-	s.start()
-	w := s.workers[0]
-	turn := func() {
-		w.begin(s.log.next(0, w.last, 1<<20))
-		for w.left > 0 {
-			s.must(w.cycle(t.Context()))
-		}
-		s.log.flush(10)
-		s.must(w.settle(t.Context()))
-	}
-	turn() // bob's head is not known before
+	w, mark, turn := s.bobMarks()
 	asked := s.store.reads
 	var last chat.Position
 	for n := range uint64(30) {
@@ -137,21 +145,7 @@ func TestArrivalsSparse(t *testing.T) {
 func TestMarksWithinBursts(t *testing.T) {
 	s := newSim(t, 1, 1)
 	s.opt.BatchRecords, s.dropped = 16, 1000 // nobody is connected
-	mark := func(place chat.Position) {
-		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte("web"), Place: place})
-	}
-	mark(s.from("ann", 1, "m", 0))
-	s.start()
-	w := s.workers[0]
-	turn := func() {
-		w.begin(s.log.next(0, w.last, 1<<20))
-		for w.left > 0 {
-			s.must(w.cycle(t.Context()))
-		}
-		s.log.flush(10)
-		s.must(w.settle(t.Context()))
-	}
-	turn() // bob's head is not known before
+	w, mark, turn := s.bobMarks()
 	asked := s.store.reads
 	id := uint64(10)
 	for n := range 40 {
