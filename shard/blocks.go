@@ -190,21 +190,8 @@ func (w *worker) blocksFit(ctx context.Context, user chat.User, c *chat.Change, 
 		is[peer] = len(of) > 0 && of[len(of)-1].To == 0
 	}
 	if w.mayBlock(user) {
-		for beyond := chat.User(""); ; {
-			var page []storage.Member
-			if err := w.try(ctx, "blocks", func() (err error) {
-				page, err = w.store.Members(ctx, user, beyond, memberPage, nil)
-				return err
-			}); err != nil {
-				return false, err
-			}
-			for i := range page {
-				note(page[i].User, page[i].Spans)
-			}
-			if len(page) < memberPage {
-				break
-			}
-			beyond = page[len(page)-1].User
+		if err := w.eachMember(ctx, user, func(m *storage.Member) { note(m.User, m.Spans) }); err != nil {
+			return false, err
 		}
 		for i := range w.batch.Members { // of this cycle: the store has them later
 			if m := &w.batch.Members[i]; m.Group == user {

@@ -68,26 +68,36 @@ func (w *worker) group(ctx context.Context, name chat.User, pos chat.Position) (
 	}); err != nil {
 		return nil, err
 	}
-	for beyond := chat.User(""); ; {
-		var page []storage.Member
-		if err := w.try(ctx, "members", func() (err error) {
-			page, err = w.store.Members(ctx, name, beyond, memberPage, nil)
-			return err
-		}); err != nil {
-			return nil, err
-		}
-		for i := range page {
-			g.members = append(g.members, w.memberOf(&page[i], pos))
-		}
-		if len(page) < memberPage {
-			break
-		}
-		beyond = page[len(page)-1].User
+	if err := w.eachMember(ctx, name, func(m *storage.Member) {
+		g.members = append(g.members, w.memberOf(m, pos))
+	}); err != nil {
+		return nil, err
 	}
 	g.remember()
 	w.groups[g.name] = g
 	w.members += 1 + len(g.members)
 	return g, nil
+}
+
+// eachMember calls f with those that the store has of a group, or of whom a user
+// has blocked, in order of their names.
+func (w *worker) eachMember(ctx context.Context, group chat.User, f func(m *storage.Member)) error {
+	for beyond := chat.User(""); ; {
+		var page []storage.Member
+		if err := w.try(ctx, "members", func() (err error) {
+			page, err = w.store.Members(ctx, group, beyond, memberPage, nil)
+			return err
+		}); err != nil {
+			return err
+		}
+		for i := range page {
+			f(&page[i])
+		}
+		if len(page) < memberPage {
+			return nil
+		}
+		beyond = page[len(page)-1].User
+	}
 }
 
 // memberOf is a stored member as they were before a position: the store may be

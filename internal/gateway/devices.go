@@ -45,24 +45,33 @@ func (g *Gateway) onDeviceLabel(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	device, err := chat.NewDevice(m.Device)
-	if err == nil {
-		err = checkLabel(m.Label)
-	}
-	if err != nil {
+	if err := checkLabel(m.Label); err != nil {
 		s.failWith(m.Req, err)
 		return nil
 	}
-	user := s.user()
-	return g.askKeys(s, m.Req, func(ctx context.Context) (encoder, error) {
+	return g.forDevice(s, m.Req, m.Device, func(ctx context.Context, user chat.User, device chat.Device) error {
 		found, err := g.store.LabelDevice(ctx, user, device, m.Label)
 		if err == nil && !found {
 			err = noDevice(device)
 		}
-		if err != nil {
+		return err
+	})
+}
+
+// forDevice does a job on one of the devices of the session's user, and answers
+// that it is done.
+func (g *Gateway) forDevice(s *session, req uint64, name string, job func(ctx context.Context, user chat.User, device chat.Device) error) error {
+	device, err := chat.NewDevice(name)
+	if err != nil {
+		s.failWith(req, err)
+		return nil
+	}
+	user := s.user()
+	return g.askKeys(s, req, func(ctx context.Context) (encoder, error) {
+		if err := job(ctx, user, device); err != nil {
 			return nil, err
 		}
-		return &packet.Done{Req: m.Req}, nil
+		return &packet.Done{Req: req}, nil
 	})
 }
 
@@ -90,13 +99,7 @@ func (g *Gateway) onDeviceRevoke(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	device, err := chat.NewDevice(m.Device)
-	if err != nil {
-		s.failWith(m.Req, err)
-		return nil
-	}
-	user := s.user()
-	return g.askKeys(s, m.Req, func(ctx context.Context) (encoder, error) {
+	return g.forDevice(s, m.Req, m.Device, func(ctx context.Context, user chat.User, device chat.Device) error {
 		found, err := g.store.RevokeDevice(ctx, user, device, chat.MillisNow())
 		if err == nil && !found {
 			err = noDevice(device)
@@ -104,11 +107,10 @@ func (g *Gateway) onDeviceRevoke(s *session, p packet.Raw) error {
 		if err == nil {
 			err = g.endSessions(ctx, user, device)
 		}
-		if err != nil {
-			return nil, err
+		if err == nil {
+			g.Stats.DevicesRevoked.Add(1)
 		}
-		g.Stats.DevicesRevoked.Add(1)
-		return &packet.Done{Req: m.Req}, nil
+		return err
 	})
 }
 

@@ -167,16 +167,5 @@ func (g *Gateway) onKeysDrop(s *session, p packet.Raw) error {
 	if err := m.Decode(p); err != nil {
 		return err
 	}
-	device, err := chat.NewDevice(m.Device)
-	if err != nil {
-		s.failWith(m.Req, err)
-		return nil
-	}
-	user := s.user()
-	return g.askKeys(s, m.Req, func(ctx context.Context) (encoder, error) {
-		if err := g.keys.Drop(ctx, user, device); err != nil {
-			return nil, err
-		}
-		return &packet.Done{Req: m.Req}, nil
-	})
+	return g.forDevice(s, m.Req, m.Device, g.keys.Drop)
 }
