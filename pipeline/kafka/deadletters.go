@@ -136,8 +136,8 @@ func DeadLetters(ctx context.Context, o Options, each func(DeadLetter) error) er
 const maxLettersRead = 100_000
 
 func readLetters(ctx context.Context, o Options) (all []DeadLetter, err error) {
-	err = withAdmin(ctx, &o, func(adm *kadm.Client) error {
-		topic := deadLetterTopic(o.Prefix)
+	err = withAdmin(ctx, &o, func(cl *kgo.Client) error {
+		adm, topic := kadm.NewClient(cl), deadLetterTopic(o.Prefix)
 		starts, err1 := adm.ListStartOffsets(ctx, topic)
 		ends, err2 := adm.ListEndOffsets(ctx, topic)
 		if err := errors.Join(err1, err2, starts.Error(), ends.Error()); err != nil {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Spec is how topics are made.
@@ -75,19 +77,21 @@ func topicName(prefix string, epoch uint16) string { return fmt.Sprintf("%s.%d",
 
 func deadLetterTopic(prefix string) string { return prefix + ".deadletters" }
 
-// CreateTopics makes the topics that are missing and returns their names. Those
-// that exist stay as they are: CheckTopics tells whether they are right.
+// CreateTopics makes the topics that are missing and returns their names, when all
+// brokers show them. Those that exist stay as they are: CheckTopics tells whether
+// they are right.
 func CreateTopics(ctx context.Context, o Options, s Spec) (created []string, err error) {
 	s = s.withDefaults()
 	if s.Epoch > MaxEpoch || s.Partitions < 1 || s.Partitions > maxPartitions || s.Replicas < 1 || s.Retention < time.Hour {
 		return nil, fmt.Errorf("kafka log: epoch %d (at most %d), %d partitions (1 to %d), %d replicas (at least 1), retention %v (at least 1h)",
 			s.Epoch, MaxEpoch, s.Partitions, maxPartitions, s.Replicas, s.Retention)
 	}
-	err = withAdmin(ctx, &o, func(adm *kadm.Client) error {
+	err = withAdmin(ctx, &o, func(cl *kgo.Client) error {
+		adm, names := kadm.NewClient(cl), []string{topicName(o.Prefix, s.Epoch), deadLetterTopic(o.Prefix)}
 		for _, t := range []struct {
 			name       string
 			partitions int
-		}{{topicName(o.Prefix, s.Epoch), s.Partitions}, {deadLetterTopic(o.Prefix), 1}} {
+		}{{names[0], s.Partitions}, {names[1], 1}} {
 			made, err := adm.CreateTopic(ctx, int32(t.partitions), int16(s.Replicas), s.configs(), t.name)
 			switch {
 			case errors.Is(err, kerr.TopicAlreadyExists):
@@ -97,24 +101,60 @@ func CreateTopics(ctx context.Context, o Options, s Spec) (created []string, err
 				created = append(created, t.name)
 			}
 		}
-		return awaitTopics(ctx, adm, created)
+		return awaitTopics(ctx, cl, created, names)
 	})
 	return created, err
 }
 
-// awaitTopics waits until brokers know topics that were made.
-func awaitTopics(ctx context.Context, adm *kadm.Client, names []string) error {
+// awaitTopics waits until topics that were made are led, and every broker shows
+// all: who comes next may ask any.
+func awaitTopics(ctx context.Context, cl *kgo.Client, made, all []string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	for len(names) > 0 {
-		ends, err := adm.ListEndOffsets(ctx, names...)
-		if err = errors.Join(err, ends.Error()); err == nil {
+	for {
+		err := led(ctx, cl, made)
+		if err == nil {
+			err = shown(ctx, cl, all)
+		}
+		if err == nil {
 			return nil
 		}
 		select {
 		case <-time.After(minBackoff):
 		case <-ctx.Done():
-			return fmt.Errorf("kafka log: topics %s are made, brokers do not lead them yet: %w", strings.Join(names, ", "), err)
+			return fmt.Errorf("kafka log: topics %s are made, and not to be used yet: %w", strings.Join(all, ", "), err)
+		}
+	}
+}
+
+func led(ctx context.Context, cl *kgo.Client, topics []string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topics...)
+	return errors.Join(err, ends.Error())
+}
+
+func shown(ctx context.Context, cl *kgo.Client, topics []string) error {
+	brokers, err := kadm.NewClient(cl).ListBrokers(ctx)
+	if err != nil {
+		return err
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &name
+		req.Topics = append(req.Topics, t)
+	}
+	for _, b := range brokers {
+		resp, err := cl.Broker(int(b.NodeID)).Request(ctx, req)
+		if err != nil {
+			return fmt.Errorf("broker %d: %w", b.NodeID, err)
+		}
+		for _, t := range resp.(*kmsg.MetadataResponse).Topics {
+			if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+				return fmt.Errorf("broker %d does not show a topic: %w", b.NodeID, err)
+			}
 		}
 	}
 	return nil
@@ -123,15 +163,15 @@ func awaitTopics(ctx context.Context, adm *kadm.Client, names []string) error {
 // CheckTopics returns the topics of records, the least epoch first, and that of
 // dead letters, with what is wrong with each.
 func CheckTopics(ctx context.Context, o Options) (topics []Topic, err error) {
-	err = withAdmin(ctx, &o, func(adm *kadm.Client) error {
-		topics, err = findTopics(ctx, adm, &o)
+	err = withAdmin(ctx, &o, func(cl *kgo.Client) error {
+		topics, err = findTopics(ctx, kadm.NewClient(cl), &o)
 		return err
 	})
 	return topics, err
 }
 
 // withAdmin calls f with a client that has reached a broker.
-func withAdmin(ctx context.Context, o *Options, f func(*kadm.Client) error) error {
+func withAdmin(ctx context.Context, o *Options, f func(*kgo.Client) error) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -144,7 +184,7 @@ func withAdmin(ctx context.Context, o *Options, f func(*kadm.Client) error) erro
 	if err := reach(ctx, o, cl); err != nil {
 		return err
 	}
-	return f(kadm.NewClient(cl))
+	return f(cl)
 }
 
 // findTopics lists the topics of the prefix, in the order of CheckTopics.

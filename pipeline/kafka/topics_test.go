@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"net"
 	"slices"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/rookery-chat/rookery/internal/services"
 )
@@ -51,6 +55,43 @@ func TestCreateTopicsTwice(t *testing.T) {
 	o.Partitions = 4
 	if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "has 3 partitions, asked for are 4") {
 		t.Errorf("with another number of partitions: %v", err)
+	}
+}
+
+// Topics are made when every broker shows them, also the last to hear; whose words
+// do not come in time is told of.
+func TestCreatedTopicsAreShown(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	o := options(c.ListenAddrs()...)
+	late := func(epoch uint16, times int) *kfake.FaultHandle {
+		return c.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Metadata}, Nodes: []int32{2}, Topic: topicName(o.Prefix, epoch),
+			Err: kerr.UnknownTopicOrPartition, Count: times,
+		})
+	}
+	const times = 5
+	hears := late(0, times)
+	if _, err := CreateTopics(t.Context(), o, Spec{Partitions: 2, Replicas: 1}); err != nil || hears.Hits() != times {
+		t.Errorf("made with %v, after broker 2 did not show it %d times of %d", err, hears.Hits(), times)
+	}
+	late(1, -1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	never := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Nodes: []int32{2}, Observe: true, Count: -1, When: func(kmsg.Request) bool {
+		return true
+	}})
+	go func() {
+		if never.Wait(ctx, 3*times) == nil {
+			cancel()
+		}
+	}()
+	made, err := CreateTopics(ctx, o, Spec{Epoch: 1, Partitions: 2, Replicas: 1})
+	if err == nil || len(made) != 1 || !strings.Contains(err.Error(), "not to be used yet") {
+		t.Errorf("made %v with %v, though broker 2 never shows it", made, err)
 	}
 }
 
