@@ -75,8 +75,8 @@ func (s *session) onCopy(m packet.Copy) error {
 	c.see(m.ID)
 	w := waiting{pos: m.Pos, durable: true}
 	ours := m.ID.Node() == c.node // what this device sent, the app knows
-	if sent := c.outcome[m.ID]; ours && sent != nil {
-		sent.settle(m.Place, nil)
+	if ours {
+		c.outcome(m.ID, m.Place, nil)
 	}
 	if !ours || c.o.Own && chat.User(m.To).IsGroup() {
 		w.event = c.copyOf(&m, ours)

@@ -71,7 +71,7 @@ type Client struct {
 	lastErr  error         // why the last session ended
 	maxBytes uint64        // of a content, as the server said; 0 is not known
 	out      outbox
-	outcome  map[chat.ID]*Sent // sends accepted lately, for an outcome that comes later
+	accepted map[chat.ID]*Sent // lately, for an outcome that comes later
 	settled  []chat.ID         // its keys, oldest first
 	in       inbox
 	peers    map[chat.User]*peer
@@ -98,7 +98,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		o: o, log: o.Logger.With("user", o.User, "device", o.Device), journal: j,
 		ended: make(chan struct{}), first: make(chan error, 1),
 		wake: make(chan struct{}, 1), flushMe: make(chan struct{}, 1),
-		outcome: map[chat.ID]*Sent{}, peers: map[chat.User]*peer{}, reads: map[string]chat.Position{},
+		accepted: map[chat.ID]*Sent{}, peers: map[chat.User]*peer{}, reads: map[string]chat.Position{},
 		watched: map[string]struct{}{}, requests: map[uint64]*request{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())

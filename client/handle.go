@@ -215,17 +215,13 @@ func (s *session) onOutcome(o packet.Outcome) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sent := c.outcome[o.ID]
-	switch {
-	case o.Code == chat.CodeOK && sent != nil:
-		sent.settle(o.Place, nil)
-	case o.Code != chat.CodeOK:
-		e := chat.Errorf(o.Code, "the server had taken message %s, and could not store it", o.ID)
-		if sent != nil {
-			sent.settle(0, e)
-		}
-		c.in.tell(Problem{ID: o.ID, Err: e})
+	if o.Code == chat.CodeOK {
+		c.outcome(o.ID, o.Place, nil)
+		return nil
 	}
+	e := chat.Errorf(o.Code, "the server had taken message %s, and could not store it", o.ID)
+	c.outcome(o.ID, 0, e)
+	c.in.tell(Problem{ID: o.ID, Err: e})
 	return nil
 }
 

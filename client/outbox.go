@@ -29,6 +29,10 @@ type item struct {
 	bytes   int
 	n       uint64 // its number in this session, 0: none
 	settled bool
+
+	// What came of its outcome, if that was before its acceptance.
+	place chat.Position
+	err   error
 }
 
 func (o *outbox) push(it *item) {
@@ -49,7 +53,7 @@ func (o *outbox) begin() { o.next, o.notBefore, o.refusals = 1, time.Time{}, 0 }
 func (o *outbox) end() {
 	for _, it := range o.items[:o.sent] {
 		if !it.settled {
-			it.n = 0
+			it.n, it.place, it.err = 0, 0, nil // it is judged again
 			it.message.Flags |= packet.SendRetry
 		}
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"math"
 	"time"
@@ -186,15 +187,30 @@ func (c *Client) peer(u chat.User) *peer {
 	return p
 }
 
+// outcome takes in where a message of this device lies, or why it lies nowhere, as
+// the owner of its receiver says. That may come before the acceptance, which knows
+// less: a place in an epoch that has ended, or that of a retry. c.mu is held.
+func (c *Client) outcome(id chat.ID, place chat.Position, err error) {
+	if sent := c.accepted[id]; sent != nil {
+		sent.settle(place, err)
+		return
+	}
+	for _, it := range c.out.items {
+		if it.message.ID == id {
+			it.place, it.err = place, err
+		}
+	}
+}
+
 // durable settles an item as accepted. c.mu is held.
 func (c *Client) durable(it *item, place chat.Position) {
 	id := it.message.ID
 	c.journal.drop(id)
-	it.handle.settle(place, nil)
-	c.outcome[id] = it.handle
+	it.handle.settle(cmp.Or(it.place, place), it.err)
+	c.accepted[id] = it.handle
 	c.settled = append(c.settled, id)
 	if len(c.settled) > outcomesKept {
-		delete(c.outcome, c.settled[0])
+		delete(c.accepted, c.settled[0])
 		c.settled = c.settled[1:]
 	}
 }

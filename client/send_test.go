@@ -218,6 +218,45 @@ func TestAcceptedAndThenNotStored(t *testing.T) {
 	receive[client.Problem](t, f.c)
 }
 
+// The owner's word may be here before the acceptance, whose place is that of a
+// retry, or in an epoch that has ended. It is the place that ticks go by.
+func TestOutcomesBeforeAcceptance(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	first, refused, copied := f.send("bob", "1"), f.send("bob", "2"), f.send("bob", "3")
+	sends(t, conn, 1, 3)
+	at := func(offset uint64) chat.Position { return chat.NewPosition(1, offset) }
+	conn.Write(
+		&packet.Outcome{ID: first.ID(), To: "bob", Place: at(5)}, &packet.Outcome{ID: refused.ID(), To: "bob", Code: chat.CodeIDConflict},
+		&packet.Copy{Pos: 1, Gap: 1, ID: copied.ID(), To: []byte("bob"), Place: at(6)},
+		&packet.Receipt{Pos: 2, Gap: 1, Peer: []byte("bob"), Delivered: at(4)}, &packet.Accepted{N: 3, Count: 3, Pos: 9},
+	)
+	must(t, errors.Join(first.Durable(ctx(t)), copied.Durable(ctx(t))))
+	for s, place := range map[*client.Sent]chat.Position{first: at(5), copied: at(6)} {
+		if status, err := s.Status(); s.Place() != place || status != chat.Sent || err != nil {
+			t.Errorf("%v at %v, %v; it lies at %v", status, s.Place(), err, place)
+		}
+	}
+	wantCode(t, refused.Durable(ctx(t)), chat.CodeIDConflict)
+	conn.Write(&packet.Receipt{Pos: 3, Gap: 1, Peer: []byte("bob"), Delivered: at(5)})
+	must(t, first.Delivered(ctx(t)))
+
+	// What is sent again is judged again.
+	again := f.send("bob", "4")
+	sends(t, conn, 4, 1)
+	conn.Write(&packet.Outcome{ID: again.ID(), To: "bob", Code: chat.CodeNotMember})
+	for { // the problem of the one before came first
+		if p := receive[client.Problem](t, f.c); p.ID == again.ID() {
+			break
+		}
+	}
+	conn.Drop()
+	conn, _ = f.welcome(packet.Welcome{})
+	sends(t, conn, 1, 1)
+	conn.Write(&packet.Accepted{N: 1, Count: 1, Pos: at(8)})
+	must(t, again.Durable(ctx(t)))
+}
+
 func TestPartitionsAcceptInAnyOrder(t *testing.T) {
 	f := newFixture(t, nil)
 	conn, _ := f.welcome(packet.Welcome{})
