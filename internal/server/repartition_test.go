@@ -203,7 +203,11 @@ func TestRepartition(t *testing.T) {
 			if from.name == names[0] {
 				eventually(t, "copies", func() bool { return second.has(func(w *talker) map[string]int { return w.copies }, to.name, n) })
 			}
-			must(t, from.last[to.name].Delivered(t.Context()))
+			eventually(t, fmt.Sprintf("the last tick of %s to %s", from.name, to.name), func() bool {
+				status, err := from.last[to.name].Status()
+				must(t, err)
+				return status >= chat.Delivered
+			})
 		}
 	}
 	for _, w := range append(senders, second) {
