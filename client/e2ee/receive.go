@@ -392,8 +392,12 @@ func (c *Machine) Waiting() int {
 
 // Readable decrypts a message of history. One that cannot be read, as its key
 // never came to this device or it was tampered with, has no content (nil), and
-// neither has one of another type than TypeBody.
+// neither has one of another type than TypeBody. A change of a group is as it was
+// sent: the server reads it too.
 func (c *Machine) Readable(m chat.Message) chat.Message {
+	if m.Suite == chat.SuiteGroup && m.To.IsGroup() {
+		return m
+	}
 	read, typ := c.ReadableTyped(m)
 	if typ != TypeBody {
 		read.Content = nil
@@ -411,8 +415,11 @@ func (c *Machine) ReadableTyped(m chat.Message) (read chat.Message, typ uint8) {
 		c.mu.Lock()
 		out, _ := c.show(m, false, false)
 		c.mu.Unlock()
-		if t, ok := out.(Typed); ok {
-			return t.Message, t.Type
+		switch out := out.(type) {
+		case Typed:
+			return out.Message, out.Type
+		case GroupNamed:
+			return out.Message, TypeGroupInfo
 		}
 		if read, ok := messageOf(out); ok {
 			return read, TypeBody

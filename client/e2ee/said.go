@@ -61,7 +61,8 @@ func (c *Client) SendBody(ctx context.Context, to string, b content.Body, option
 // SaidPage is a page of history with what its messages say.
 type SaidPage struct {
 	client.HistoryPage
-	Bodies []content.Body // of Messages; the kind is content.KindNewer and the message has no content where it cannot be read
+	Bodies  []content.Body // of Messages; the kind is content.KindNewer and the message has no content where it cannot be read
+	Changes []chat.Message // of a group's members, for chat.ParseChange; they are none of Messages
 }
 
 // SaidBefore is History of messages of all types, with what they say: give them
@@ -75,10 +76,16 @@ func (c *Client) SaidBefore(ctx context.Context, peer string, before chat.ID, li
 	said := &SaidPage{HistoryPage: *page}
 	said.Messages = nil
 	for _, m := range page.Messages {
+		if m.Suite == chat.SuiteGroup && m.To.IsGroup() {
+			said.Changes = append(said.Changes, m)
+		}
 		if m.Suite == chat.SuiteKeyShare || m.Suite == chat.SuiteGroup {
 			continue
 		}
 		read, typ := c.ReadableTyped(m)
+		if typ == TypeGroupInfo {
+			continue // the group's name: GroupInfo has it
+		}
 		said.Messages = append(said.Messages, read)
 		said.Bodies = append(said.Bodies, BodyOf(typ, read.Content))
 	}

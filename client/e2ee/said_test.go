@@ -230,3 +230,36 @@ func TestUnread(t *testing.T) {
 		t.Fatalf("after an answer the tablet counts %d, in %v", at.Count("bob"), at.Chats())
 	}
 }
+
+// Of a group, history has its changes beside what was said, and its name is
+// nothing to be read.
+func TestGroupSaid(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.device("alice", "phone"), w.device("bob", "phone")
+	group := w.group(alice, GroupInfo{Name: "cliff"}, "bob")
+	id := w.send(alice, group, "hi")
+	w.says(alice, group, content.Body{Kind: content.KindReaction, Text: "👍", Target: id})
+	for heard := false; !heard; {
+		m, b, ok := Said(w.next(bob))
+		heard = ok && m.ID == id && b.Text == "hi"
+	}
+	w.shows("bob in history", w.history(bob, group, 1), "alice: hi 👍alice")
+	page, err := bob.SaidBefore(w.ctx(), group, chat.ID{}, 0)
+	w.must(err)
+	if len(page.Changes) != 1 || len(page.Messages) != 2 {
+		t.Fatalf("history has the changes %+v and the messages %+v", page.Changes, page.Messages)
+	}
+	if c, err := chat.ParseChange(page.Changes[0].Content); err != nil || c.Verb != chat.GroupCreate {
+		t.Errorf("%+v, %v", c, err)
+	}
+	plain, err := bob.History(w.ctx(), group, chat.ID{}, 0)
+	w.must(err)
+	if made := plain.Messages[len(plain.Messages)-1]; made.Suite != chat.SuiteGroup || made.Content == nil {
+		t.Errorf("the oldest message of history is %+v", made)
+	}
+	u := client.NewUnread("bob")
+	w.must(bob.LoadUnread(w.ctx(), u, 10))
+	if n := u.Count(chat.User(group)); n != 1 {
+		t.Errorf("%d are unread", n)
+	}
+}

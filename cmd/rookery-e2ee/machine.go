@@ -143,16 +143,18 @@ func (o machine) take(args []js.Value) (any, error) {
 	return event(e), err
 }
 
-// readable (packet) returns the content of a message of history, or null.
+// readable (packet) returns the type and content of a message of history; null
+// where it cannot be read.
 func (o machine) readable(args []js.Value) (any, error) {
 	m, _, err := o.message(args[0])
 	if err != nil {
 		return nil, err
 	}
-	if m = o.Readable(m); m.Content == nil {
+	read, typ := o.ReadableTyped(m)
+	if typ == 0 {
 		return nil, nil
 	}
-	return toJS(m.Content), nil
+	return map[string]any{"kind": int(typ), "content": toJS(read.Content)}, nil
 }
 
 // event is one as the other side reads it.

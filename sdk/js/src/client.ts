@@ -397,6 +397,39 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
     return this.ask<GroupPage, 'group_get'>('group_get', { group, beyond, limit }, 'group_members', signal)
   }
 
+  /**
+   * Blocks users: from its place on nothing that they send to this user comes, and they learn nothing of it; their messages stay at
+   * one tick, and they see neither presence nor receipts. Groups are another matter. It is a message to oneself, and what is
+   * returned tells of it as with {@link PlainClient.send}: it waits in the outbox, and all devices of the user get `blocks`. One that
+   * the server does not make becomes a problem: `too_many` over its limit. Throws {@link ChatError} `bad_name` for what is no user's
+   * name.
+   */
+  async block(users: string[], signal?: AbortSignal): Promise<Sent> {
+    return this.#changeBlocks('add', users, signal)
+  }
+
+  /** Takes {@link PlainClient.block} back. What they sent meanwhile does not come. */
+  async unblock(users: string[], signal?: AbortSignal): Promise<Sent> {
+    return this.#changeBlocks('remove', users, signal)
+  }
+
+  async #changeBlocks(verb: 'add' | 'remove', users: string[], signal?: AbortSignal): Promise<Sent> {
+    const content = encodeChange({ verb, users, info: new Uint8Array() })
+    const { user } = this.core.settings
+    return this.sendSealed({ n: 0n, id: null, to: user, suite: suiteGroup, content, flags: 0, ttl: 0, media: '' }, null, signal)
+  }
+
+  /** Returns whom the user has blocked, in order of their names. Throws {@link ChatError} `bad_name` for a server where nobody blocks. */
+  async blocked(signal?: AbortSignal): Promise<string[]> {
+    const users: string[] = []
+    for (;;) {
+      const question = { group: this.core.settings.user, beyond: users.at(-1) ?? '', limit: 0 }
+      const page = await this.ask<GroupPage, 'group_get'>('group_get', question, 'group_members', signal)
+      users.push(...page.members.map((member) => member.user))
+      if (!page.more || page.members.length === 0) return users
+    }
+  }
+
   /** Puts a question until it is answered; what asks for a retry is asked again. @internal */
   async ask<A, N extends PacketName>(name: N, fields: Partial<PacketFields<N>>, limit: string, signal?: AbortSignal): Promise<A> {
     const { settings } = this.core

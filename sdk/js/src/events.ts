@@ -137,6 +137,18 @@ export interface ProblemEvent {
   error: Error
 }
 
+/** The user, on some device, has blocked others, or has taken that back. */
+export interface BlocksEvent {
+  /** Which event this is. */
+  type: 'blocks'
+  /** Whom. */
+  users: string[]
+  /** Blocked, or not any more. */
+  blocked: boolean
+  /** In the user's chain: what lies after it is judged by it. */
+  at: Position
+}
+
 /** What {@link PlainClient.receive} returns. */
 export type ClientEvent =
   | MessageEvent
@@ -147,6 +159,7 @@ export type ClientEvent =
   | TruncatedEvent
   | TypingEvent
   | PresenceEvent
+  | BlocksEvent
   | ConnectedEvent
   | DisconnectedEvent
   | ProblemEvent
@@ -159,6 +172,8 @@ export interface HistoryPage {
   messages: Message[]
   /** There are older ones. */
   more: boolean
+  /** Where they begin: what to ask before; a page may have more without a message of its own. null: there are none. */
+  next: MessageId | null
   /** How far the peer has come with what the user sent. */
   delivered: Position
   /** The same. */

@@ -8,6 +8,7 @@ export { type Attachment, decryptAttachment, encryptAttachment } from './e2ee/at
 export { Client, type EncryptedEvent, type EncryptedOptions, type Safety } from './e2ee/client.ts'
 export { EncryptionError } from './e2ee/errors.ts'
 export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkUsedEvent, TypedEvent, GroupInfo, GroupMember, GroupNamedEvent, LeftOutEvent, UnannouncedEvent } from './e2ee/events.ts'
+export { type Said, saidOf, type SaidPage } from './e2ee/said.ts'
 export { IndexedDBKeys, type KeyStorage } from './e2ee/keys.ts'
 export type { WasmSource } from './e2ee/machine.ts'
 export {
@@ -35,6 +36,7 @@ export {
 } from './content.ts'
 export { type Action, ChatError, ClosedError, type CodeName, codes, StateError } from './errors.ts'
 export type {
+  BlocksEvent,
   CaughtUpEvent,
   Chat,
   ChatsPage,

@@ -1,6 +1,7 @@
 import type { Core } from './core.ts'
 import { ChatError } from './errors.ts'
-import type { ClientEvent, Message } from './events.ts'
+import type { ClientEvent, HistoryPage, Message } from './events.ts'
+import { parseChange, suiteGroup } from './group.ts'
 import { nodeOfId } from './id.ts'
 import { judgeLink } from './inbox.ts'
 import { isGroup } from './options.ts'
@@ -133,8 +134,20 @@ function onMessage(s: Session, m: PacketFields<'message'>): void {
   if (!isNext(s, m.pos, m.gap)) return
   const message = s.core.messageOf({ ...m, place: m.pos }, m.from)
   message.to = s.core.settings.user
-  s.core.inbox.take({ pos: m.pos, durable: true, event: { type: 'message', message } })
+  s.core.inbox.take({ pos: m.pos, durable: true, event: eventOf(message) })
   took(s)
+}
+
+/** What a message to the user is for the app; null: nothing. */
+function eventOf(message: Message): ClientEvent | null {
+  const { suite, from, to, content, place } = message
+  if (suite !== suiteGroup || from !== to) return { type: 'message', message }
+  try {
+    const { users, verb } = parseChange(content!)
+    return { type: 'blocks', users, blocked: verb === 'add', at: place }
+  } catch {
+    return null // of a later version
+  }
 }
 
 function onGroupMessage(s: Session, m: PacketFields<'group_message'>): void {
@@ -184,7 +197,9 @@ function onPresence(s: Session, p: PacketFields<'presence'>): void {
 function onHistoryPage(core: Core, p: PacketFields<'history_page'>): void {
   const { peer, more, delivered, read } = p
   core.peer(peer).advance(delivered, read)
-  core.answer(p.req, { peer, more, delivered, read, messages: p.rows.map((row) => core.messageOf(row, peer)) })
+  const messages = p.rows.map((row) => core.messageOf(row, peer))
+  const next = more ? (p.next ?? messages.at(-1)?.id ?? null) : null
+  core.answer(p.req, { peer, more, delivered, read, messages, next } satisfies HistoryPage)
 }
 
 function onChatsPage(core: Core, p: PacketFields<'chats_page'>): void {

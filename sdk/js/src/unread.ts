@@ -93,8 +93,8 @@ export class Unread {
         if (m.from !== this.#user && m.place <= read) return
         this.put(m)
       }
-      before = page.messages.at(-1)?.id ?? null
-      if (!page.more || !before) return
+      before = page.next
+      if (!before) return
     }
   }
 }

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { text as streamText } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
-import { Client, decryptAttachment, encryptAttachment, type EncryptedOptions, MemoryJournal, PlainClient } from '../src/index.ts'
+import { bodyOf, Client, decryptAttachment, encryptAttachment, type EncryptedOptions, MemoryJournal, parseChange, PlainClient } from '../src/index.ts'
 import { FileJournal } from '../src/node/index.ts'
-import { data, dir, fresh, next, options, rookery, Server, text } from './world.ts'
+import { data, dir, fresh, next, openDevice, options, rookery, Server, text } from './world.ts'
 
 let server: Server
 
@@ -19,21 +19,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true })
 })
 
-/** A device in files: what it was is there again when it is opened again. */
-async function device(user: string, name: string, more: Partial<EncryptedOptions> = {}): Promise<Client> {
-  const path = join(dir, `${user}.${name}`)
-  const c = await Client.connect({
-    ...options(server, user),
-    device: name,
-    journal: new FileJournal(`${path}.journal`),
-    keyFile: `${path}.keys`,
-    identityFile: join(dir, `${user}.identity`),
-    refreshMs: 0.001,
-    ...more,
-  })
-  await c.published()
-  return c
-}
+const device = (user: string, name: string, more: Partial<EncryptedOptions> = {}) => openDevice(server, user, name, more)
 
 /** A command of the Go SDK that acts as a user. */
 function go(command: string, user: string, ...args: string[]): ChildProcess {
@@ -211,6 +197,63 @@ test('another identity stops sending until it is accepted', async () => {
   await (await a.send(bob, 'three')).durable()
   expect(text((await next(anew, 'message')).message)).toBe('three')
   await Promise.all([a.close(), anew.close()])
+})
+
+test('a group: its name and messages are for its members, from their joining to their leaving', async () => {
+  const [alice, bob, carol, dave] = [fresh('alice'), fresh('bob'), fresh('carol'), fresh('dave')]
+  const [a, b, c] = await Promise.all([device(alice, 'node'), device(bob, 'node'), device(carol, 'node')])
+  const never = fresh('never')
+  const { group } = await a.createGroup(new TextEncoder().encode('a cliff'), [bob, carol, never])
+  for (const who of [b, c]) {
+    expect(parseChange((await next(who, 'group_message')).message.content!)).toMatchObject({ verb: 'create', users: [bob, carol, never] })
+    expect((await next(who, 'group_named')).info).toEqual({ name: 'a cliff', picture: null })
+    expect(who.groupInfo(group)?.name).toBe('a cliff')
+  }
+  // Who has no keys is left out, and that is told.
+  expect(await next(a, 'left_out')).toEqual({ type: 'left_out', group, users: [never] })
+  expect((await a.groupMembers(group)).filter((m) => !m.keys)).toEqual([{ user: never, admin: false, keys: false }])
+
+  const first = await a.send(group, 'before dave')
+  for (const who of [b, c]) expect(text((await next(who, 'group_message')).message)).toBe('before dave')
+  await b.sendBody(group, bodyOf('reaction', { text: '👍', target: first.id }))
+  expect(await next(a, 'typed')).toMatchObject({ kind: 3, copy: false, message: { from: bob, to: group } })
+  const d = await device(dave, 'node')
+  const sees = async (who: Client, verb: string) => {
+    for (;;) {
+      const { message } = await next(who, 'group_message')
+      if (message.suite === 3 && parseChange(message.content!).verb === verb) return
+    }
+  }
+  await a.changeGroup(group, 'add', [dave])
+  await sees(b, 'add') // until the list has it, nothing is for dave
+  await (await b.send(group, 'with dave')).durable()
+  const heard = async (who: Client) => {
+    for (;;) {
+      const { message } = await next(who, 'group_message')
+      if (message.suite === 1) return text(message)
+    }
+  }
+  expect(await heard(d)).toBe('with dave')
+  expect(d.groupInfo(group)?.name).toBe('a cliff')
+  expect(await heard(c)).toBe('with dave')
+  await a.changeGroup(group, 'remove', [carol])
+  await (await a.send(group, 'without carol')).durable()
+  expect(await heard(d)).toBe('without carol')
+  await sees(c, 'remove')
+  await expect(c.send(group, 'let me in')).rejects.toMatchObject({ reason: 'not_member' })
+  // History: what each was to read, and the changes, which the server reads too.
+  const page = await d.saidBefore(group)
+  expect(page.messages.map(text)).toEqual(['without carol', 'with dave'])
+  expect(page.bodies.map((body) => body.text)).toEqual(['without carol', 'with dave'])
+  expect(page.changes.map((m) => parseChange(m.content!).verb)).toEqual(['remove', 'add'])
+  expect((await d.history(group)).messages.map((m) => m.suite).sort()).toEqual([1, 1, 1, 3, 3])
+  const soon = { timeout: 30_000 } // durable, and stored a moment later
+  await expect.poll(async () => (await c.saidBefore(group)).messages.map(text), soon).not.toContain('without carol')
+  const spy = await PlainClient.connect({ ...options(server, bob), device: 'spy', sendOnly: true })
+  for (const m of (await spy.history(group)).messages) {
+    if (m.suite !== 3) expect(text(m)).not.toMatch(/dave|carol|cliff/)
+  }
+  await Promise.all([a, b, c, d, spy].map((each) => each.close()))
 })
 
 test('nobody without keys is written to, a wrong passphrase opens nothing', async () => {

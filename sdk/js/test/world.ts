@@ -6,7 +6,8 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import WebSocket from 'ws'
 
-import type { ClientOptions, EncryptedEvent, Message } from '../src/index.ts'
+import { Client, type ClientOptions, type EncryptedEvent, type EncryptedOptions, type Message } from '../src/index.ts'
+import { FileJournal } from '../src/node/index.ts'
 
 export const rookery = resolve(process.env.ROOKERY_BIN || '../../bin/rookery')
 export const dir = mkdtempSync(join(tmpdir(), 'rookery-js-'))
@@ -53,6 +54,22 @@ export function token(user: string): string {
 
 export function options(server: Server, user: string, more: Partial<ClientOptions> = {}): ClientOptions {
   return { url: server.url, user, device: 'node', token: () => token(user), WebSocket, backoffMinMs: 50, backoffMaxMs: 500, ...more }
+}
+
+/** An encrypted device in files: what it was is there again when it is opened again. */
+export async function openDevice(server: Server, user: string, name: string, more: Partial<EncryptedOptions> = {}): Promise<Client> {
+  const path = join(dir, `${user}.${name}`)
+  const c = await Client.connect({
+    ...options(server, user),
+    device: name,
+    journal: new FileJournal(`${path}.journal`),
+    keyFile: `${path}.keys`,
+    identityFile: join(dir, `${user}.identity`),
+    refreshMs: 0.001,
+    ...more,
+  })
+  await c.published()
+  return c
 }
 
 /** A name that no other test uses. */

@@ -1,8 +1,9 @@
 import { idOf, PlainClient, type SendOptions } from '../client.ts'
+import { type Body, bodyOfType, counts, typeBody, typedOf } from '../content.ts'
 import { Core } from '../core.ts'
 import type { Chat, ChatsPage, ClientEvent, HistoryPage, Message } from '../events.ts'
 import { ChatError } from '../errors.ts'
-import { encodeChange, type GroupPage } from '../group.ts'
+import { encodeChange, type GroupPage, suiteGroup } from '../group.ts'
 import { type MessageId, nodeOfId } from '../id.ts'
 import { IndexedDBJournal } from '../indexeddb.ts'
 import { MemoryJournal } from '../journal.ts'
@@ -10,6 +11,7 @@ import { checkPeer, type ClientOptions, isGroup, settingsOf } from '../options.t
 import { decodePackets, encodePacket } from '../packets.ts'
 import type { Packet } from '../schema.ts'
 import type { Sent } from '../sent.ts'
+import type { Unread } from '../unread.ts'
 import type {
   BadKeysEvent,
   FailedEvent,
@@ -24,11 +26,10 @@ import type {
 } from './events.ts'
 import { IndexedDBKeys, type KeyStorage } from './keys.ts'
 import { call, errorOf, type Link, load, type Machine, type MachineEvent, valueOf, type WasmSource } from './machine.ts'
+import type { SaidPage } from './said.ts'
 
 const suiteMegolm = 1
 const suiteKeyShare = 2
-/** What send sends: the app's own bytes. */
-const typeBody = 1
 /** A group's name and picture. */
 const typeGroupInfo = 64
 
@@ -174,6 +175,16 @@ export class Client extends PlainClient {
   }
 
   /**
+   * Sends a body, encrypted: a reply, an edit, a deletion, a reaction, a timer, or a text. A text that replies to nothing and lives
+   * for ever goes as {@link Client.send} does it, which every version reads. `ttlSeconds` is for how long the server keeps the
+   * message, and receivers a text. Throws {@link ChatError} `bad_packet` for a body that cannot be.
+   */
+  async sendBody(to: string, body: Body, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
+    const { type, content } = typedOf(body.kind === 'text' ? { ...body, seconds: this.ttlOf(options) } : body)
+    return this.sendTyped(to, type, content, options, signal)
+  }
+
+  /**
    * Returns the next event, as {@link PlainClient.receive} does, decrypted, and those of the encryption. A message whose key has
    * not come is held, durably, and asked for; it comes when its key does.
    */
@@ -238,13 +249,53 @@ export class Client extends PlainClient {
     for (;;) {
       const page = await super.history(peer, before, limit, signal)
       const messages = page.messages.filter((m) => m.suite !== suiteKeyShare).map((m) => this.#readable(m))
-      if (messages.length > 0 || !page.more) return { ...page, messages }
-      before = page.messages.at(-1)!.id
+      if (messages.length > 0 || page.next === null) return { ...page, messages }
+      before = page.next
     }
   }
 
+  /**
+   * Is history of messages of all types, with what they say: give them to a {@link Timeline}. A page may have no message and more all
+   * the same; `next` is from where the next page begins.
+   */
+  async saidBefore(peer: string, before: MessageId | null = null, limit = 0, signal?: AbortSignal): Promise<SaidPage> {
+    const page = await super.history(peer, before, limit, signal)
+    const said: SaidPage = { ...page, messages: [], bodies: [], changes: [] }
+    for (const m of page.messages) {
+      if (m.suite === suiteGroup && isGroup(m.to)) said.changes.push(m)
+      if (m.suite === suiteKeyShare || m.suite === suiteGroup) continue
+      const read = this.#read(m)
+      if (read?.kind === typeGroupInfo) continue // the group's name: groupInfo has it
+      said.messages.push({ ...m, content: read?.content ?? null })
+      said.bodies.push(bodyOfType(read?.kind ?? 0, read?.content ?? new Uint8Array()))
+    }
+    return said
+  }
+
+  /**
+   * Fills in what is unread of so many chats, as {@link Unread.load} does: changes of other messages, and timers, count for nothing,
+   * and what cannot be read counts.
+   */
+  async loadUnread(unread: Unread, chats: number, signal?: AbortSignal): Promise<void> {
+    const source = {
+      chats: super.chats.bind(this),
+      history: async (peer: string, before: MessageId | null, limit: number) => {
+        const { bodies, changes: _, ...page } = await this.saidBefore(peer, before, limit, signal)
+        return { ...page, messages: page.messages.filter((_, i) => counts(bodies[i]!)) }
+      },
+    }
+    await unread.load(source, chats, signal)
+  }
+
+  /** The type and content of a message of history; null: it cannot be read. */
+  #read(m: Message): { kind: number; content: Uint8Array } | null {
+    return valueOf(this.#machine.readable(packetOf(m, m.from === this.core.settings.user)))
+  }
+
   #readable(m: Message): Message {
-    return { ...m, content: valueOf(this.#machine.readable(packetOf(m, m.from === this.core.settings.user))) }
+    if (m.suite === suiteGroup && isGroup(m.to)) return m // the server reads it too
+    const read = this.#read(m)
+    return { ...m, content: read?.kind === typeBody ? read.content : null }
   }
 
   /** Is {@link PlainClient.chats}, with the newest messages decrypted as history's are. */

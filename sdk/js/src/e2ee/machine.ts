@@ -43,7 +43,7 @@ export interface Machine {
   next: Plain<[], MachineEvent | null>
   handled: Plain<[], null>
   waiting: Plain<[], number>
-  readable: Plain<[Uint8Array], Uint8Array | null>
+  readable: Plain<[Uint8Array], { kind: number; content: Uint8Array } | null>
   verify: Async<[string, boolean], null>
   take: Async<[Uint8Array], MachineEvent | null>
   ready: Async<[string, number, Uint8Array, AbortSignal | null], { seal: Plain<[string], Uint8Array>; done: Plain<[], null> }>
