@@ -70,9 +70,10 @@ type Store interface {
 	// at least the newest few weeks count; 0 where there is none.
 	Heads(ctx context.Context, users []chat.User, dst []chat.Position) ([]chat.Position, error)
 
-	// Truncated returns the position up to which the inbox has been swept: a
-	// device that resumes below it has missed entries (law 15).
-	Truncated(ctx context.Context, user chat.User) (chat.Position, error)
+	// Truncated returns the position up to which the inbox has been swept, where
+	// that is above after: a device that resumes there has missed entries (law
+	// 15). It is 0 where nothing above after was.
+	Truncated(ctx context.Context, user chat.User, after chat.Position) (chat.Position, error)
 
 	// Receipts appends to dst up to limit receipts of a user that changed at a
 	// position after < p <= upTo, in order of the peers' names, of peers beyond
@@ -106,7 +107,7 @@ type Store interface {
 	Devices(ctx context.Context, user chat.User) ([]Device, error)
 
 	// PutDevice writes a device, durably before it returns (law 14), without its
-	// Label and Revoked, which stay as they are.
+	// Cursor, Label and Revoked, which stay as they are.
 	PutDevice(ctx context.Context, user chat.User, d Device) error
 
 	// LabelDevice writes the name that the user gave a device, durably before it
@@ -262,6 +263,7 @@ type Device struct {
 	Seq     uint16        // the clock sequence of its ids; a change tells of a clone or a new installation
 	Start   chat.Position // where its chain begins
 	Created int64         // ms since 1970
+	Cursor  chat.Position // see Cursors; 0 where it has none
 	Label   string        // what the user calls it
 	Revoked int64         // ms since 1970; 0: it was not
 }

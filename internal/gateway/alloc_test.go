@@ -50,9 +50,10 @@ type emptyStore struct{ storage.Store }
 
 func (emptyStore) Devices(context.Context, chat.User) ([]storage.Device, error) { return nil, nil }
 func (emptyStore) PutDevice(context.Context, chat.User, storage.Device) error   { return nil }
-func (emptyStore) Cursors(context.Context, chat.User) ([]storage.Cursor, error) { return nil, nil }
-func (emptyStore) Truncated(context.Context, chat.User) (chat.Position, error)  { return 0, nil }
 func (emptyStore) PutLastSeen(context.Context, chat.User, int64) error          { return nil }
+func (emptyStore) Truncated(context.Context, chat.User, chat.Position) (chat.Position, error) {
+	return 0, nil
+}
 func (emptyStore) Waiting(context.Context, chat.User, chat.Position, chat.Position, int) (int, error) {
 	return 0, nil
 }

@@ -89,10 +89,20 @@ func (g *Gateway) readPage(p *page) {
 	defer cancel()
 	if p.beyond != "" { // all but the receipts is sent
 		p.last, p.sent, p.applied, p.done = p.after, p.after, p.after, true
-	} else if p.err = g.readInbox(ctx, p); p.err != nil {
+		p.err = g.readReceipts(ctx, p)
 		return
 	}
-	if p.done {
+	applied, err := g.owners.Applied(ctx, p.user)
+	if p.err = err; err == nil {
+		g.readUpTo(ctx, p, applied)
+	}
+}
+
+// readUpTo reads a page of what is after p.after, up to what was applied when the
+// session had registered, or later.
+func (g *Gateway) readUpTo(ctx context.Context, p *page, applied chat.Position) {
+	p.applied = applied
+	if p.err = g.readInbox(ctx, p); p.err == nil && p.done {
 		p.err = g.readReceipts(ctx, p)
 	}
 }
@@ -100,17 +110,14 @@ func (g *Gateway) readPage(p *page) {
 // readInbox reads the entries after p.after, which it moves on to where a sweep
 // has passed it: looked at after the inbox, so that no sweep goes unseen (law 15).
 func (g *Gateway) readInbox(ctx context.Context, p *page) error {
-	var err error
-	if p.applied, err = g.owners.Applied(ctx, p.user); err != nil {
-		return err
-	}
 	for {
+		var err error
 		p.applied = max(p.applied, p.after)
 		p.entries, p.last, err = g.store.Inbox(ctx, p.user, p.after, p.applied, p.limit, chat.MillisNow(), p.entries[:0])
 		if err != nil {
 			return err
 		}
-		truncated, err := g.store.Truncated(ctx, p.user)
+		truncated, err := g.store.Truncated(ctx, p.user, p.after)
 		if err != nil {
 			return err
 		}

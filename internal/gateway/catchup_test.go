@@ -80,7 +80,7 @@ type sweptStore struct {
 	entries   []chat.Entry
 }
 
-func (s *sweptStore) Truncated(context.Context, chat.User) (chat.Position, error) {
+func (s *sweptStore) Truncated(context.Context, chat.User, chat.Position) (chat.Position, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.truncated, nil

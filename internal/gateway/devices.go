@@ -158,7 +158,7 @@ func (g *Gateway) lookRevoked(s *session) {
 	g.jobs.try(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 		defer cancel()
-		if _, err := g.hasOthers(ctx, user, device); chat.CodeOf(err) == chat.CodeRevoked {
+		if _, _, err := g.registered(ctx, user, device); chat.CodeOf(err) == chat.CodeRevoked {
 			g.post(ref, func(s *session) {
 				if s.user() == user && s.device() == device && s.state != closing {
 					s.bye(chat.CodeRevoked, 0, errRevoked.Text)

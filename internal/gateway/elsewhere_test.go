@@ -158,7 +158,7 @@ func (o *others) Revoked(_ context.Context, to presence.Gateway, user chat.User,
 func (o *others) Devices(context.Context, chat.User) ([]storage.Device, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	known := []storage.Device{{Name: "d"}, {Name: "e"}}[:o.devices]
+	known := []storage.Device{{Name: "d", Cursor: o.cursor}, {Name: "e"}}[:o.devices]
 	if o.revoked {
 		known[0].Revoked = 1
 	}
@@ -167,12 +167,6 @@ func (o *others) Devices(context.Context, chat.User) ([]storage.Device, error) {
 
 func (o *others) RevokeDevice(_ context.Context, _ chat.User, _ chat.Device, at int64) (bool, error) {
 	return at > 0, nil
-}
-
-func (o *others) Cursors(context.Context, chat.User) ([]storage.Cursor, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return []storage.Cursor{{Device: "d", Position: o.cursor}}, nil
 }
 
 func (o *others) Inbox(_ context.Context, _ chat.User, _, upTo chat.Position, _ int, _ int64, dst []chat.Entry) ([]chat.Entry, chat.Position, error) {

@@ -23,6 +23,7 @@ type joined struct {
 	skipped bool
 	first   bool
 	number  uint64 // in the directory; 0 without other gateways
+	page    *page  // the first one of catch-up
 	err     error
 }
 
@@ -95,13 +96,17 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 		err = g.enter(ctx, presence.Session{User: user, Node: node, Number: j.number})
 	}
 	if err == nil {
-		j.copies, err = g.hasOthers(ctx, user, device)
+		j.cursor, j.copies, err = g.registered(ctx, user, device)
 	}
+	var applied chat.Position
 	if err == nil && !lease.ended() {
-		err = g.place(ctx, j, user, dev, resume)
+		applied, err = g.place(ctx, j, user, dev, resume)
 	}
 	if err == nil && j.copies && j.cursor == 0 && g.opt.Elsewhere != nil && !lease.ended() {
 		err = g.siblingsElsewhere(ctx, user)
+	}
+	if err == nil && !lease.ended() {
+		err = g.firstPage(ctx, j, user, applied)
 	}
 	j.err = err
 	if j.err != nil || !j.copies {
@@ -111,23 +116,26 @@ func (g *Gateway) join(ref presence.Ref, user chat.User, device chat.Device, seq
 	g.tellSiblings(ref, user, answer)
 }
 
-// hasOthers reports whether the user has more than one device. It is asked when
-// this one is written and registered: of two devices that come at the same time,
-// the one that registers later finds both rows, and the other in presence. For
-// the same reason it finds that this one was revoked meanwhile, or is found by
-// who revokes it.
-func (g *Gateway) hasOthers(ctx context.Context, user chat.User, device chat.Device) (bool, error) {
+// registered returns a device's cursor, and whether the user has others. It is
+// asked when the device is written and registered: of two that come at the same
+// time, the one that registers later finds both rows, and the other in presence.
+// For the same reason it finds that this one was revoked meanwhile, or is found
+// by who revokes it.
+func (g *Gateway) registered(ctx context.Context, user chat.User, device chat.Device) (cursor chat.Position, others bool, err error) {
 	known, err := g.store.Devices(ctx, user)
 	n := 0
 	for _, d := range known {
-		switch {
-		case d.Revoked == 0:
+		if d.Name == device && d.Revoked > 0 {
+			return 0, false, errRevoked
+		}
+		if d.Name == device {
+			cursor = d.Cursor
+		}
+		if d.Revoked == 0 {
 			n++
-		case d.Name == device:
-			return false, errRevoked
 		}
 	}
-	return n > 1, err
+	return cursor, n > 1, err
 }
 
 var errRevoked = chat.Errorf(chat.CodeRevoked, "this device was revoked: link it anew, under another name")
@@ -179,39 +187,44 @@ func (g *Gateway) device(ctx context.Context, user chat.User, name chat.Device, 
 	return d, g.store.PutDevice(ctx, user, d)
 }
 
-// place finds where the session's chain begins and what waits there.
-func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev storage.Device, resume int64) (err error) {
-	cursors, err := g.store.Cursors(ctx, user)
+// place finds where the session's chain begins, and how far it is applied.
+func (g *Gateway) place(ctx context.Context, j *joined, user chat.User, dev storage.Device, resume int64) (applied chat.Position, err error) {
+	applied, err = g.owners.Applied(ctx, user)
 	if err != nil {
-		return err
-	}
-	for _, c := range cursors {
-		if c.Device == dev.Name {
-			j.cursor = c.Position
-		}
-	}
-	applied, err := g.owners.Applied(ctx, user)
-	if err != nil {
-		return err
+		return 0, err
 	}
 	switch {
 	case resume >= 0:
 		j.resume = chat.Position(resume)
 		end := g.end(user)
 		if j.resume.Epoch() > end.Epoch() && g.opt.Elsewhere != nil {
-			return fmt.Errorf("the client resumes at %v, of an epoch that is not known here yet", j.resume)
+			return 0, fmt.Errorf("the client resumes at %v, of an epoch that is not known here yet", j.resume)
 		}
 		if j.resume > max(applied, end) {
-			return chat.Errorf(chat.CodeBadPosition, "the log ends before %v", j.resume)
+			return 0, chat.Errorf(chat.CodeBadPosition, "the log ends before %v", j.resume)
 		}
 	case resume == packet.ResumeNow:
 		j.resume = applied
 		if j.skipped, err = g.skips(ctx, user, applied); err != nil {
-			return err
+			return 0, err
 		}
 	default:
 		j.resume = max(dev.Start, j.cursor)
 	}
+	return applied, nil
+}
+
+// firstPage reads what catch-up begins with, which mostly is all that waits.
+func (g *Gateway) firstPage(ctx context.Context, j *joined, user chat.User, applied chat.Position) error {
+	p := pages.Get().(*page)
+	p.user, p.node = user, j.node
+	p.after, p.receiptsFrom, p.limit = j.resume, j.resume, min(pageEntries, g.opt.Window)
+	g.readUpTo(ctx, p, applied)
+	if j.page = p; p.done || p.err != nil {
+		j.waiting = min(p.count, g.opt.Waiting)
+		return p.err
+	}
+	var err error
 	j.waiting, err = g.store.Waiting(ctx, user, j.resume, applied, g.opt.Waiting)
 	return err
 }
@@ -308,7 +321,7 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	}
 	s.state = catching
 	s.arm()
-	g.readOn(s)
+	g.deliverPage(s, j.page)
 }
 
 func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {

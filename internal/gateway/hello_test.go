@@ -100,3 +100,104 @@ func TestAHelloWaitsForASlowStore(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// asked is a store that notes, beside the directory, what a hello asks of it. What
+// is not here panics.
+type asked struct {
+	emptyStore
+	o       *others
+	waiting int // entries behind the cursor
+}
+
+func (a asked) note(what string) {
+	a.o.mu.Lock()
+	defer a.o.mu.Unlock()
+	a.o.note("%s", what)
+}
+
+// askedOwners note it too.
+type askedOwners struct {
+	oneOwner
+	of asked
+}
+
+func (o askedOwners) Applied(context.Context, chat.User) (chat.Position, error) {
+	o.of.note("applied")
+	return 1000, nil
+}
+
+func (a asked) Devices(context.Context, chat.User) ([]storage.Device, error) {
+	a.note("devices")
+	return []storage.Device{{Name: "d", Cursor: 40}}, nil
+}
+
+func (a asked) Inbox(_ context.Context, _ chat.User, after, upTo chat.Position, limit int, _ int64, dst []chat.Entry) ([]chat.Entry, chat.Position, error) {
+	a.note("inbox")
+	prev := after
+	for pos := max(after, 40) + 1; pos <= 40+chat.Position(a.waiting); pos++ {
+		if len(dst) == limit {
+			return dst, prev, nil
+		}
+		dst = append(dst, chat.Entry{Kind: chat.EntryMessage, User: "alice", Pos: pos, Prev: prev, Message: chat.Message{From: "bob"}})
+		prev = pos
+	}
+	return dst, upTo, nil
+}
+
+func (a asked) Truncated(context.Context, chat.User, chat.Position) (chat.Position, error) {
+	a.note("truncated")
+	return 0, nil
+}
+
+func (a asked) Receipts(context.Context, chat.User, chat.Position, chat.Position, chat.User, int, []chat.Receipt) ([]chat.Receipt, error) {
+	a.note("receipts")
+	return nil, nil
+}
+
+func (a asked) Waiting(context.Context, chat.User, chat.Position, chat.Position, int) (int, error) {
+	a.note("waiting")
+	return a.waiting, nil
+}
+
+// What a known device's hello asks, and in which order: after a gateway was
+// killed all of its users do so at once. It is registered before it looks whether
+// it was revoked, and before applied is read (laws 6 and 13).
+func TestWhatAHelloAsks(t *testing.T) {
+	page := []string{"devices", "register", "devices", "applied", "inbox", "truncated", "receipts"}
+	for waiting, want := range map[int][]string{
+		0: page, 3: page, pageEntries: page,
+		pageEntries + 1: {
+			"devices", "register", "devices", "applied", "inbox", "truncated", "waiting", "applied", "inbox", "truncated", "receipts",
+		},
+	} {
+		store := asked{o: newOthers(), waiting: waiting}
+		_, at := serve(t, store, askedOwners{of: store}, presence.NewMemory(), func(o *Options) {
+			o.Elsewhere = &Elsewhere{Directory: directory{store.o}, Links: store.o}
+		})
+		s := &resumed{oneSession: hello(t, at, "d", packet.ResumeCursor)}
+		var w packet.Welcome
+		if err := errors.Join(s.net.SetDeadline(time.Now().Add(time.Minute)), w.Decode(s.next())); err != nil {
+			t.Fatal(err)
+		}
+		if w.Resume != 40 || w.Waiting != uint64(waiting) {
+			t.Errorf("%d wait, the welcome says %+v", waiting, w)
+		}
+		messages := 0
+		for done := false; !done; {
+			p := s.next()
+			switch p.Type {
+			case packet.TypeMessage:
+				messages++
+			case packet.TypeCaughtUp:
+				var up packet.CaughtUp
+				if err := up.Decode(p); err != nil {
+					t.Fatal(err)
+				}
+				done = up.Pos == 1000
+			}
+		}
+		if got := store.o.made(); messages != waiting || !slices.Equal(got, want) {
+			t.Errorf("%d of %d entries came; asked was %q, want %q", messages, waiting, got, want)
+		}
+	}
+}

@@ -240,19 +240,39 @@ func (s *Store) Waiting(ctx context.Context, user chat.User, after, upTo chat.Po
 	return n, nil
 }
 
-// Truncated implements storage.Store. Rows that have gone are told from rows
-// that never were by what the user's row says of the first and the last.
-func (s *Store) Truncated(ctx context.Context, user chat.User) (chat.Position, error) {
+// Truncated implements storage.Store. For who comes back one read will do: there
+// is a row at their place or before it, so what was swept lies before that.
+func (s *Store) Truncated(ctx context.Context, user chat.User, after chat.Position) (chat.Position, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
 	}
 	defer s.leave()
+	if after > 0 {
+		_, kept, err := s.keptFrom(ctx, user)
+		if err != nil {
+			return 0, failed("truncated", err)
+		}
+		if 0 < kept.pos && kept.pos <= after {
+			return 0, nil
+		}
+	}
+	upTo, err := s.truncated(ctx, user, after)
+	if err != nil || upTo <= after {
+		return 0, err
+	}
+	return upTo, nil
+}
+
+// truncated is Truncated, or some position that is not above after. Rows that
+// have gone are told from rows that never were by what the user's row says of the
+// first and the last.
+func (s *Store) truncated(ctx context.Context, user chat.User, after chat.Position) (chat.Position, error) {
 	var last, first chat.Position
 	err := s.query(ctx, getBounds, func(row scanner) error { return row(&last, &first) }, string(user))
 	if err != nil {
 		return 0, failed("truncated", err)
 	}
-	if last == 0 {
+	if last <= after {
 		return 0, nil
 	}
 	gone, kept, err := s.keptFrom(ctx, user)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -232,11 +233,64 @@ func TestTruncatedByTime(t *testing.T) {
 	defer direct.Close()
 	must(t, direct.Query("DELETE FROM inbox WHERE user = 'all'").Exec())
 	must(t, direct.Query("DELETE FROM inbox WHERE user = 'some' AND pos < 14").Exec())
-	for user, want := range map[chat.User]chat.Position{"all": 9, "some": 10, "none": 0, "nobody": 0} {
-		got, err := s.Truncated(t.Context(), user)
+	for user, upTo := range map[chat.User]chat.Position{"all": 9, "some": 10, "none": 0, "nobody": 0} {
+		for after := range chat.Position(20) {
+			want := upTo
+			if upTo <= after {
+				want = 0
+			}
+			got, err := s.Truncated(t.Context(), user, after)
+			must(t, err)
+			if got != want {
+				t.Errorf("after %d the inbox of %s is truncated up to %d, not %d", after, user, got, want)
+			}
+		}
+	}
+}
+
+// TestReadsOfAHello: each question that a gateway asks when a device comes back is
+// one request, and one more for the messages of a chat. All users of a gateway
+// that was killed ask at once.
+func TestReadsOfAHello(t *testing.T) {
+	o := fresh(t)
+	o.SweepRefresh = time.Hour // which makes requests too
+	s := open(t, o)
+	had, waits := text("alice", "bob", day0, 5), text("alice", "bob", day0+1, 9)
+	must(t, s.PutDevice(t.Context(), "bob", storage.Device{Name: "phone", Created: day0}))
+	must(t, s.Apply(t.Context(), &storage.Batch{
+		Messages: []chat.Message{had, waits}, Inbox: []chat.Entry{entryOf(had), entryOf(waits)},
+		Cursors:  []storage.UserCursor{{User: "bob", Cursor: storage.Cursor{Device: "phone", Position: 5}}},
+		Receipts: []storage.ReceiptAt{{Receipt: chat.Receipt{User: "bob", Peer: "alice", Delivered: 3}, Pos: 11}},
+		Applied:  20,
+	}))
+	for _, c := range []struct {
+		what     string
+		requests uint64
+		ask      func(ctx context.Context) (any, error)
+		want     any
+	}{
+		{"devices with their cursors", 1, func(ctx context.Context) (any, error) { return s.Devices(ctx, "bob") },
+			[]storage.Device{{Name: "phone", Created: day0, Cursor: 5}}},
+		{"applied", 1, func(ctx context.Context) (any, error) { return s.Applied(ctx, 0) }, chat.Position(20)},
+		{"an inbox with something new", 2, func(ctx context.Context) (any, error) {
+			entries, _, err := s.Inbox(ctx, "bob", 5, 20, 256, 0, nil)
+			return len(entries), err
+		}, 1},
+		{"an inbox with nothing new", 1, func(ctx context.Context) (any, error) {
+			entries, _, err := s.Inbox(ctx, "bob", 9, 20, 256, 0, nil)
+			return len(entries), err
+		}, 0},
+		{"truncated", 1, func(ctx context.Context) (any, error) { return s.Truncated(ctx, "bob", 5) }, chat.Position(0)},
+		{"receipts", 1, func(ctx context.Context) (any, error) {
+			receipts, err := s.Receipts(ctx, "bob", 5, 20, "", 256, nil)
+			return len(receipts), err
+		}, 1},
+	} {
+		before := s.Stats().RequestsTotal
+		got, err := c.ask(t.Context())
 		must(t, err)
-		if got != want {
-			t.Errorf("the inbox of %s is truncated up to %d, not %d", user, got, want)
+		if n := s.Stats().RequestsTotal - before; n != c.requests || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %d requests, want %d; got %v, want %v", c.what, n, c.requests, got, c.want)
 		}
 	}
 }

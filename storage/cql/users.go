@@ -115,8 +115,11 @@ func (s *Store) Devices(ctx context.Context, user chat.User) (devices []storage.
 			return
 		}
 		row := storage.Device{Name: chat.Device(d.name), Seq: uint16(d.seq), Start: chat.Position(*d.start), Created: *d.created, Label: d.label}
-		if !d.present() {
+		switch {
+		case !d.present():
 			row.Revoked = *d.revoked
+		case d.cursor != nil:
+			row.Cursor = chat.Position(*d.cursor)
 		}
 		devices = append(devices, row)
 	})

@@ -27,10 +27,23 @@ func (s *Store) Devices(ctx context.Context, user chat.User) ([]storage.Device, 
 	if err != nil {
 		return nil, err
 	}
+	cursors := map[chat.Device]chat.Position{}
+	err = s.scanUser(ctx, tableCursor, user, func(name, row []byte) error {
+		var pos uint64
+		err := readUint64s(row, &pos)
+		cursors[chat.Device(name)] = chat.Position(pos)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	var devices []storage.Device
 	err = s.scanUser(ctx, tableDevice, user, func(name, row []byte) error {
 		d := storage.Device{Name: chat.Device(name)}
 		d.Label, d.Revoked = labels[d.Name], gone[d.Name]
+		if d.Revoked == 0 { // else a mark was on its way
+			d.Cursor = cursors[d.Name]
+		}
 		err := decodeDevice(row, &d)
 		devices = append(devices, d)
 		return err

@@ -280,16 +280,15 @@ func inboxRange(table byte, user chat.User, from, upTo chat.Position) *pebble.It
 }
 
 // Truncated implements storage.Store.
-func (s *Store) Truncated(ctx context.Context, user chat.User) (chat.Position, error) {
+func (s *Store) Truncated(ctx context.Context, user chat.User, after chat.Position) (chat.Position, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
 	}
 	defer s.leave()
-	return s.truncated(user)
-}
-
-func (s *Store) truncated(user chat.User) (chat.Position, error) {
-	var pos uint64
-	_, err := s.getUint64s(appendUserKey(nil, tableTruncated, user), &pos)
-	return chat.Position(pos), err
+	var upTo uint64
+	_, err := s.getUint64s(appendUserKey(nil, tableTruncated, user), &upTo)
+	if err != nil || chat.Position(upTo) <= after {
+		return 0, err
+	}
+	return chat.Position(upTo), nil
 }

@@ -94,7 +94,7 @@ func TestSweepIsBounded(t *testing.T) {
 	if st := s.Stats(); err != nil || !more || st.SweptEntriesTotal != sweepEntries {
 		t.Fatalf("%d inbox rows swept, more is %v, %v", st.SweptEntriesTotal, more, err)
 	}
-	if at, err := s.Truncated(t.Context(), "bob"); err != nil || at != sweepEntries {
+	if at, err := s.Truncated(t.Context(), "bob", 0); err != nil || at != sweepEntries {
 		t.Fatalf("truncated at %d, %v", at, err)
 	}
 	calls := 0

@@ -235,7 +235,7 @@ func TestSweepRuns(t *testing.T) {
 			t.Errorf("before %d: %d entries are left, %v", c.before, waiting, err)
 		}
 		want := min(chat.Position(c.before-1), 64)
-		if at, err := s.Truncated(t.Context(), "bob"); err != nil || at != want {
+		if at, err := s.Truncated(t.Context(), "bob", 0); err != nil || at != want {
 			t.Errorf("before %d: truncated at %d, %v", c.before, at, err)
 		}
 		rows := tables(t, s)

@@ -69,7 +69,7 @@ func testDeviceRevoked(f *fixture) {
 		f.claimNothing("alice", "phone")
 		equal(f.T, what+": devices with keys", len(f.keys("alice").Devices), 1)
 		equal(f.T, what+": devices", f.devices("alice"), []storage.Device{
-			{Name: "phone", Created: day0, Revoked: day0 + 5}, {Name: "phone2", Created: day0},
+			{Name: "phone", Created: day0, Revoked: day0 + 5}, {Name: "phone2", Created: day0, Cursor: 200},
 		})
 	}
 	late("revoked")

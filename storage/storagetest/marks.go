@@ -308,7 +308,7 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"Inbox":        func(ctx context.Context) error { _, _, err := s.Inbox(ctx, "a", 0, 9, 1, 0, nil); return err },
 		"Senders":      func(ctx context.Context) error { _, _, err := s.Senders(ctx, "a", 0, 9, 1, nil); return err },
 		"Waiting":      func(ctx context.Context) error { _, err := s.Waiting(ctx, "a", 0, 9, 1); return err },
-		"Truncated":    func(ctx context.Context) error { _, err := s.Truncated(ctx, "a"); return err },
+		"Truncated":    func(ctx context.Context) error { _, err := s.Truncated(ctx, "a", 0); return err },
 		"Receipts":     func(ctx context.Context) error { _, err := s.Receipts(ctx, "a", 0, 9, "", 9, nil); return err },
 		"Receipt":      func(ctx context.Context) error { _, err := s.Receipt(ctx, "a", "b"); return err },
 		"ReadTo":       func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },

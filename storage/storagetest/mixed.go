@@ -15,7 +15,7 @@ func (f *fixture) userRows(user, peer chat.User, n int64) {
 		Reads:    []storage.ReadMark{{User: user, Peer: peer, ReadTo: chat.Position(n), Pos: chat.Position(n)}},
 		Cursors:  []storage.UserCursor{userCursor(user, "phone", chat.Position(n))},
 	})
-	must(f.T, f.PutDevice(f.ctx, user, storage.Device{Name: "phone", Created: n}))
+	must(f.T, f.PutDevice(f.ctx, user, storage.Device{Name: "phone", Created: n, Cursor: chat.Position(n)}))
 	must(f.T, f.PutLastSeen(f.ctx, user, n))
 }
 
@@ -37,7 +37,7 @@ func (f *fixture) onlyUserRows(user, peer chat.User, n int64) {
 	equal(f.T, "cursors", f.cursors(user), []storage.Cursor{{Device: "phone", Position: pos}})
 	devices, err := f.Devices(f.ctx, user)
 	must(f.T, err)
-	equal(f.T, "devices", devices, []storage.Device{{Name: "phone", Created: n}})
+	equal(f.T, "devices", devices, []storage.Device{{Name: "phone", Created: n, Cursor: chat.Position(n)}})
 	seen, err := f.LastSeen(f.ctx, user)
 	must(f.T, err)
 	equal(f.T, "last seen", seen, n)

@@ -158,8 +158,16 @@ func (o *model) cursorsOf(user chat.User) (cs []storage.Cursor, furthest chat.Po
 	return cs, furthest
 }
 
+func (o *model) truncatedOf(user chat.User, after chat.Position) chat.Position {
+	if upTo := o.truncated[user]; upTo > after {
+		return upTo
+	}
+	return 0
+}
+
 func (o *model) devicesOf(user chat.User) (ds []storage.Device) {
 	for _, d := range o.devices[user] {
+		d.Cursor = o.cursors[user][d.Name]
 		ds = append(ds, d)
 	}
 	slices.SortFunc(ds, func(a, b storage.Device) int { return cmp.Compare(a.Name, b.Name) })

@@ -226,7 +226,7 @@ func (w *walk) compareInbox(user chat.User, now int64) {
 	if waiting > min(rows, maximum) || waiting < min(len(visible), maximum) {
 		w.Fatalf("%d waiting: there are %d rows, %d of them unexpired, the maximum is %d", waiting, rows, len(visible), maximum)
 	}
-	truncated, err := w.Truncated(w.ctx, user)
+	truncated, err := w.Truncated(w.ctx, user, after)
 	must(w.T, err)
-	equal(w.T, "truncated", truncated, w.model.truncated[user])
+	equal(w.T, "truncated", truncated, w.model.truncatedOf(user, after))
 }

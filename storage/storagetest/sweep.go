@@ -1,6 +1,8 @@
 package storagetest
 
 import (
+	"fmt"
+
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/storage"
 )
@@ -29,7 +31,7 @@ func testSweepExpired(f *fixture) {
 	equal(f.T, "inbox", len(f.inbox("bob", 0, 10, 99, 0)), len(stay))
 	equal(f.T, "chats", f.chats("bob", chat.ID{}, 9, 0), []storage.ChatSummary{{Peer: "alice", Last: stay[5]}})
 	f.hasChat("alice", "bob", true)
-	t, err := f.Truncated(f.ctx, "bob")
+	t, err := f.Truncated(f.ctx, "bob", 0)
 	must(f.T, err)
 	equal(f.T, "expiry truncates nothing", t, 0)
 }
@@ -92,7 +94,7 @@ func testSweepMany(f *fixture) {
 	if left > n/2+3 { // At is 3 ms after the id's time
 		f.Fatalf("%d inbox rows are left", left)
 	}
-	t, err := f.Truncated(f.ctx, "bob")
+	t, err := f.Truncated(f.ctx, "bob", 0)
 	must(f.T, err)
 	if t < first-4 || t >= first {
 		f.Fatalf("truncated up to %d, rows from %d on stay", t, first)
@@ -115,19 +117,24 @@ func testSweepInboxes(f *fixture) {
 			truncated chat.Position
 			left      int
 		}{"bob": {5, 1}, "bobby": {4, 0}, "carol": {0, 1}, "zoe": {8, 0}, "alice": {0, 0}} {
-			got, err := f.Truncated(f.ctx, user)
+			got, err := f.Truncated(f.ctx, user, 0)
 			must(f.T, err)
 			equal(f.T, "truncated of "+string(user), got, want.truncated)
 			equal(f.T, "left of "+string(user), len(f.inbox(user, 0, 99, 9, 0)), want.left)
 		}
 	}
 	equal(f.T, "history", len(f.history(chat.DirectChat("alice", "bob"), chat.ID{}, 9, 0)), 3)
+	for after, want := range map[chat.Position]chat.Position{2: 5, 4: 5, 5: 0, 8: 0, 9: 0, 99: 0} {
+		got, err := f.Truncated(f.ctx, "bob", after)
+		must(f.T, err)
+		equal(f.T, fmt.Sprintf("truncated of bob after %d", after), got, want)
+	}
 
 	// Replayed after a crash, rows come back below what is truncated: sweeping
 	// them again does not turn it back.
 	f.send(at("bob", 3, day0))
 	f.sweep(day0, day0+1, 0)
-	got, err := f.Truncated(f.ctx, "bob")
+	got, err := f.Truncated(f.ctx, "bob", 0)
 	must(f.T, err)
 	equal(f.T, "truncated", got, 5)
 }
