@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
 	"github.com/rookery-chat/rookery/packet"
@@ -20,7 +22,8 @@ type batch struct {
 
 	first   chat.Position // set by complete
 	err     error
-	settled bool // and by settle
+	settled bool            // and by settle
+	places  []chat.Position // of messages, by record; nil: they lie where they were appended
 
 	// Made once, so that handing over allocates nothing.
 	onDone func(first chat.Position, err error)
@@ -151,7 +154,7 @@ func (b *batch) acknowledge() {
 	}
 	st := b.st
 	if len(st.free) < batchesKept && cap(b.buf) <= batchBytesKept {
-		b.buf, b.acks, b.count, b.stuck, b.settled = b.buf[:0], b.acks[:0], 0, false, false
+		b.buf, b.acks, b.count, b.stuck, b.settled, b.places = b.buf[:0], b.acks[:0], 0, false, false, nil
 		st.free = append(st.free, b)
 	}
 }
@@ -167,17 +170,36 @@ func (b *batch) ack(s *session, a *ack) {
 		return
 	}
 	s.inflight -= int32(a.count)
-	if b.err != nil {
+	gone := s.state == closing && !s.leaving
+	if b.err != nil || !gone && !b.accept(s, a) {
 		s.bye(chat.CodeUnknown, 0, "the log did not say whether it holds the last sends: reconnect and retry them")
 		return
 	}
-	if s.state != closing || s.leaving {
-		p := s.out()
-		m := packet.Accepted{N: a.n, Count: uint64(a.count), Pos: b.first + chat.Position(a.at)}
-		*p = m.AppendTo(*p)
+	if !gone {
 		g.Stats.Accepted.Add(uint64(a.count))
 	}
 	if s.leaving && s.inflight == 0 {
 		s.closeFrame(closeBase+uint16(chat.CodeDraining), chat.CodeDraining.String())
 	}
+}
+
+// accept tells where sends lie, if that is known: in one packet, as they lie behind
+// each other where they were appended.
+func (b *batch) accept(s *session, a *ack) bool {
+	if b.places == nil {
+		p := s.out()
+		m := packet.Accepted{N: a.n, Count: uint64(a.count), Pos: b.first + chat.Position(a.at)}
+		*p = m.AppendTo(*p)
+		return true
+	}
+	places := b.places[a.at+1-a.count : a.at+1]
+	if slices.Contains(places, 0) {
+		return false
+	}
+	p := s.out()
+	for i, place := range places {
+		m := packet.Accepted{N: a.n + 1 - uint64(len(places)-i), Count: 1, Pos: place}
+		*p = m.AppendTo(*p)
+	}
+	return true
 }

@@ -110,13 +110,13 @@ func TestALoopChangesWhenItsAppendsAreSettled(t *testing.T) {
 	asked := make(chan chat.Position, 8)
 	g.Follow(&Route{
 		Log: before, Partition: oneOwner{}.Partition, Current: func() bool { return false },
-		Settled: func(ctx context.Context, _ int, upTo chat.Position) error {
+		Settled: func(ctx context.Context, _ int, upTo chat.Position) (bool, error) {
 			asked <- upTo
 			select {
 			case err := <-settled:
-				return err
+				return false, err
 			case <-ctx.Done():
-				return ctx.Err()
+				return false, ctx.Err()
 			}
 		},
 	})
@@ -154,10 +154,66 @@ func TestUnsettledIsUnknown(t *testing.T) {
 	g, at := serve(t, emptyStore{}, oneOwner{}, presence.NewMemory(), func(*Options) {})
 	g.Follow(&Route{
 		Log: &instantLog{}, Partition: oneOwner{}.Partition, Current: func() bool { return false },
-		Settled: func(context.Context, int, chat.Position) error { return errors.New("nobody knows") },
+		Settled: func(context.Context, int, chat.Position) (bool, error) { return false, errors.New("nobody knows") },
 	})
 	s := newSender(t, at)
 	s.send(1)
+	var b packet.Bye
+	if err := b.Decode(s.until(packet.TypeBye)); err != nil || b.Code != chat.CodeUnknown {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+// forwardedStore has what the next epoch's owner stored, once it was asked for it
+// before.
+type forwardedStore struct {
+	emptyStore
+	mu     sync.Mutex
+	asked  map[chat.ID]int
+	places map[chat.ID]chat.Position
+}
+
+func (s *forwardedStore) Message(_ context.Context, c chat.ChatID, id chat.ID, _ int64) (m chat.Message, found bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[id]++
+	m.Place = s.places[id]
+	return m, c == chat.DirectChat("alice", "bob") && m.Place > 0 && s.asked[id] > 1, nil
+}
+
+// What became durable when its epoch had ended is accepted at the place where it
+// lies then: it may have been forwarded. Of what lies nowhere the sender is told
+// that nobody knows, and sends it again.
+func TestLatecomersAreAcceptedWhereTheyLie(t *testing.T) {
+	store := &forwardedStore{asked: map[chat.ID]int{}, places: map[chat.ID]chat.Position{}}
+	g, at := serve(t, store, oneOwner{}, presence.NewMemory(), func(*Options) {})
+	log := &heldLog{}
+	g.Follow(&Route{
+		Log: log, Partition: oneOwner{}.Partition, Current: func() bool { return false },
+		Settled: func(context.Context, int, chat.Position) (bool, error) { return true, nil },
+	})
+	s := newSender(t, at)
+	want := []chat.Position{chat.NewPosition(1, 70), chat.NewPosition(1, 40), chat.NewPosition(0, 3)}
+	var all []encoder
+	store.mu.Lock()
+	for i, place := range want {
+		m := packet.Send{N: uint64(i + 1), ID: s.clock.Next(time.Now()), To: []byte("bob"), Content: []byte("hi")}
+		store.places[m.ID] = place
+		all = append(all, &m)
+	}
+	store.mu.Unlock()
+	s.resumed.put(all...)
+	s.answered()
+	log.durable()
+	for i, place := range want {
+		var a packet.Accepted
+		if err := a.Decode(s.until(packet.TypeAccepted)); err != nil || a != (packet.Accepted{N: uint64(i + 1), Count: 1, Pos: place}) {
+			t.Errorf("%+v, %v; it lies at %v", a, err, place)
+		}
+	}
+	s.send(4) // it was refused
+	s.answered()
+	log.durable()
 	var b packet.Bye
 	if err := b.Decode(s.until(packet.TypeBye)); err != nil || b.Code != chat.CodeUnknown {
 		t.Errorf("%+v, %v", b, err)

@@ -96,21 +96,21 @@ func (e *epoch) unasked() time.Duration {
 func (e *epoch) current() bool { return e.unasked() < trustFor }
 
 // settled waits until what is in the log up to a position is surely in front of
-// all that is appended to the next epoch: there is none, or the owner has
-// applied it, or forwarded it.
-func (e *epoch) settled(ctx context.Context, partition int, upTo chat.Position) error {
+// all that is appended to the next epoch: there is none, or, where this one has
+// ended, the owner has applied it, or forwarded it.
+func (e *epoch) settled(ctx context.Context, partition int, upTo chat.Position) (ended bool, err error) {
 	tick := time.NewTicker(settlePoll)
 	defer tick.Stop()
 	for {
 		if ended, err := e.ask(ctx); err == nil && !ended {
-			return nil
+			return false, nil
 		}
 		if applied, err := e.store.Applied(ctx, e.row+partition); err == nil && applied >= upTo {
-			return nil
+			return true, nil
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-tick.C:
 		}
 	}

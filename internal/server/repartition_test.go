@@ -24,6 +24,7 @@ type talker struct {
 
 	sent   map[string]int // by receiver
 	last   map[string]*client.Sent
+	all    []*client.Sent
 	mu     sync.Mutex
 	got    map[string]int // by sender
 	copies map[string]int // by receiver
@@ -102,7 +103,7 @@ func (w *talker) talk(others []string, stop *atomic.Bool) {
 			w.t.Errorf("%s sends: %v", w.name, err)
 			return
 		}
-		w.last[to] = s
+		w.last[to], w.all = s, append(w.all, s)
 		if i%4 == 0 {
 			if err := s.Durable(context.Background()); err != nil {
 				w.t.Errorf("%s sends: %v", w.name, err)
@@ -219,6 +220,13 @@ func TestRepartition(t *testing.T) {
 	}
 	st := cl.store()
 	defer st.Close()
+	late := senders[len(senders)-1]
+	for _, s := range late.all { // of which some were forwarded
+		m, found, err := st.Message(t.Context(), chat.DirectChat("late", s.To()), s.ID(), 0)
+		if must(t, err); !found || m.Place != s.Place() {
+			t.Errorf("the store has a message at %v, %v, its sender was told %v", m.Place, found, s.Place())
+		}
+	}
 	for p := range 7 {
 		if at, err := st.Applied(t.Context(), shard.Row(1, p)); err != nil || at.Epoch() != 1 {
 			t.Errorf("partition %d is applied to %v, %v", p, at, err)
