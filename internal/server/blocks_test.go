@@ -123,6 +123,23 @@ func TestBlocking(t *testing.T) {
 	blockingWorks(t, s, s, func() { settle(t, s) })
 }
 
+// Blocking holds across gateways.
+func TestBlockingAcrossTheCluster(t *testing.T) {
+	cl := newCluster(t)
+	owner := cl.start("processor", nil)
+	first, second := cl.start("gateway", nil), cl.start("gateway", nil)
+	l := cl.log()
+	defer l.Close()
+	blockingWorks(t, first, second, func() {
+		must(t, l.Refresh(t.Context()))
+		ends := make([]chat.Position, l.Partitions())
+		for p := range ends {
+			ends[p] = l.End(p)
+		}
+		must(t, owner.awaitApplied(t.Context(), ends))
+	})
+}
+
 // Blocks hold over a restart, and are bounded; nobody makes them for somebody
 // else.
 func TestBlocksLast(t *testing.T) {
