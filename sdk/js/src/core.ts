@@ -155,7 +155,7 @@ export class Core {
 
   #push(id: MessageId, fields: PacketFields<'send'>, sequence: number, bytes: number): Item {
     const sent = new Sent(id, fields.to, this.peer(fields.to), () => this.end)
-    const item = { sent, fields, sequence, bytes, n: 0, settled: false }
+    const item = { sent, fields, sequence, bytes, n: 0, settled: false, outcome: null }
     this.outbox.push(item)
     return item
   }
@@ -171,7 +171,7 @@ export class Core {
   durable(item: Item, place: bigint): void {
     const { sent } = item
     this.recorder.append({ kind: 'drop', id: sent.id })
-    sent.settle(place)
+    sent.settle(item.outcome?.place || place, item.outcome?.error)
     this.#accepted.set(sent.id, sent)
     if (this.#accepted.size > outcomesKept) this.#accepted.delete(this.#accepted.keys().next().value!)
   }
@@ -183,9 +183,14 @@ export class Core {
     this.inbox.tell({ type: 'problem', id: item.sent.id, error })
   }
 
-  /** Returns what was accepted lately under an id. */
-  acceptedLately(id: MessageId | null): Sent | undefined {
-    return id ? this.#accepted.get(id) : undefined
+  /**
+   * Takes in where a message of this device lies, or why it lies nowhere, as the owner of its receiver says. That may come
+   * before the acceptance, which knows less: a place in an epoch that has ended, or that of a retry.
+   */
+  outcome(id: MessageId | null, place: bigint, error: Error | null = null): void {
+    const sent = id ? this.#accepted.get(id) : undefined
+    if (sent) return sent.settle(place, error)
+    for (const item of this.outbox.items) if (item.sent.id === id) item.outcome = { place, error }
   }
 
   /** Makes a message of a row in the chat with peer. */

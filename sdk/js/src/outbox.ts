@@ -1,3 +1,4 @@
+import type { Position } from './events.ts'
 import type { PacketFields } from './schema.ts'
 import { retryFlag } from './packets.ts'
 import type { Sent } from './sent.ts'
@@ -16,6 +17,8 @@ export interface Item {
   n: number
   /** Its outcome is known. */
   settled: boolean
+  /** What the owner of its receiver said of it before it was accepted. */
+  outcome: { place: Position; error: Error | null } | null
 }
 
 /** What is not accepted yet, in the order of sending; it numbers that for the session (law 8). It does no I/O. */
@@ -51,6 +54,7 @@ export class Outbox {
     for (const item of this.items.slice(0, this.sent)) {
       if (item.settled) continue
       item.n = 0
+      item.outcome = null // it is judged again
       item.fields.flags |= retryFlag
     }
     this.items = this.items.filter((item) => !item.settled)

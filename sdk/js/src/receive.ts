@@ -95,13 +95,9 @@ function onRefused(s: Session, r: PacketFields<'refused'>): void {
 }
 
 function onOutcome(core: Core, o: PacketFields<'outcome'>): void {
-  const sent = core.acceptedLately(o.id)
-  if (o.code === 0) {
-    sent?.settle(o.place)
-    return
-  }
+  if (o.code === 0) return core.outcome(o.id, o.place)
   const error = new ChatError(o.code, `the server had taken message ${o.id}, and could not store it`)
-  sent?.settle(0n, error)
+  core.outcome(o.id, 0n, error)
   core.inbox.tell({ type: 'problem', id: o.id, error })
 }
 
@@ -163,7 +159,7 @@ function onCopy(s: Session, m: PacketFields<'copy'>): void {
   const { core } = s
   const message: Message = core.messageOf({ ...m, from: core.settings.user }, m.to)
   const ours = nodeOfId(message.id) === core.node // what this device sent, the app knows
-  if (ours) core.acceptedLately(m.id)?.settle(m.place)
+  if (ours) core.outcome(m.id, m.place)
   core.inbox.take({ pos: m.pos, durable: true, event: ours && !(core.ownInGroups && isGroup(m.to)) ? null : { type: 'copy', message } })
   took(s)
 }

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest'
+
+import { Core } from '../src/core.ts'
+import { MemoryJournal } from '../src/journal.ts'
+import { settingsOf } from '../src/options.ts'
+import type { Packet } from '../src/schema.ts'
+import { take } from '../src/receive.ts'
+import type { Session } from '../src/session.ts'
+
+const content = new Uint8Array()
+
+/** A client that has sent messages, all in one session without a server. */
+async function sender(count: number) {
+  const core = await Core.open(settingsOf({ url: 'ws://x', user: 'alice', device: 'phone', token: () => '', WebSocket: class {} }), new MemoryJournal())
+  core.identify('010203040506', BigInt(Date.now()))
+  core.outbox.begin()
+  const sent = Array.from({ length: count }, () => core.enqueue({ n: 0n, id: null, to: 'bob', suite: 0, content, flags: 0, ttl: 0, media: '' }, null).sent)
+  const write = () => {
+    while (core.outbox.take(Infinity, Infinity, Infinity));
+  }
+  write()
+  const session = { core, welcomed: true, reach: 0n, marked: 0n, unsentReads: new Map(), wake() {}, answered() {} } as unknown as Session
+  return { core, sent, write, take: (p: Packet) => take(session, p) }
+}
+
+/** A position of the epoch after the one in which sends were accepted. */
+const at = (offset: bigint) => (1n << 48n) + offset
+
+test("the owner's word before the acceptance", async () => {
+  const { core, sent, take } = await sender(3)
+  const [first, refused, copied] = sent as [(typeof sent)[0], (typeof sent)[0], (typeof sent)[0]]
+  take({ type: 'outcome', id: first.id, to: 'bob', code: 0, place: at(5n) })
+  take({ type: 'outcome', id: refused.id, to: 'bob', code: 201, place: 0n })
+  take({ type: 'copy', pos: 1n, gap: 1n, id: copied.id, to: 'bob', place: at(6n), late: 0n, suite: 0, content, expires: 0n, media: '' })
+  take({ type: 'receipt', pos: 2n, gap: 1n, peer: 'bob', delivered: at(4n), read: 0n })
+  expect(sent.map((s) => s.status)).toEqual(['pending', 'pending', 'pending'])
+  take({ type: 'accepted', n: 3n, count: 3n, pos: 9n })
+  expect([first.place, copied.place]).toEqual([at(5n), at(6n)])
+  expect([first.status, copied.status]).toEqual(['sent', 'sent'])
+  await expect(refused.durable()).rejects.toThrow('could not store it')
+  take({ type: 'receipt', pos: 3n, gap: 1n, peer: 'bob', delivered: at(5n), read: 0n })
+  expect([first.status, copied.status]).toEqual(['delivered', 'sent'])
+  expect(core.outbox.items).toEqual([])
+})
+
+test('what is sent again is judged again', async () => {
+  const { core, sent, write, take } = await sender(1)
+  take({ type: 'outcome', id: sent[0]!.id, to: 'bob', code: 201, place: 0n })
+  core.outbox.end()
+  core.outbox.begin()
+  write()
+  take({ type: 'accepted', n: 1n, count: 1n, pos: at(8n) })
+  expect(sent[0]!.place).toBe(at(8n))
+  await sent[0]!.durable()
+})
