@@ -219,9 +219,13 @@ func (c *Client) endError() error {
 // Close ends the client. It writes what is ready, read marks and the marks of
 // handled messages among it, but does not wait for the outbox: what is there
 // goes out when the state file is opened again, so wait for Durable first where
-// State is empty. When ctx ends the connection is cut. What Receive returned
-// last counts as not handled, unless Handled was called.
+// State is empty. When ctx ends the connection is cut. Receive gives nothing more
+// from now on; what it returned last counts as not handled, unless Handled is
+// called before Close returns.
 func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.in.closed = true
+	c.mu.Unlock()
 	err := c.keep()
 	c.mu.Lock()
 	c.closing = true
@@ -235,6 +239,9 @@ func (c *Client) Close(ctx context.Context) error {
 	defer stop()
 	<-c.ended
 	c.running.Wait()
+	if err == nil {
+		err = c.keep() // what was handled meanwhile
+	}
 	if err = errors.Join(err, c.journal.close()); errors.Is(err, ErrClosed) {
 		return nil // a second Close
 	}

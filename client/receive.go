@@ -20,6 +20,7 @@ type inbox struct {
 	queue    []waiting
 	given    *waiting // what Receive returned last
 	behind   bool     // the queue was full: what comes is not taken until it is empty
+	closed   bool     // nothing more is given
 	ready    signal   // the queue has grown
 }
 
@@ -93,9 +94,9 @@ func (in *inbox) append(w waiting) {
 }
 
 // next takes the next event for the app out of the queue. Links without one are
-// handled by themselves.
+// handled by themselves. A client that closes gives none: what it gave would come again.
 func (in *inbox) next() (w waiting, ok bool) {
-	for len(in.queue) > 0 {
+	for len(in.queue) > 0 && !in.closed {
 		w, in.queue = in.queue[0], in.queue[1:]
 		if w.event != nil {
 			return w, true
@@ -114,8 +115,8 @@ func (in *inbox) done(w waiting) {
 
 // Receive returns the next event: messages of the user's chain in order, each
 // once, and between them what happens else. Calling it again says that the event
-// before has been handled. It returns an error when ctx ends, and, after the last
-// event, when no session will follow.
+// before has been handled. It returns an error when ctx ends, when Close was
+// called, and, after the last event, when no session will follow.
 func (c *Client) Receive(ctx context.Context) (Event, error) {
 	c.Handled()
 	for {
