@@ -17,7 +17,8 @@ import (
 type Client struct {
 	*client.Client
 	*Machine
-	again client.Event // what Receive could not finish
+	sendOnly bool
+	again    client.Event // what Receive could not finish
 }
 
 // Open makes a client and returns at once, as client.Open.
@@ -31,8 +32,8 @@ func Dial(ctx context.Context, co client.Options, o Options) (*Client, error) {
 }
 
 func open(co client.Options, o Options, connect func(client.Options) (*client.Client, error)) (c *Client, err error) {
-	c = &Client{}
-	co.Own = true
+	c = &Client{sendOnly: co.SendOnly}
+	co.Own, co.Manual = true, co.Manual || o.KeysOnly
 	opened := make(chan struct{}) // the client may mark only what the vault can keep
 	co.BeforeMark = func() error {
 		<-opened
@@ -114,6 +115,11 @@ func (c *Client) SendTyped(ctx context.Context, to string, typ uint8, body []byt
 	}
 	if o.Suite != 0 || o.Seal != nil {
 		return nil, errors.New("e2ee: suite and content are made here; what is not encrypted goes by Client.Client")
+	}
+	if c.sendOnly && chat.User(to).IsGroup() {
+		if err := c.catchUp(ctx, to); err != nil {
+			return nil, err
+		}
 	}
 	seal, done, err := c.Ready(ctx, to, typ, body)
 	if err != nil {
@@ -206,8 +212,14 @@ func (c *Client) SetGroupInfo(ctx context.Context, group string, info GroupInfo)
 // does. The first message of a device that is not known is looked up, for which
 // Receive waits for a connection.
 func (c *Client) Receive(ctx context.Context) (client.Event, error) {
-	c.Machine.Handled()
+	if !c.opt.KeysOnly {
+		c.Machine.Handled()
+	}
 	for {
+		if c.Stopped() { // the keys are not kept any more, so nothing is given
+			c.Client.Handled()
+			return nil, client.ErrClosed
+		}
 		if e := c.Next(); e != nil {
 			return e, nil
 		}
@@ -239,8 +251,14 @@ func (c *Client) Handled() {
 func (c *Client) take(ctx context.Context, e client.Event) (client.Event, error) {
 	switch e := e.(type) {
 	case client.Message:
+		if c.opt.KeysOnly && e.Suite != chat.SuiteKeyShare {
+			return nil, nil
+		}
 		return c.Take(ctx, e.Message, false)
 	case client.Copy:
+		if c.opt.KeysOnly && e.Suite != chat.SuiteKeyShare {
+			return nil, nil
+		}
 		return c.Take(ctx, e.Message, true)
 	case client.Own:
 		return nil, c.Own(ctx, e.Message)

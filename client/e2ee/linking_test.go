@@ -338,3 +338,25 @@ func TestLinkCodes(t *testing.T) {
 		}
 	}
 }
+
+// A device that links another one, and shows nothing, leaves its messages waiting:
+// they come, once, and of what it took meanwhile nothing more is said.
+func TestLinkingLeavesMessages(t *testing.T) {
+	w := newWorld(t)
+	bob, alice := w.device("bob", "phone"), w.device("alice", "phone")
+	w.must(alice.Close(w.ctx()))
+	alice = w.device("alice", "phone", func(o *Options) { o.KeysOnly = true })
+	w.send(bob, "alice", "one")
+	code, err := alice.OfferLink(w.ctx())
+	w.must(err)
+	stop := w.pump(alice)
+	w.must(w.join(w.stranger("alice", "laptop"), code))
+	if got := stop(); len(got) != 1 || got[0].(LinkUsed).Err != nil {
+		t.Errorf("while it links it is given %+v", got)
+	}
+	w.must(alice.Close(w.ctx()))
+	alice = w.device("alice", "phone")
+	w.reads(alice, "one")
+	w.send(bob, "alice", "two")
+	w.reads(alice, "two")
+}

@@ -58,6 +58,10 @@ type Options struct {
 	// AllowPlain returns messages that are not encrypted, with SuitePlain.
 	AllowPlain bool
 
+	// KeysOnly has Client.Receive take key shares alone and mark nothing, for who
+	// links a device and shows no messages: all goes on waiting.
+	KeysOnly bool
+
 	// A chat's session is replaced after so many messages, so long a time, and
 	// when a device was added or removed. 0: the defaults above.
 	RotateMessages int
@@ -327,6 +331,9 @@ func (c *Machine) Sync() error { return c.vault.sync() }
 
 // Stop ends what Start began. The link is not used any more when Close returns.
 func (c *Machine) Stop() { c.cancel() }
+
+// Stopped reports whether Stop or Close was called.
+func (c *Machine) Stopped() bool { return c.ctx.Err() != nil }
 
 // Close stops, and writes the keys.
 func (c *Machine) Close() error {

@@ -1,6 +1,7 @@
 package e2ee
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -282,13 +283,25 @@ func (c *Machine) takeShare(ctx context.Context, m chat.Message, isCopy bool) er
 		if err != nil && from == c.user && c.takeJoin(&s, p) {
 			err = nil
 		}
-		if err != nil {
+		if known := c.taken(&m, &s, err == nil); err != nil && !known {
 			c.give(failed(m, isCopy, err), "")
 		}
 		c.release()
 		c.mu.Unlock()
 	}
 	return nil
+}
+
+// taken notes that a share was taken, and reports whether one that could not be is
+// none that is new: a device that has not marked what it took is given it again,
+// and Olm opens it once. What a device sends has rising ids. c.mu is held.
+func (c *Machine) taken(m *chat.Message, s *share, ok bool) bool {
+	key, id := "taken/"+string(m.From)+"/"+s.device, m.ID.Sortable()
+	known := bytes.Compare(c.vault.get(key), id[:]) >= 0
+	if ok && !known {
+		c.vault.set(key, id[:])
+	}
+	return known
 }
 
 // errOtherKeys says that a device's share is for other keys than it is known by.
