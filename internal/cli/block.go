@@ -25,7 +25,7 @@ func cmdBlock(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("say who is not to be blocked any more")
 		return ExitUsage
 	}
-	return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *session) int {
+	return f.session(ctx, env, asks, nil, func(ctx context.Context, c *session) int {
 		ctx, cancel := context.WithTimeout(ctx, connectWait)
 		defer cancel()
 		blocked, err := changeBlocks(ctx, c.Client, users, !*undo)

@@ -45,7 +45,7 @@ func cmdChat(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("say with whom: --with USER")
 		return ExitUsage
 	}
-	return f.session(ctx, env, nil, func(ctx context.Context, c *session) int {
+	return f.session(ctx, env, receives, nil, func(ctx context.Context, c *session) int {
 		t := &talk{c: c, env: env, json: f.json, me: f.as, peer: f.with, posts: make(chan func(), 256), said: content.NewTimeline()}
 		t.view = chatView{me: f.as, peer: f.with, connected: true, more: true}
 		if in, out, ok := terminal(env); ok && !f.json {
@@ -73,6 +73,7 @@ type talk struct {
 
 	view     chatView
 	said     *content.Timeline
+	waiting  []waitingMessage
 	next     chat.ID   // where the next page of history begins
 	pending  int       // messages of this run that are not accepted
 	typed    time.Time // the last key
@@ -207,12 +208,12 @@ func (t *talk) take(e client.Event) {
 			v.notice = "a message from " + string(e.With())
 			return
 		}
-		t.show(e.Message, plainBody(&e.Message))
+		t.show(e.Message, t.c.plainBody(&e.Message))
 		v.typing = time.Time{}
 		t.watch()
 	case client.Copy:
 		if string(e.To) == t.peer {
-			t.show(e.Message, plainBody(&e.Message))
+			t.show(e.Message, t.c.plainBody(&e.Message))
 			t.watch()
 		}
 	case told:

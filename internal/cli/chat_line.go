@@ -41,7 +41,13 @@ func (t *talk) byLine(ctx context.Context) int {
 			t.view.notice = ""
 		}
 	}
-	return t.endOf(l.err)
+	for _, w := range t.waiting {
+		t.env.Errorf("not sent, as %s has no keys yet: %s", t.peer, w.body.Text)
+	}
+	if code := t.endOf(l.err); code != ExitOK || len(t.waiting) == 0 {
+		return code
+	}
+	return ExitFailed
 }
 
 func (l *lines) read(ctx context.Context) {
@@ -91,7 +97,7 @@ func (l *lines) print(kind string, m *chat.Message) {
 		l.env.printJSON(recordOf(kind, m))
 		return
 	}
-	fmt.Fprintf(l.env.Stdout, "%s  %s: %s\n", clock(m), m.From, textOf(m))
+	fmt.Fprintf(l.env.Stdout, "%s  %s: %s\n", clock(m), m.From, l.c.textOf(m))
 }
 
 func (l *lines) printTold(e told) {

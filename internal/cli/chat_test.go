@@ -330,7 +330,7 @@ func TestChatOnATerminal(t *testing.T) {
 	}()
 	screen.until(t, "alice")
 	test.WriteString("hello\r")
-	screen.until(t, "you: hello ✓")
+	screen.until(t, "bob has not been here yet") // and what is said waits
 	bobIn, bobTypes, _ := os.Pipe()
 	bob := s.start(bobIn, "chat", "--as", "bob", "--with", "alice")
 	screen.until(t, "bob, online")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
 )
 
 // chatRecord is a chat as --json prints it.
@@ -32,7 +33,7 @@ func cmdChats(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("chats takes no arguments, got %q", fs.Args())
 		return ExitUsage
 	}
-	return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *session) int {
+	return f.session(ctx, env, asks, nil, func(ctx context.Context, c *session) int {
 		return f.listChats(ctx, env, c, *limit)
 	})
 }
@@ -41,15 +42,17 @@ func cmdChats(ctx context.Context, env *Env, args []string) int {
 func (f *clientFlags) listChats(ctx context.Context, env *Env, c *session, limit int) int {
 	var before chat.ID
 	for {
-		page, err := askFor(ctx, func(ctx context.Context) (*client.ChatsPage, error) {
-			return c.Chats(ctx, before, limit)
+		var bodies []content.Body
+		page, err := askFor(ctx, func(ctx context.Context) (page *client.ChatsPage, err error) {
+			page, bodies, err = c.Chats(ctx, before, limit)
+			return page, err
 		})
 		if err != nil {
-			env.Errorf("%v", err)
+			env.Errorf("%v", f.advice(err))
 			return exitOf(err)
 		}
 		for i := range page.Chats {
-			f.printChat(env, &page.Chats[i])
+			f.printChat(env, &page.Chats[i], bodies[i])
 			before = page.Chats[i].Last.ID
 		}
 		limit -= len(page.Chats)
@@ -59,8 +62,8 @@ func (f *clientFlags) listChats(ctx context.Context, env *Env, c *session, limit
 	}
 }
 
-func (f *clientFlags) printChat(env *Env, row *client.Chat) {
-	last := recordOf("message", &row.Last)
+func (f *clientFlags) printChat(env *Env, row *client.Chat, b content.Body) {
+	last := recordOfSaid("message", &row.Last, b)
 	unread := false
 	if string(row.Last.From) == f.as {
 		last.Status = chat.StatusOf(row.Last.Place, chat.Receipt{Delivered: row.Delivered, Read: row.Read}).String()
@@ -75,5 +78,5 @@ func (f *clientFlags) printChat(env *Env, row *client.Chat) {
 	if unread {
 		mark = "*"
 	}
-	fmt.Fprintf(env.Stdout, "%s %-16s %s  %s: %s\n", mark, row.Peer, clock(&row.Last), row.Last.From, textOf(&row.Last))
+	fmt.Fprintf(env.Stdout, "%s %-16s %s  %s: %s\n", mark, row.Peer, clock(&row.Last), row.Last.From, bodyText(b))
 }

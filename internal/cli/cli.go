@@ -33,6 +33,8 @@ type command struct {
 	run     func(ctx context.Context, env *Env, args []string) int
 }
 
+func (c command) about() verb { return verb{c.name, "", c.summary} }
+
 // commands returns the table, in the order of help.
 func commands() []command {
 	return []command{
@@ -44,6 +46,7 @@ func commands() []command {
 		{"chats", "list a user's chats", cmdChats},
 		{"block", "block users, or list who is blocked", cmdBlock},
 		{"group", "make a group, change it, list its members", cmdGroup},
+		{"safety", "show, compare and accept the identity of a user", cmdSafety},
 		{"device", "list, name, link and revoke a user's devices", cmdDevice},
 		{"config", "show, check and explain the configuration", cmdConfig},
 		{"admin", "prepare and look after a deployment", cmdAdmin},

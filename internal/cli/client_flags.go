@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -34,20 +35,33 @@ const (
 
 // clientFlags are what the commands that act as a user share.
 type clientFlags struct {
+	command                             string
 	url, as, device, token, data, state string
 	json                                bool
 	keyFlags
+
+	names []string // that the device may have: one that is in use gives way to the next
+	name  string   // that it has
 }
 
+// use is what a command does as a user.
+type use uint8
+
+const (
+	asks     use = iota // puts questions: it takes no messages, and reads keys where they lie
+	sends               // sends, and takes no messages: what waits for the user goes on waiting
+	receives            // takes messages
+)
+
 func newClientFlags(command string) (*clientFlags, *pflag.FlagSet) {
-	f, fs := new(clientFlags), pflag.NewFlagSet(command, pflag.ContinueOnError)
+	f, fs := &clientFlags{command: command}, pflag.NewFlagSet(command, pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.StringVar(&f.as, "as", "", "the user this is")
 	fs.StringVar(&f.url, "url", "ws://127.0.0.1:8080", "the server, ws://host:port or wss://host:port")
 	fs.StringVar(&f.token, "token", "", "a JWT for the user, or @FILE that holds one; without it the development key in --data signs one")
 	fs.StringVar(&f.data, "data", "./data", "the server's data folder, for its development key; on loopback only")
-	fs.StringVar(&f.state, "state", "", "the folder of state files, outbox and cursor (default: DATA/clients; with --token none is kept)")
-	fs.StringVar(&f.device, "device", command, "the device this is; each running command needs its own")
+	fs.StringVar(&f.state, "state", "", "the folder of state files: outbox, cursor and keys (default: DATA/clients; with --token there is none)")
+	fs.StringVar(&f.device, "device", "", "the device this is (default: that of the folder, or a spare one while it is in use; with --plain the command's name)")
 	fs.BoolVar(&f.json, "json", false, "print records, one JSON object a line")
 	f.keyFlags.add(fs)
 	return f, fs
@@ -56,7 +70,8 @@ func newClientFlags(command string) (*clientFlags, *pflag.FlagSet) {
 // options makes the SDK's options, which change may change. The error says what
 // to do, and code is what to exit with.
 func (f *clientFlags) options(change func(*client.Options)) (o client.Options, code int, err error) {
-	o = client.Options{URL: f.url, User: f.as, Device: f.device, State: f.statePath()}
+	f.name = cmp.Or(f.device, f.command)
+	o = client.Options{URL: f.url, User: f.as, Device: f.name, State: f.statePath(f.name)}
 	if f.as == "" {
 		return o, ExitUsage, errors.New("say who you are: --as USER")
 	}
@@ -78,15 +93,47 @@ var flagNamesOf = strings.NewReplacer(
 	"bad_name: client options: Device", "--device", "bad_name: client options: From", "--from",
 )
 
-func (f *clientFlags) statePath() string {
-	dir := f.state
-	if dir == "" && f.token != "" {
+// stateDir is the folder of state files, "" for none.
+func (f *clientFlags) stateDir() string {
+	if f.state == "" && f.token == "" {
+		return filepath.Join(f.data, "clients")
+	}
+	return f.state
+}
+
+func (f *clientFlags) statePath(device string) string {
+	dir := f.stateDir()
+	if dir == "" {
 		return ""
 	}
-	if dir == "" {
-		dir = filepath.Join(f.data, "clients")
+	return filepath.Join(dir, f.as+"."+device+".state")
+}
+
+// findNames finds out which device this may be, and whether it can do what the
+// command does.
+func (f *clientFlags) findNames(as use) (code int, err error) {
+	dir := f.stateDir()
+	switch {
+	case f.device != "" || f.plain || dir == "":
+		f.names = []string{f.name}
+	default:
+		if f.names, err = devicesOf(dir, f.as); err != nil {
+			return ExitData, err
+		}
 	}
-	return filepath.Join(dir, f.as+"."+f.device+".state")
+	switch keys := keysPath(f.statePath(f.names[0])); {
+	case as == asks:
+	case !f.plain && dir == "":
+		return ExitUsage, errors.New("say where this device's keys are kept: --state DIR; or do without encryption: --plain")
+	case f.plain && as == receives && exists(keys):
+		return ExitUsage, fmt.Errorf("the device %s has keys, which a command that takes its messages without them loses: give --plain another --device", f.name)
+	}
+	return ExitOK, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return path != "" && err == nil
 }
 
 // tokens returns what gives the client its tokens.
@@ -108,7 +155,7 @@ func (f *clientFlags) tokens() (func(context.Context) (string, error), error) {
 		return nil, fmt.Errorf("%w, or give --data DIR or --token", err)
 	}
 	return func(context.Context) (string, error) {
-		return key.Sign(auth.NewClaims("", f.as, f.device, devTokenTTL))
+		return key.Sign(auth.NewClaims("", f.as, f.name, devTokenTTL))
 	}, nil
 }
 
@@ -119,19 +166,29 @@ func loopbackAddress(u *url.URL) string {
 	return u.Host
 }
 
-// session parses a command's flags, connects, and runs it. An interrupt ends
-// ctx. The client is closed afterwards, which says what was handled.
-func (f *clientFlags) session(ctx context.Context, env *Env, change func(*client.Options), run func(context.Context, *session) int) int {
+// session connects for a command, and runs it. An interrupt ends ctx. The client is
+// closed afterwards, which says what was handled.
+func (f *clientFlags) session(ctx context.Context, env *Env, as use, change func(*client.Options), run func(context.Context, *session) int) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	o, code, err := f.options(change)
+	o, code, err := f.options(func(o *client.Options) {
+		if as != receives {
+			o.SendOnly, o.From = true, client.FromNow
+		}
+		if change != nil {
+			change(o)
+		}
+	})
+	if err == nil {
+		code, err = f.findNames(as)
+	}
 	if err != nil {
 		env.errorLines(err)
 		return code
 	}
-	c, err := f.dial(ctx, o)
+	c, err := f.dial(ctx, as, o)
 	if err != nil {
-		env.Errorf("%v", err)
+		env.Errorf("%v", f.advice(err))
 		return exitOf(err)
 	}
 	code = run(ctx, c)
@@ -144,15 +201,19 @@ func (f *clientFlags) session(ctx context.Context, env *Env, change func(*client
 	return code
 }
 
-// dial connects. While another process has the state file it waits for it: two
-// at once would take the session from each other.
-func (f *clientFlags) dial(ctx context.Context, o client.Options) (*session, error) {
+// dial connects, as the first of its devices that no other process has: two at once
+// would take the session from each other. Where there is none it waits.
+func (f *clientFlags) dial(ctx context.Context, as use, o client.Options) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
 	for {
-		c, err := f.connect(ctx, o)
-		if !errors.Is(err, client.ErrInUse) {
-			return c, err
+		var err error
+		for _, f.name = range f.names {
+			var c *session
+			o.Device, o.State = f.name, f.statePath(f.name)
+			if c, err = f.connect(ctx, as, o); !errors.Is(err, client.ErrInUse) {
+				return c, err
+			}
 		}
 		select {
 		case <-time.After(stateLockWait):
@@ -232,10 +293,21 @@ func recordOfTold(t told) messageRecord {
 	if t.isCopy {
 		kind = "copy"
 	}
-	r := recordOf(kind, &t.m)
-	r.Content, r.Base64, r.Kind, r.Seconds = &t.body.Text, "", kindNames[t.body.Kind], t.body.Seconds
-	if !t.body.Target.Zero() {
-		r.Target = t.body.Target.String()
+	return recordOfSaid(kind, &t.m, t.body)
+}
+
+// recordOfSaid is a message with what it says. One that cannot be read has no content.
+func recordOfSaid(kind string, m *chat.Message, b content.Body) messageRecord {
+	r := recordOf(kind, m)
+	if m.Suite != chat.SuiteMegolm || m.Content == nil {
+		return r
+	}
+	r.Content, r.Base64, r.Seconds = &b.Text, "", b.Seconds
+	if !b.Target.Zero() {
+		r.Target = b.Target.String()
+	}
+	if b.Kind != content.KindText || r.Target != "" || r.Seconds > 0 {
+		r.Kind = kindNames[b.Kind]
 	}
 	return r
 }

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -17,22 +19,34 @@ import (
 
 // keyFlags are about encryption.
 type keyFlags struct {
-	encrypt    bool
+	plain      bool
 	passphrase string
+
+	keysOnly bool // messages that come go on waiting
+	reset    bool // the user gets the identity of this device
 }
 
 func (f *keyFlags) add(fs *pflag.FlagSet) {
-	fs.BoolVar(&f.encrypt, "encrypt", false, "encrypt end to end; this device's keys lie beside its state file")
-	fs.StringVar(&f.passphrase, "passphrase", "", "@FILE that holds the passphrase of the keys; without it they lie open")
+	fs.BoolVar(&f.plain, "plain", false, "do without end-to-end encryption: what is sent the server can read, and what comes encrypted is not shown")
+	fs.StringVar(&f.passphrase, "passphrase", "", "@FILE that holds the passphrase of the device's keys, which lie beside its state file; without it they lie open")
+}
+
+// keysPath is the key file beside a state file.
+func keysPath(state string) string {
+	if state == "" {
+		return ""
+	}
+	return strings.TrimSuffix(state, ".state") + ".keys"
 }
 
 // options are those of encryption. The user's devices of a folder share one
 // identity.
 func (f *keyFlags) options(state, user string) (o e2ee.Options, err error) {
+	o.AllowPlain = true // it is shown as such
 	if state == "" {
-		return o, nil // keys of this run alone
+		return o, nil
 	}
-	o.Keys = strings.TrimSuffix(state, ".state") + ".keys"
+	o.Keys = keysPath(state)
 	o.Identity = filepath.Join(filepath.Dir(state), user+".identity")
 	if f.passphrase == "" {
 		return o, nil
@@ -49,8 +63,18 @@ func (f *keyFlags) options(state, user string) (o e2ee.Options, err error) {
 // session is a client, with encryption or without. What differs is here.
 type session struct {
 	*client.Client
-	sealed *e2ee.Client                                                       // nil: without
+	sealed *e2ee.Client                                                       // nil: without encryption, or for who only asks
+	past   *past                                                              // nil: without encryption
 	save   func(context.Context, e2ee.File, chat.ID) (path string, err error) // files that come; nil: they are only told of
+}
+
+// textOf is a message's content for a terminal, with a note where it came without
+// encryption: anybody in between may have read it, or written it.
+func (s *session) textOf(m *chat.Message) string {
+	if s.past == nil || m.Suite != chat.SuitePlain {
+		return textOf(m)
+	}
+	return "(not encrypted) " + textOf(m)
 }
 
 func (s *session) Send(ctx context.Context, to string, content []byte, o ...client.SendOptions) (*client.Sent, error) {
@@ -89,7 +113,7 @@ func (s *session) Receive(ctx context.Context) (client.Event, error) {
 		return client.Problem{Err: fmt.Errorf("the identity of %s has changed: compare safety numbers", e.User)}, err
 	case e2ee.GroupNamed:
 		m := e.Message
-		m.Content = []byte("<named the group " + e.Info.Name + ">")
+		m.Content = []byte(namedText(e.Info))
 		return client.Message{Message: m}, err
 	case e2ee.Unannounced:
 		return client.Problem{Err: fmt.Errorf("the server says that %s is in %s, and nobody was shown how: nothing is encrypted for them", e.User, e.Group)}, err
@@ -117,42 +141,61 @@ func (s *session) Handled() {
 	s.Client.Handled()
 }
 
-func (s *session) History(ctx context.Context, peer string, before chat.ID, limit int) (*client.HistoryPage, error) {
-	if s.sealed != nil {
-		return s.sealed.History(ctx, peer, before, limit)
-	}
-	return s.Client.History(ctx, peer, before, limit)
-}
-
-func (s *session) Chats(ctx context.Context, before chat.ID, limit int) (*client.ChatsPage, error) {
-	if s.sealed != nil {
-		return s.sealed.Chats(ctx, before, limit)
-	}
-	return s.Client.Chats(ctx, before, limit)
-}
+func namedText(i e2ee.GroupInfo) string { return "<named the group " + i.Name + ">" }
 
 func (s *session) Close(ctx context.Context) error {
+	err := s.past.close()
 	if s.sealed != nil {
-		return s.sealed.Close(ctx)
+		return errors.Join(err, s.sealed.Close(ctx))
 	}
-	return s.Client.Close(ctx)
+	return errors.Join(err, s.Client.Close(ctx))
 }
 
 // connect connects, with encryption where it is on.
-func (f *clientFlags) connect(ctx context.Context, o client.Options) (*session, error) {
-	if !f.encrypt {
+func (f *clientFlags) connect(ctx context.Context, as use, o client.Options) (*session, error) {
+	if f.plain || as == asks {
 		c, err := client.Dial(ctx, o)
-		return &session{Client: c}, err
+		if err != nil || f.plain {
+			return &session{Client: c}, err
+		}
+		return &session{Client: c, past: f.pastOf(c)}, nil
 	}
 	eo, err := f.keyFlags.options(o.State, o.User)
 	if err != nil {
 		return nil, err
 	}
+	eo.KeysOnly, eo.ResetIdentity = f.keysOnly, f.reset
+	if as == sends {
+		eo.Refresh = time.Nanosecond // it is gone when a device that it does not know asks for a key
+	}
 	c, err := e2ee.Dial(ctx, o, eo)
 	if err != nil {
 		return nil, err
 	}
-	return &session{Client: c.Client, sealed: c}, nil
+	s := &session{Client: c.Client, sealed: c, past: f.pastOf(c.Client)}
+	if as == receives {
+		// Who is seen to be there can be written to. Why not is an event.
+		if err := c.Published(ctx); err != nil && ctx.Err() != nil {
+			return nil, errors.Join(err, s.Close(context.Background()))
+		}
+	}
+	return s, nil
+}
+
+// advice adds to an error of encryption what to do about it here.
+func (f *clientFlags) advice(err error) error {
+	for is, what := range map[error]string{
+		e2ee.ErrNoKeys: "keys are made by their first 'rookery tail', 'rookery chat' or look at the chat page; or send it unencrypted: --plain",
+		e2ee.ErrOwnIdentity: "show a code on a device that " + f.as + " has, with 'rookery device link --as " + f.as +
+			"', and give it here: 'rookery device link --as " + f.as + " CODE'; if no device is left, 'rookery device reset --as " + f.as + "'",
+		e2ee.ErrChanged:    "'rookery safety --as " + f.as + " USER' shows the number, and goes on with --accept; in a chat, /safety and /accept",
+		e2ee.ErrPassphrase: "give it: --passphrase @FILE",
+	} {
+		if errors.Is(err, is) || is == e2ee.ErrOwnIdentity && chat.CodeOf(err) == chat.CodeOtherIdentity {
+			return fmt.Errorf("%w; %s", err, what)
+		}
+	}
+	return err
 }
 
 // readableSuite reports whether a message's content is text to show. Of suite 1 that is

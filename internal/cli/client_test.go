@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,23 @@ import (
 type testServer struct {
 	t              *testing.T
 	url, web, data string
+	flags          []string // that all commands get
+}
+
+// plain has all commands do without encryption.
+func (s *testServer) plain() *testServer {
+	s.flags = []string{"--plain"}
+	return s
+}
+
+// hasKeys has users come once, so that others can encrypt for them.
+func (s *testServer) hasKeys(users ...string) {
+	s.t.Helper()
+	for _, u := range users {
+		if code, _, errOut := s.run("send", "--as", u, "--to", u, "note", "--wait", "durable"); code != ExitOK {
+			s.t.Fatal(code, errOut)
+		}
+	}
 }
 
 func startTestServer(t *testing.T) *testServer {
@@ -63,7 +81,7 @@ func (s *testServer) start(in io.Reader, args ...string) *started {
 	}
 	st := &started{t: s.t, out: bufio.NewReader(reader), errOut: new(strings.Builder), stop: cancel, code: make(chan int, 1)}
 	env := &Env{Stdin: in, Stdout: writer, Stderr: st.errOut, Getenv: func(string) string { return "" }}
-	args = append(args, "--url", s.url, "--data", s.data)
+	args = append(append(args, "--url", s.url, "--data", s.data), s.flags...)
 	go func() {
 		code := Main(ctx, env, args)
 		writer.Close()
@@ -156,7 +174,7 @@ func TestSendAndTail(t *testing.T) {
 }
 
 func TestSendToWhoIsAway(t *testing.T) {
-	s := startTestServer(t)
+	s := startTestServer(t).plain()
 	code, out, errOut := s.run("send", "--as", "alice", "--to", "carol", "x", "--timeout", "500ms")
 	if code != ExitOK || !strings.Contains(out, "durable") || strings.Contains(out, "delivered") || !strings.Contains(errOut, "carol gets it when") {
 		t.Fatalf("exit %d\n%s%s", code, out, errOut)
@@ -173,6 +191,7 @@ func TestSendToWhoIsAway(t *testing.T) {
 
 func TestHistoryAndChats(t *testing.T) {
 	s := startTestServer(t)
+	s.hasKeys("alice", "bob")
 	for i := range 5 {
 		if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", fmt.Sprint("m", i), "--wait", "durable"); code != ExitOK {
 			t.Fatal(errOut)
@@ -192,6 +211,7 @@ func TestHistoryAndChats(t *testing.T) {
 		}
 		rows = append(rows, r)
 	}
+	rows = slices.DeleteFunc(rows, func(r chatRecord) bool { return r.Peer == "alice" }) // her note
 	if len(rows) != 2 || rows[0].Peer != "carol" || !rows[0].Unread || rows[1].Peer != "bob" || rows[1].Unread || *rows[1].Last.Content != "m4" || rows[1].Last.Status != "sent" {
 		t.Fatalf("chats\n%s", out)
 	}
@@ -217,11 +237,13 @@ func TestHistoryAndChats(t *testing.T) {
 	}
 }
 
-// Two sends of one device at a time wait for each other.
+// Sends at a time are devices of their own, and wait for each other when there are
+// no more of these.
 func TestSendsAtTheSameTime(t *testing.T) {
 	s := startTestServer(t)
+	s.hasKeys("bob")
 	var all []*started
-	for i := range 4 {
+	for i := range 2 + deviceSpare {
 		all = append(all, s.start(nil, "send", "--as", "alice", "--to", "bob", fmt.Sprint(i), "--wait", "durable"))
 	}
 	for _, st := range all {
@@ -234,6 +256,9 @@ func TestClientFaults(t *testing.T) {
 	s := startTestServer(t)
 	foreign := filepath.Join(t.TempDir(), "alice.send.state")
 	if err := os.WriteFile(foreign, []byte("not a state file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(foreign), "broken.device"), []byte("no name\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	send := []string{"send", "--as", "alice", "--to", "bob", "x"}
@@ -254,9 +279,11 @@ func TestClientFaults(t *testing.T) {
 		{append(send, "--url", "ws://chat.example:8080"), ExitUsage, "on this machine only"},
 		{append(send, "--url", "ws://127.0.0.1:1"), ExitUnreachable, "is the server running"},
 		{append(send, "--data", "/nowhere/at/all"), ExitUsage, "'rookery serve' makes it"},
-		{append(send, "--token", "x.y.z"), ExitRefused, "unauthorized"},
-		{append(send, "--token", "@/nowhere/at/all"), ExitUnreachable, "Options.Token"},
-		{append(send, "--state", filepath.Dir(foreign)), ExitData, "damaged"},
+		{append(send, "--token", "x.y.z", "--plain"), ExitRefused, "unauthorized"},
+		{append(send, "--token", "x.y.z"), ExitUsage, "--state DIR"},
+		{append(send, "--token", "@/nowhere/at/all", "--plain"), ExitUnreachable, "Options.Token"},
+		{append(send, "--state", filepath.Dir(foreign), "--device", "send"), ExitData, "damaged"},
+		{append(send, "--state", filepath.Dir(foreign), "--as", "broken"), ExitData, "broken.device"},
 		{[]string{"history", "--as", "alice"}, ExitUsage, "--with"},
 		{[]string{"history", "--as", "alice", "--with", "bob", "--before", "x"}, ExitUsage, "message id"},
 		{[]string{"history", "--as", "alice", "--with", "bob", "--limit", "0"}, ExitUsage, "--limit"},
@@ -306,7 +333,7 @@ func TestUnacceptedMessageIsKept(t *testing.T) {
 	}
 	t.Cleanup(server.Close)
 	dir := t.TempDir()
-	args := []string{"send", "--as", "alice", "--to", "bob", "--token", "x", "--state", dir, "--url", server.URL, "--timeout", "300ms", "first"}
+	args := []string{"send", "--as", "alice", "--to", "bob", "--token", "x", "--state", dir, "--url", server.URL, "--timeout", "300ms", "--plain", "first"}
 	ids := make(chan chat.ID, 2)
 	go func() {
 		for range 2 {

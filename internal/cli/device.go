@@ -4,83 +4,64 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/mdp/qrterminal/v3"
 
 	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/client/e2ee"
-	"github.com/rookery-chat/rookery/internal/nearest"
 )
 
-// deviceVerb is a verb of device: its name, what comes after it, and what it does.
+// deviceVerb is a verb of device.
 type deviceVerb struct {
-	name, args, summary string
-	least, most         int // arguments
-	run                 func(ctx context.Context, env *Env, f *clientFlags, c *session, args []string) error
+	verb
+	least, most int // arguments
+	run         func(ctx context.Context, env *Env, f *clientFlags, c *session, args []string) error
 }
 
-var deviceVerbs = map[string]deviceVerb{
-	"list":   {"list", "", "list the user's devices", 0, 0, listDevices},
-	"label":  {"label", "DEVICE TEXT", "give a device a name to show; an empty one takes it away", 2, 2, labelDevice},
-	"revoke": {"revoke", "DEVICE", "take a device away for ever", 1, 1, revokeDevice},
-	"link":   {"link", "[CODE]", "show a code that links a new device; on the new one: give it", 0, 1, linkDevice},
-}
+var deviceVerbs = verbsOf("device", "--as USER [flags]", "",
+	deviceVerb{verb{"list", "", "list the user's devices"}, 0, 0, listDevices},
+	deviceVerb{verb{"label", "DEVICE TEXT", "give a device a name to show; an empty one takes it away"}, 2, 2, labelDevice},
+	deviceVerb{verb{"revoke", "DEVICE", "take a device away for ever"}, 1, 1, revokeDevice},
+	deviceVerb{verb{"reset", "", "give the user a new identity, whose only device is this one: for when no other is left"}, 0, 0, resetIdentity},
+	deviceVerb{verb{"link", "[CODE]", "show a code that links a new device; on the new one: give it"}, 0, 1, linkDevice},
+)
 
 // linkEvery is how often a device that was given the identity is looked for in
 // the directory.
 const linkEvery = 500 * time.Millisecond
 
 func cmdDevice(ctx context.Context, env *Env, args []string) int {
-	if len(args) == 0 {
-		deviceHelp(env.Stderr)
-		return ExitUsage
-	}
-	v, ok := deviceVerbs[args[0]]
-	if !ok && (args[0] == "-h" || args[0] == "--help" || args[0] == "help") {
-		deviceHelp(env.Stdout)
-		return ExitOK
-	} else if !ok {
-		env.Errorf("device: unknown command %q%s", args[0], nearest.Hint(args[0], slices.Collect(maps.Keys(deviceVerbs))))
-		return ExitUsage
+	v, code, ok := deviceVerbs.pick(env, args)
+	if !ok {
+		return code
 	}
 	f, fs := newClientFlags("device")
 	if code, ok := parseFlags(env, fs, "rookery device "+v.name+" --as USER "+v.args+" [flags]", args[1:]); !ok {
 		return code
 	}
-	rest, change := fs.Args(), onlyAsking
+	rest, as := fs.Args(), asks
+	var change func(*client.Options)
 	switch {
 	case len(rest) < v.least || len(rest) > v.most:
 		env.Errorf("device %s: say %s %s", v.name, v.name, v.args)
 		return ExitUsage
-	case v.name == "link" && f.statePath() == "":
-		env.Errorf("device link: say where the keys are kept: --state DIR")
+	case f.plain && (v.name == "link" || v.name == "reset"):
+		env.Errorf("device %s is about keys: do without --plain", v.name)
 		return ExitUsage
-	case v.name == "link" && len(rest) == 1 && !fs.Changed("device"):
-		env.Errorf("device link: give the new device a name: --device NAME, which its other commands take too")
-		return ExitUsage
+	case v.name == "reset":
+		as, f.reset = sends, true
 	case v.name == "link":
-		f.encrypt = true
-		change = func(o *client.Options) { o.Manual = true } // what comes meanwhile goes on waiting
+		as, f.keysOnly = receives, true
+		change = func(o *client.Options) { o.From = client.FromNow }
 	}
-	return f.session(ctx, env, change, func(ctx context.Context, c *session) int {
+	return f.session(ctx, env, as, change, func(ctx context.Context, c *session) int {
 		err := v.run(ctx, env, f, c, rest)
 		if err != nil {
-			env.Errorf("%v", err)
+			env.Errorf("%v", f.advice(err))
 		}
 		return exitOf(err)
 	})
-}
-
-func deviceHelp(w io.Writer) {
-	fmt.Fprint(w, "Usage: rookery device COMMAND --as USER [flags]\n\nCommands:\n")
-	for _, name := range slices.Sorted(maps.Keys(deviceVerbs)) {
-		v := deviceVerbs[name]
-		fmt.Fprintf(w, "  %-19s %s\n", v.name+" "+v.args, v.summary)
-	}
 }
 
 func listDevices(ctx context.Context, env *Env, f *clientFlags, c *session, _ []string) error {
@@ -113,6 +94,17 @@ func revokeDevice(ctx context.Context, _ *Env, _ *clientFlags, c *session, args 
 	return err
 }
 
+// resetIdentity waits for what its flag has asked for.
+func resetIdentity(ctx context.Context, env *Env, f *clientFlags, c *session, _ []string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	err := c.sealed.Published(ctx)
+	if err == nil {
+		fmt.Fprintf(env.Stderr, "%s has a new identity: who knew the one before is warned, and compares safety numbers\n", f.as)
+	}
+	return err
+}
+
 func linkDevice(ctx context.Context, env *Env, f *clientFlags, c *session, args []string) error {
 	if len(args) == 1 {
 		return joinDevice(ctx, env, f, c, args[0])
@@ -130,7 +122,7 @@ func linkDevice(ctx context.Context, env *Env, f *clientFlags, c *session, args 
 			qrterminal.GenerateHalfBlock(code, qrterminal.M, env.Stdout)
 		}
 		fmt.Fprintf(env.Stdout, "%s\n", code)
-		fmt.Fprintf(env.Stderr, "on the new device, within %v: rookery device link --as %s --device NAME %s\n", e2ee.LinkFor, f.as, code)
+		fmt.Fprintf(env.Stderr, "on the new device, within %v: rookery device link --as %s %s\n", e2ee.LinkFor, f.as, code)
 	}
 	for {
 		e, err := c.sealed.Receive(ctx)
@@ -200,7 +192,7 @@ func joinDevice(ctx context.Context, env *Env, f *clientFlags, c *session, code 
 	cancel()
 	<-received
 	if err == nil {
-		f.linked(env, f.device)
+		f.linked(env, f.name)
 	}
 	return err
 }

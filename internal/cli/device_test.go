@@ -30,8 +30,8 @@ func TestDeviceCommands(t *testing.T) {
 		t.Errorf("the old device prints %q", line)
 	}
 	old.wantExit(ExitOK)
-	run(ExitOK, "send", "--as", "bob", "--to", "alice", "--encrypt", "--wait", "durable", "the walrus")
-	if out := run(ExitOK, append([]string{"tail", "--encrypt", "--count", "1"}, laptop...)...); !strings.Contains(out, "the walrus") {
+	run(ExitOK, "send", "--as", "bob", "--to", "alice", "--wait", "durable", "the walrus")
+	if out := run(ExitOK, append([]string{"tail", "--count", "1"}, laptop...)...); !strings.Contains(out, "the walrus") {
 		t.Errorf("the new device reads %q", out)
 	}
 
@@ -40,16 +40,16 @@ func TestDeviceCommands(t *testing.T) {
 	run(ExitOK, "device", "revoke", "--as", "alice", "laptop")
 	list := run(ExitOK, "device", "list", "--as", "alice")
 	lines := strings.Split(strings.TrimSpace(list), "\n")
-	if len(lines) != 2 || !strings.HasPrefix(lines[0], "device ") || !strings.Contains(lines[1], "revoked") || !strings.HasSuffix(lines[1], "Alice's laptop") {
+	if len(lines) != 2 || !strings.HasPrefix(lines[1], "terminal-") || !strings.Contains(lines[0], "revoked") || !strings.HasSuffix(lines[0], "Alice's laptop") {
 		t.Errorf("list prints\n%s", list)
 	}
 	if out := run(ExitOK, "device", "list", "--as", "alice", "--json"); strings.Count(out, `"type":"device"`) != 2 || strings.Count(out, `"revoked":`) != 1 {
 		t.Errorf("list prints\n%s", out)
 	}
-	if out := run(ExitRefused, append([]string{"tail", "--encrypt"}, laptop...)...); !strings.Contains(out, "revoked") {
+	if out := run(ExitRefused, append([]string{"tail"}, laptop...)...); !strings.Contains(out, "revoked") {
 		t.Errorf("a revoked device's tail prints %q", out)
 	}
-	for _, args := range [][]string{{"device"}, {"device", "lst"}, {"device", "revoke", "--as", "bob"}, {"device", "link", "--as", "bob", "x"},
+	for _, args := range [][]string{{"device"}, {"device", "lst"}, {"device", "revoke", "--as", "bob"}, {"device", "link", "--as", "bob", "--plain"},
 		{"device", "link", "--as", "bob", "--token", "t"}, {"device", "list", "--as", "bob", "x"}} {
 		run(ExitUsage, args...)
 	}

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -35,7 +36,7 @@ func (f *clientFlags) media(web string) (*client.Media, error) {
 // sendFile sends a file, with the text beside it.
 func (f *sendFlags) sendFile(ctx context.Context, env *Env, c *session) (*client.Sent, error) {
 	if c.sealed == nil {
-		return nil, errors.New("files go encrypted only: --encrypt")
+		return nil, errors.New("files go encrypted only, without --plain")
 	}
 	m, err := f.clientFlags.media(f.web)
 	if err != nil {
@@ -52,24 +53,26 @@ func (f *sendFlags) sendFile(ctx context.Context, env *Env, c *session) (*client
 func (s *session) fileTold(ctx context.Context, typed e2ee.Typed) client.Event {
 	m := typed.Message
 	f, err := e2ee.FileOf(&m)
-	text := fmt.Sprintf("[file %s, %d bytes]", f.Name, f.Size)
+	text := fileText(&f)
 	if err == nil && s.save != nil {
 		var path string
 		if path, err = s.save(ctx, f, m.ID); err == nil {
-			text = "[file saved as " + path + "]"
+			text = strings.TrimSpace(f.Text + " [file saved as " + path + "]")
 		}
 	}
 	if err != nil {
 		return client.Problem{ID: m.ID, Err: fmt.Errorf("a file of %s: %w", m.From, err)}
-	}
-	if f.Text != "" {
-		text = f.Text + " " + text
 	}
 	m.Content, m.Media = []byte(text), ""
 	if typed.Copy {
 		return client.Copy{Message: m}
 	}
 	return client.Message{Message: m}
+}
+
+// fileText is a file as a line of text, behind the text beside it.
+func fileText(f *e2ee.File) string {
+	return strings.TrimSpace(fmt.Sprintf("%s [file %s, %d bytes]", f.Text, f.Name, f.Size))
 }
 
 // saver saves files in a folder. One whose name is taken gets the message's id

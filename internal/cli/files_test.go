@@ -19,16 +19,14 @@ func TestSendAndSaveFile(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := s.run("send", "--as", "bob", "--to", "bob", "note", "--encrypt", "--device", "tail", "--wait", "durable"); code != ExitOK {
-		t.Fatal(code, errOut)
-	}
+	s.hasKeys("bob")
 	for range 2 {
-		code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "look", "--encrypt", "--file", path, "--web", s.web, "--wait", "durable")
+		code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "look", "--file", path, "--web", s.web, "--wait", "durable")
 		if code != ExitOK || !strings.Contains(errOut, "uploaded ") {
 			t.Fatal(code, errOut)
 		}
 	}
-	code, out, errOut := s.run("tail", "--as", "bob", "--encrypt", "--count", "3", "--save", dir, "--web", s.web)
+	code, out, errOut := s.run("tail", "--as", "bob", "--count", "3", "--save", dir, "--web", s.web)
 	if code != ExitOK || strings.Count(out, "look [file saved as "+dir) != 2 {
 		t.Errorf("%d: %s%s", code, out, errOut)
 	}
@@ -41,10 +39,10 @@ func TestSendAndSaveFile(t *testing.T) {
 			t.Errorf("%s has %d bytes, %v", name, len(got), err)
 		}
 	}
-	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--file", path, "--web", s.web); code == ExitOK || !strings.Contains(errOut, "--encrypt") {
+	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--file", path, "--web", s.web, "--plain"); code == ExitOK || !strings.Contains(errOut, "--plain") {
 		t.Errorf("a file in the clear: %d %s", code, errOut)
 	}
-	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--encrypt", "--file", path, "--web", "http://127.0.0.1:1"); code == ExitOK || !strings.Contains(errOut, "web listener") {
+	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--file", path, "--web", "http://127.0.0.1:1"); code == ExitOK || !strings.Contains(errOut, "web listener") {
 		t.Errorf("no listener: %d %s", code, errOut)
 	}
 }

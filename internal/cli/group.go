@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,44 +11,35 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
-	"github.com/rookery-chat/rookery/internal/nearest"
 )
 
-// groupVerb is a verb of group: its name, what comes after it, and what it does
-// to a group.
+// groupVerb is a verb of group, and what it does to one.
 type groupVerb struct {
-	name, args, summary string
-	verb                chat.Verb // 0 only asks
+	verb
+	change chat.Verb // 0 only asks
 }
 
-var groupVerbs = map[string]groupVerb{
-	"create": {"create", "USER...", "make a group with these members", chat.GroupCreate},
-	"invite": {"invite", "GROUP USER...", "make users members", chat.GroupAdd},
-	"remove": {"remove", "GROUP USER...", "users are members no more", chat.GroupRemove},
-	"leave":  {"leave", "GROUP", "be a member no more", chat.GroupLeave},
-	"admin":  {"admin", "GROUP USER...", "make members admins", chat.GroupAdmin},
-	"member": {"member", "GROUP USER...", "make admins plain members again", chat.GroupMember},
-	"list":   {"list", "GROUP", "list the members, and how far they have come", 0},
-}
+var groupVerbs = verbsOf("group", "--as USER [flags]",
+	"The name of a group stands wherever a user's does: rookery send --to GROUP, rookery history --with GROUP.\n",
+	groupVerb{verb{"create", "USER...", "make a group with these members"}, chat.GroupCreate},
+	groupVerb{verb{"invite", "GROUP USER...", "make users members"}, chat.GroupAdd},
+	groupVerb{verb{"remove", "GROUP USER...", "users are members no more"}, chat.GroupRemove},
+	groupVerb{verb{"leave", "GROUP", "be a member no more"}, chat.GroupLeave},
+	groupVerb{verb{"admin", "GROUP USER...", "make members admins"}, chat.GroupAdmin},
+	groupVerb{verb{"member", "GROUP USER...", "make admins plain members again"}, chat.GroupMember},
+	groupVerb{verb{"list", "GROUP", "list the members, and how far they have come"}, 0},
+)
 
 // groupEvery is how often the command looks whether a change has been made.
 const groupEvery = 50 * time.Millisecond
 
 func cmdGroup(ctx context.Context, env *Env, args []string) int {
-	if len(args) == 0 {
-		groupHelp(env.Stderr)
-		return ExitUsage
-	}
-	v, ok := groupVerbs[args[0]]
-	if !ok && (args[0] == "-h" || args[0] == "--help" || args[0] == "help") {
-		groupHelp(env.Stdout)
-		return ExitOK
-	} else if !ok {
-		env.Errorf("group: unknown command %q%s", args[0], nearest.Hint(args[0], slices.Collect(maps.Keys(groupVerbs))))
-		return ExitUsage
+	v, code, ok := groupVerbs.pick(env, args)
+	if !ok {
+		return code
 	}
 	f, fs := newClientFlags("group")
-	name := fs.String("name", "", "with create and --encrypt: the group's name, which the server does not see")
+	name := fs.String("name", "", "with create: the group's name, which the server does not see")
 	if code, ok := parseFlags(env, fs, "rookery group "+v.name+" --as USER "+v.args+" [flags]", args[1:]); !ok {
 		return code
 	}
@@ -60,15 +48,19 @@ func cmdGroup(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("group %s: %v", v.name, err)
 		return ExitUsage
 	}
-	if *name != "" && (!f.encrypt || v.verb != chat.GroupCreate) {
-		env.Errorf("group %s: --name goes with create and --encrypt: a name is for the members alone", v.name)
+	if *name != "" && (f.plain || v.change != chat.GroupCreate) {
+		env.Errorf("group %s: --name goes with create, and without --plain: a name is for the members alone", v.name)
 		return ExitUsage
 	}
-	return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *session) int {
+	as := sends
+	if v.change == 0 {
+		as = asks
+	}
+	return f.session(ctx, env, as, nil, func(ctx context.Context, c *session) int {
 		ctx, cancel := context.WithTimeout(ctx, connectWait)
 		defer cancel()
 		var err error
-		if v.verb == 0 {
+		if v.change == 0 {
 			err = f.listMembers(ctx, env, c, group)
 		} else if group, err = v.make(ctx, f.as, c, group, *name, users); err == nil && f.json {
 			env.printJSON(map[string]any{"type": "group", "group": group, "change": v.name})
@@ -76,24 +68,15 @@ func cmdGroup(ctx context.Context, env *Env, args []string) int {
 			fmt.Fprintln(env.Stdout, group)
 		}
 		if err != nil {
-			env.Errorf("%v", err)
+			env.Errorf("%v", f.advice(err))
 		}
 		return exitOf(err)
 	})
 }
 
-func groupHelp(w io.Writer) {
-	fmt.Fprint(w, "Usage: rookery group COMMAND --as USER [flags]\n\nCommands:\n")
-	for _, name := range slices.Sorted(maps.Keys(groupVerbs)) {
-		v := groupVerbs[name]
-		fmt.Fprintf(w, "  %-21s %s\n", v.name+" "+v.args, v.summary)
-	}
-	fmt.Fprint(w, "\nThe name of a group stands wherever a user's does: rookery send --to GROUP, rookery history --with GROUP.\n")
-}
-
 func (v *groupVerb) arguments(fs *pflag.FlagSet) (group string, users []string, err error) {
 	users = fs.Args()
-	if v.verb != chat.GroupCreate {
+	if v.change != chat.GroupCreate {
 		if len(users) == 0 || !chat.ValidGroupName([]byte(users[0])) {
 			return "", nil, errors.New("the first argument is the group's name, a colon and 22 letters and digits")
 		}
@@ -109,10 +92,10 @@ func (v *groupVerb) arguments(fs *pflag.FlagSet) (group string, users []string, 
 func (v *groupVerb) make(ctx context.Context, me string, c *session, group, name string, users []string) (string, error) {
 	var sent *client.Sent
 	var err error
-	if v.verb == chat.GroupCreate {
+	if v.change == chat.GroupCreate {
 		group, sent, err = c.CreateGroup(ctx, name, users...)
 	} else {
-		sent, err = c.ChangeGroup(ctx, group, v.verb, users...)
+		sent, err = c.ChangeGroup(ctx, group, v.change, users...)
 	}
 	if err == nil {
 		err = sent.Durable(ctx)
@@ -139,11 +122,11 @@ func (v *groupVerb) made(ctx context.Context, me string, c *session, group strin
 	is := map[string]client.Member{}
 	err := eachMember(ctx, c, group, func(_ *client.GroupPage, m *client.Member) { is[string(m.User)] = *m })
 	if chat.CodeOf(err) == chat.CodeForbidden {
-		return v.verb == chat.GroupLeave, nil
+		return v.change == chat.GroupLeave, nil
 	}
 	for _, u := range users {
 		m, member := is[u]
-		switch v.verb {
+		switch v.change {
 		case chat.GroupRemove:
 			if member {
 				return false, err
@@ -153,13 +136,13 @@ func (v *groupVerb) made(ctx context.Context, me string, c *session, group strin
 				return false, err
 			}
 		default:
-			if !member || v.verb == chat.GroupAdmin && !m.Admin {
+			if !member || v.change == chat.GroupAdmin && !m.Admin {
 				return false, err
 			}
 		}
 	}
 	_, still := is[me]
-	return err == nil && (v.verb != chat.GroupLeave || !still), err
+	return err == nil && (v.change != chat.GroupLeave || !still), err
 }
 
 func eachMember(ctx context.Context, c *session, group string, f func(*client.GroupPage, *client.Member)) error {

@@ -9,7 +9,7 @@ import (
 
 // TestGroupCommands makes a group, writes to it, changes it and leaves it.
 func TestGroupCommands(t *testing.T) {
-	s := startTestServer(t)
+	s := startTestServer(t).plain()
 	run := func(code int, args ...string) string {
 		t.Helper()
 		got, out, errOut := s.run(args...)
@@ -56,9 +56,11 @@ func TestGroupCommands(t *testing.T) {
 	if out := run(ExitOK, "history", "--as", "carol", "--with", group); !strings.Contains(out, "hello all") || strings.Contains(out, "admins") {
 		t.Errorf("history of who was removed prints\n%s", out)
 	}
-	if out := run(ExitFailed, "send", "--as", "bob", "--to", group, "--encrypt", "secret"); !strings.Contains(out, "no keys") {
+	s.flags = nil
+	if out := run(ExitFailed, "send", "--as", "bob", "--to", group, "secret"); !strings.Contains(out, "no keys") {
 		t.Errorf("an encrypted send to who has no keys prints\n%s", out)
 	}
+	s.plain()
 	talk := s.start(strings.NewReader("in a conversation\n"), "chat", "--as", "bob", "--with", group)
 	talk.wantExit(ExitOK)
 	direct := s.start(strings.NewReader(""), "chat", "--as", "alice", "--with", "bob", "--json") // what bob says to the group is not for here
@@ -82,17 +84,26 @@ func TestEncryptedGroup(t *testing.T) {
 		}
 		return out
 	}
-	// Bob's device publishes its keys, and goes.
-	run("send", "--as", "bob", "--to", "bob", "note", "--encrypt", "--device", "tail", "--wait", "durable")
-	group := strings.TrimSpace(run("group", "create", "--as", "alice", "bob", "--encrypt", "--name", "the walrus club"))
-	run("send", "--as", "alice", "--to", group, "the carpenter", "--encrypt", "--wait", "durable")
-	out := run("tail", "--as", "bob", "--encrypt", "--count", "4")
+	s.hasKeys("bob")
+	group := strings.TrimSpace(run("group", "create", "--as", "alice", "bob", "--name", "the walrus club"))
+	run("send", "--as", "alice", "--to", group, "the carpenter", "--wait", "durable")
+	out := run("tail", "--as", "bob", "--count", "4")
 	for _, want := range []string{"made the group", "named the group the walrus club", "alice in " + group + ": the carpenter"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("bob does not see %q:\n%s", want, out)
 		}
 	}
-	if code, _, errOut := s.run("group", "create", "--as", "alice", "bob", "--name", "x"); code != ExitUsage || !strings.Contains(errOut, "--encrypt") {
+	// Alice, who has seen the group by tail and sends now, encrypts for whom bob has invited meanwhile.
+	s.hasKeys("carol")
+	run("send", "--as", "bob", "--to", group, "hello", "--wait", "durable")
+	run("tail", "--as", "alice", "--count", "1")
+	run("group", "admin", "--as", "alice", group, "bob")
+	run("group", "invite", "--as", "bob", group, "carol")
+	run("send", "--as", "alice", "--to", group, "welcome", "--wait", "durable")
+	if out := run("tail", "--as", "carol", "--count", "4"); !strings.Contains(out, "alice in "+group+": welcome") {
+		t.Errorf("carol reads\n%s", out)
+	}
+	if code, _, errOut := s.run("group", "create", "--as", "alice", "bob", "--name", "x", "--plain"); code != ExitUsage || !strings.Contains(errOut, "--plain") {
 		t.Errorf("a name in the clear: %d %s", code, errOut)
 	}
 }

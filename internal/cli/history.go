@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/rookery-chat/rookery/chat"
-	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/e2ee"
 )
 
 // historyFlags are history's own.
@@ -40,41 +40,37 @@ func cmdHistory(ctx context.Context, env *Env, args []string) int {
 	case fs.NArg() > 0:
 		env.Errorf("history takes no arguments, got %q", fs.Args())
 	default:
-		return f.session(ctx, env, onlyAsking, func(ctx context.Context, c *session) int {
+		return f.session(ctx, env, asks, nil, func(ctx context.Context, c *session) int {
 			return f.run(ctx, env, c, before)
 		})
 	}
 	return ExitUsage
 }
 
-// onlyAsking is for commands that take no messages: what waits for the user
-// goes on waiting.
-func onlyAsking(o *client.Options) { o.SendOnly, o.From = true, client.FromNow }
-
 func (f *historyFlags) run(ctx context.Context, env *Env, c *session, before chat.ID) int {
 	for left := f.limit; left > 0; {
-		page, err := askFor(ctx, func(ctx context.Context) (*client.HistoryPage, error) {
-			return c.History(ctx, f.with, before, left)
+		page, err := askFor(ctx, func(ctx context.Context) (*e2ee.SaidPage, error) {
+			return c.Said(ctx, f.with, before, left)
 		})
 		if err != nil {
-			env.Errorf("%v", err)
+			env.Errorf("%v", f.advice(err))
 			return exitOf(err)
 		}
 		for i := range page.Messages {
-			m := &page.Messages[i]
-			f.print(env, m, page)
-			before = m.ID
+			f.print(env, page, i)
 		}
 		left -= len(page.Messages)
-		if !page.More || len(page.Messages) == 0 {
+		before = page.Next
+		if !page.More {
 			break
 		}
 	}
 	return ExitOK
 }
 
-func (f *historyFlags) print(env *Env, m *chat.Message, page *client.HistoryPage) {
-	r := recordOf("message", m)
+func (f *historyFlags) print(env *Env, page *e2ee.SaidPage, i int) {
+	m, b := &page.Messages[i], page.Bodies[i]
+	r := recordOfSaid("message", m, b)
 	if string(m.From) == f.as {
 		r.Status = chat.StatusOf(m.Place, chat.Receipt{Delivered: page.Delivered, Read: page.Read}).String()
 	}
@@ -82,7 +78,7 @@ func (f *historyFlags) print(env *Env, m *chat.Message, page *client.HistoryPage
 		env.printJSON(r)
 		return
 	}
-	fmt.Fprintf(env.Stdout, "%s  %s  %s: %s", r.ID, clock(m), m.From, textOf(m))
+	fmt.Fprintf(env.Stdout, "%s  %s  %s: %s", r.ID, clock(m), m.From, bodyText(b))
 	if r.Status != "" {
 		fmt.Fprintf(env.Stdout, "  (%s)", r.Status)
 	}

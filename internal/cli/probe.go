@@ -73,7 +73,10 @@ func newProbeFlags() (*probeFlags, *pflag.FlagSet) {
 	fs.Lookup("as").DefValue, f.as = "probe-sender", "probe-sender"
 	fs.Lookup("as").Usage = "the user that sends"
 	fs.Lookup("token").Usage = "a JWT for --as, or @FILE that holds one; without it the development key in --data signs both"
-	fs.MarkHidden("state") // nothing is kept
+	for _, name := range []string{"state", "plain", "passphrase"} { // nothing is kept, and nothing encrypted
+		fs.MarkHidden(name)
+	}
+	fs.Lookup("device").Usage = "the device that both are (default: probe)"
 	fs.StringVar(&f.to, "to", "probe-receiver", "the user that receives")
 	fs.StringVar(&f.toToken, "to-token", "", "the same for --to")
 	fs.DurationVar(&f.every, "every", time.Second, "from the begin of a round to that of the next")

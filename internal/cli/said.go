@@ -10,7 +10,6 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/client/content"
-	"github.com/rookery-chat/rookery/client/e2ee"
 )
 
 // told is a message that says more than a text, or was sent by another device of
@@ -62,33 +61,17 @@ func bodyText(b content.Body) string {
 }
 
 // plainBody is a message as text, whatever it is.
-func plainBody(m *chat.Message) content.Body {
-	return content.Body{Kind: content.KindText, Text: textOf(m)}
-}
-
-// Said is a page of history with what its messages say.
-func (s *session) Said(ctx context.Context, peer string, before chat.ID, limit int) (*e2ee.SaidPage, error) {
-	if s.sealed != nil {
-		return s.sealed.SaidBefore(ctx, peer, before, limit)
-	}
-	page, err := s.Client.History(ctx, peer, before, limit)
-	if err != nil {
-		return nil, err
-	}
-	said := &e2ee.SaidPage{HistoryPage: *page}
-	for i := range page.Messages {
-		said.Bodies = append(said.Bodies, plainBody(&page.Messages[i]))
-	}
-	return said, nil
+func (s *session) plainBody(m *chat.Message) content.Body {
+	return content.Body{Kind: content.KindText, Text: s.textOf(m)}
 }
 
 // Say sends what a body says. Without encryption that is a text.
 func (s *session) Say(ctx context.Context, to string, b content.Body, o client.SendOptions) (*client.Sent, error) {
 	switch {
-	case s.sealed != nil && !chat.User(to).IsGroup():
+	case s.sealed != nil:
 		return s.sealed.SendBody(ctx, to, b, o)
 	case b.Kind != content.KindText || !b.Target.Zero():
-		return nil, errors.New("replies, edits, deletions, reactions and timers go encrypted only: --encrypt")
+		return nil, errors.New("replies, edits, deletions, reactions and timers go encrypted only, without --plain")
 	}
 	return s.Send(ctx, to, []byte(b.Text), o)
 }
@@ -102,6 +85,7 @@ type chatCommand struct {
 
 var chatCommands = map[string]string{
 	"/reply": "TEXT", "/edit": "TEXT", "/delete": "", "/react": "EMOJI", "/disappear": "DURATION or off", "/block": "", "/unblock": "",
+	"/safety": "", "/accept": "",
 }
 
 // chatCommandOf reads a line: a command, a message's id where it is not for the
@@ -124,6 +108,8 @@ func (t *talk) do(ctx context.Context, c chatCommand) error {
 	switch c.name {
 	case "/block", "/unblock":
 		return t.block(ctx, c.name == "/block")
+	case "/safety", "/accept":
+		return t.safety(ctx, c.name == "/accept")
 	case "/disappear":
 		life, err := time.ParseDuration(c.text)
 		if c.text != "off" && (err != nil || life < time.Second) {
@@ -158,6 +144,23 @@ func (t *talk) newest(mine bool) chat.ID {
 	return chat.ID{}
 }
 
+// safety shows the safety number, and accepts an identity that has changed.
+func (t *talk) safety(ctx context.Context, accept bool) error {
+	if t.c.sealed == nil || chat.User(t.peer).IsGroup() {
+		return errors.New("safety numbers are of a user, and without --plain")
+	}
+	if accept {
+		if err := t.c.accept(ctx, t.peer); err != nil {
+			return err
+		}
+	}
+	s, err := t.c.sealed.Safety(ctx, t.peer)
+	if err == nil {
+		t.view.notice = "safety number with " + t.peer + ": " + s.Digits
+	}
+	return err
+}
+
 func (t *talk) block(ctx context.Context, on bool) error {
 	change, word := t.c.Block, "blocked"
 	if !on {
@@ -167,22 +170,6 @@ func (t *talk) block(ctx context.Context, on bool) error {
 		return err
 	}
 	t.view.notice = t.peer + " is " + word
-	return nil
-}
-
-// say sends a body and shows it.
-func (t *talk) say(ctx context.Context, b content.Body) error {
-	wait, cancel := context.WithTimeout(ctx, connectWait)
-	defer cancel()
-	s, err := t.c.Say(wait, t.peer, b, client.SendOptions{TTL: t.said.Timer()})
-	if err != nil {
-		return err
-	}
-	if b.Kind == content.KindText {
-		b.Seconds = content.LifeSeconds(t.said.Timer())
-	}
-	t.show(chat.Message{ID: s.ID(), From: chat.User(t.me), To: chat.User(t.peer)}, b)
-	t.follow(ctx, s)
 	return nil
 }
 

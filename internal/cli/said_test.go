@@ -15,8 +15,8 @@ func TestChatSaysMore(t *testing.T) {
 	s := startTestServer(t)
 	aliceIn, aliceTypes, _ := os.Pipe()
 	bobIn, bobTypes, _ := os.Pipe()
-	alice := s.start(aliceIn, "chat", "--as", "alice", "--with", "bob", "--encrypt")
-	bob := s.start(bobIn, "chat", "--as", "bob", "--with", "alice", "--encrypt", "--json")
+	alice := s.start(aliceIn, "chat", "--as", "alice", "--with", "bob")
+	bob := s.start(bobIn, "chat", "--as", "bob", "--with", "alice", "--json")
 	until := func(suffix string) {
 		t.Helper()
 		for line := ""; !strings.HasSuffix(line, suffix); {

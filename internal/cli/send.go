@@ -45,7 +45,7 @@ func cmdSend(ctx context.Context, env *Env, args []string) int {
 		env.errorLines(err)
 		return ExitUsage
 	}
-	return f.session(ctx, env, func(o *client.Options) { o.SendOnly, o.From = true, client.FromNow }, func(ctx context.Context, c *session) int {
+	return f.session(ctx, env, sends, nil, func(ctx context.Context, c *session) int {
 		return f.run(ctx, env, c)
 	})
 }
@@ -95,7 +95,7 @@ func (f *sendFlags) follow(ctx context.Context, env *Env, s *client.Sent, err er
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	if err != nil {
-		env.Errorf("%v", err)
+		env.Errorf("%v", f.advice(err))
 		return exitOf(err)
 	}
 	if f.json {
@@ -140,8 +140,8 @@ func (f *sendFlags) failed(env *Env, s *client.Sent, err error) int {
 	switch {
 	case status == 0 || !errors.Is(err, context.DeadlineExceeded):
 		env.Errorf("%v", err)
-		if status == 0 && f.statePath() != "" && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
-			env.Errorf("the message is kept in %s: the next send of this device sends it first", f.statePath())
+		if status == 0 && f.stateDir() != "" && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+			env.Errorf("the message is kept in %s: the next send of this device sends it first", f.statePath(f.name))
 		}
 		return exitOf(err)
 	case f.waitSet:

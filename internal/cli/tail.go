@@ -14,8 +14,9 @@ import (
 type tailFlags struct {
 	*clientFlags
 	fileFlags
-	from  string
-	count int
+	from   string
+	passes bool // what comes is not shown, until it has caught up
+	count  int
 }
 
 // cmdTail prints what arrives for a user until it is interrupted. What is
@@ -25,7 +26,7 @@ func cmdTail(ctx context.Context, env *Env, args []string) int {
 	f := tailFlags{clientFlags: common}
 	fs.StringVar(&f.from, "from", client.FromLast, "where to begin: start, now, last (after what this device had), or a position")
 	fs.IntVar(&f.count, "count", 0, "end after so many messages; 0: never")
-	fs.StringVar(&f.save, "save", "", "a folder to save files in that messages bring, with --encrypt")
+	fs.StringVar(&f.save, "save", "", "a folder to save files in that messages bring")
 	f.addWeb(fs)
 	if code, ok := parseFlags(env, fs, "rookery tail --as USER [flags]", args); !ok {
 		return code
@@ -34,7 +35,13 @@ func cmdTail(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("tail takes no arguments, got %q", fs.Args())
 		return ExitUsage
 	}
-	return f.session(ctx, env, func(o *client.Options) { o.From = f.from }, func(ctx context.Context, c *session) int {
+	// What waits has keys for what comes: it is taken, too, and not shown.
+	f.passes = f.from == client.FromNow && !f.plain
+	from := f.from
+	if f.passes {
+		from = client.FromLast
+	}
+	return f.session(ctx, env, receives, func(o *client.Options) { o.From = from }, func(ctx context.Context, c *session) int {
 		return f.run(ctx, env, c)
 	})
 }
@@ -56,10 +63,18 @@ func (f *tailFlags) run(ctx context.Context, env *Env, c *session) int {
 			env.Errorf("%v", err)
 			return exitOf(err)
 		}
+		switch e.(type) {
+		case client.CaughtUp:
+			f.passes = false
+		case client.Message, client.Copy, told:
+			if f.passes {
+				continue
+			}
+		}
 		if f.json {
-			f.printJSON(env, e)
+			f.printJSON(env, c, e)
 		} else {
-			f.print(env, e)
+			f.print(env, c, e)
 		}
 		if m, ok := e.(client.Message); ok {
 			messages++
@@ -72,16 +87,16 @@ func (f *tailFlags) run(ctx context.Context, env *Env, c *session) int {
 	return ExitOK
 }
 
-func (f *tailFlags) print(env *Env, e client.Event) {
+func (f *tailFlags) print(env *Env, c *session, e client.Event) {
 	switch e := e.(type) {
 	case client.Message:
 		from := string(e.From)
 		if e.To.IsGroup() {
 			from += " in " + string(e.To)
 		}
-		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.Message), from, textOf(&e.Message))
+		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.Message), from, c.textOf(&e.Message))
 	case client.Copy:
-		fmt.Fprintf(env.Stdout, "%s  to %s: %s\n", clock(&e.Message), e.To, textOf(&e.Message))
+		fmt.Fprintf(env.Stdout, "%s  to %s: %s\n", clock(&e.Message), e.To, c.textOf(&e.Message))
 	case told:
 		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.m), e.m.From, e.text())
 	case client.Blocks:
@@ -95,11 +110,11 @@ func (f *tailFlags) print(env *Env, e client.Event) {
 	case client.Disconnected:
 		fmt.Fprintf(env.Stderr, "disconnected: %v; again in %v\n", e.Err, e.RetryIn.Round(time.Millisecond))
 	case client.Problem:
-		env.Errorf("%v", e.Err)
+		env.Errorf("%v", f.advice(e.Err))
 	}
 }
 
-func (f *tailFlags) printJSON(env *Env, e client.Event) {
+func (f *tailFlags) printJSON(env *Env, c *session, e client.Event) {
 	switch e := e.(type) {
 	case client.Message:
 		env.printJSON(recordOf("message", &e.Message))
@@ -114,7 +129,7 @@ func (f *tailFlags) printJSON(env *Env, e client.Event) {
 	case client.Truncated:
 		env.printJSON(map[string]any{"type": "truncated", "position": e.Position.String()})
 	default:
-		f.print(env, e)
+		f.print(env, c, e)
 	}
 }
 

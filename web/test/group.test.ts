@@ -164,9 +164,9 @@ test('page and command line (Go) in one group', async () => {
   const peer = decodeURIComponent(new URL(alice.page.url()).hash.slice(1))
   const dave = fresh('dave')
   const env = { ...process.env, ROOKERY_BIN: undefined }
-  const as = (...args: string[]) => [...args, '--as', dave, '--url', server.sockets, '--data', server.data, '--encrypt']
+  const as = (...args: string[]) => [...args, '--as', dave, '--url', server.sockets, '--data', server.data]
   const go = (...args: string[]) => execFileSync(rookery, as(...args), { encoding: 'utf8', env })
-  go('chats') // it has keys from now on
+  go('send', '--to', dave, '--wait', 'durable', 'note') // there are keys from now on
   const dialog = await alice.members()
   await dialog.getByRole('textbox', { name: 'Invite' }).fill(dave)
   await alice.page.keyboard.press('Enter')

@@ -26,7 +26,7 @@ afterAll(async () => {
 
 /** A command as a user, who is end-to-end encrypted; its lines. */
 function go(command: string, user: string, ...args: string[]): AsyncIterator<string> {
-  const all = [command, ...args, `--url=${server.sockets}`, `--web=${server.web}`, `--data=${server.data}`, `--as=${user}`, '--encrypt']
+  const all = [command, ...args, `--url=${server.sockets}`, `--web=${server.web}`, `--data=${server.data}`, `--as=${user}`]
   const child = spawn(rookery, all, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ROOKERY_BIN: undefined } })
   running.push(child)
   return createInterface({ input: child.stdout! })[Symbol.asyncIterator]()

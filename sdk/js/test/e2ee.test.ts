@@ -24,7 +24,7 @@ const device = (user: string, name: string, more: Partial<EncryptedOptions> = {}
 /** A command of the Go SDK that acts as a user. */
 function go(command: string, user: string, ...args: string[]): ChildProcess {
   const env = { ...process.env, ROOKERY_BIN: undefined }
-  const all = [command, ...args, `--url=${server.url}`, `--data=${data}`, `--as=${user}`, '--encrypt']
+  const all = [command, ...args, `--url=${server.url}`, `--data=${data}`, `--as=${user}`]
   return spawn(rookery, all, { stdio: ['pipe', 'pipe', 'inherit'], env })
 }
 

@@ -38,7 +38,7 @@ const line = async (lines: AsyncIterator<string>) => (await lines.next()).value
 function whenThereAreKeys(of: string): void {
   for (;;) {
     try {
-      execFileSync(rookery, ['send', `--url=${server.url}`, `--data=${data}`, `--as=${fresh('knocks')}`, `--to=${of}`, '--encrypt', '--wait=durable', 'knock'], { stdio: 'pipe', env: { ...process.env, ROOKERY_BIN: undefined } })
+      execFileSync(rookery, ['send', `--url=${server.url}`, `--data=${data}`, `--as=${fresh('knocks')}`, `--to=${of}`, '--wait=durable', 'knock'], { stdio: 'pipe', env: { ...process.env, ROOKERY_BIN: undefined } })
       return
     } catch (err) {
       if (!/no keys/.test(String((err as { stderr: Buffer }).stderr))) throw err
@@ -79,7 +79,7 @@ test('Python receives plaintext', async () => {
   const [dan, eve] = [fresh('dan'), fresh('eve')]
   const got = start(dan, 'python3', join(examples, 'python', 'receive.py'), server.web)
   for (const text of ['hi', 'there']) {
-    execFileSync(rookery, ['send', `--url=${server.url}`, `--data=${data}`, `--as=${eve}`, `--to=${dan}`, '--wait=durable', text], { stdio: 'pipe', env: { ...process.env, ROOKERY_BIN: undefined } })
+    execFileSync(rookery, ['send', `--url=${server.url}`, `--data=${data}`, `--as=${eve}`, `--to=${dan}`, '--plain', '--wait=durable', text], { stdio: 'pipe', env: { ...process.env, ROOKERY_BIN: undefined } })
     expect(await line(got)).toBe(`${eve}: ${text}`)
   }
 })

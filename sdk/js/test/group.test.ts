@@ -21,7 +21,7 @@ afterAll(async () => {
 
 /** The command line, which is the Go SDK, as a user. */
 const go = (user: string, ...args: string[]) =>
-  execFileSync(rookery, [...args, '--as', user, '--url', server.url, '--data', data], { encoding: 'utf8', env: { ...process.env, ROOKERY_BIN: undefined } }).trim()
+  execFileSync(rookery, [...args, '--as', user, '--url', server.url, '--data', data, '--plain'], { encoding: 'utf8', env: { ...process.env, ROOKERY_BIN: undefined } }).trim()
 
 const goMembers = (user: string, group: string) =>
   go(user, 'group', 'list', group, '--json').split('\n').map((line) => JSON.parse(line) as { user: string; admin: boolean })

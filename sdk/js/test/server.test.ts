@@ -38,7 +38,7 @@ test('a message goes to its receiver, and the ticks come back', async () => {
 
 test('a message to a group comes with its place, and the chain goes on', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
-  const run = (...args: string[]) => execFileSync(rookery, [...args, '--as', alice, '--url', server.url, '--data', data], { encoding: 'utf8' }).trim()
+  const run = (...args: string[]) => execFileSync(rookery, [...args, '--as', alice, '--url', server.url, '--data', data, '--plain'], { encoding: 'utf8' }).trim()
   const b = await PlainClient.connect(options(bob))
   const group = run('group', 'create', bob)
   const made = (await next(b, 'group_message')).message
