@@ -13,7 +13,7 @@ PACKAGES    ?= ./...
 VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash chaos outage knownbugs autobahn foreign js cover docs services services-stop cluster clean
+.PHONY: help build run test unit lint fmt bench bench-quick fuzz crash chaos outage knownbugs upgrade autobahn foreign js cover docs services services-stop cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ outage: build ## the same cluster without Cassandra for five minutes, then witho
 
 knownbugs: ## switch on known faults, and see that the checker finds each; about ten minutes
 	scripts/knownbugs.sh
+
+upgrade: build ## under probes, a cluster from the program of commit FROM to this one, process by process; a minute
+	scripts/upgrade.sh $(FROM)
 
 autobahn: build ## all 517 cases of the Autobahn suite, about 20 minutes
 	scripts/autobahn.sh all
