@@ -174,7 +174,7 @@ func (w *worker) toGroup(ctx context.Context, m *chat.Message, pos chat.Position
 		return err
 	}
 	changed, code := w.judge(g, m, pos)
-	if code != chat.CodeOK || w.carried { // the sender of one carried was told a place in the epoch before
+	if code != chat.CodeOK || w.carried { // see message
 		w.outcomes = append(w.outcomes, Outcome{
 			User: m.From, Device: view.String[chat.Device](w.rec.Device), ID: m.ID, To: m.To, Code: code, Place: pos,
 		})

@@ -38,7 +38,7 @@ func (w *worker) message(ctx context.Context, user uint64, pos chat.Position) er
 		return err
 	}
 	w.counts.Messages++
-	if w.carried { // its sender was told a place in the epoch before
+	if w.carried { // a gateway of an older version told its sender a place in the epoch before
 		w.outcomes = append(w.outcomes, Outcome{User: m.From, Device: view.String[chat.Device](r.Device), ID: m.ID, To: m.To, Place: pos})
 	}
 	w.batch.Messages = append(w.batch.Messages, m)
