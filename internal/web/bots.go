@@ -69,7 +69,8 @@ func (b *bots) enter(id caller, device chat.Device) (s *bot, leave func(), err e
 	s = b.open[key]
 	if s != nil && s.client.Err() != nil { // such as replaced: the next request begins anew
 		delete(b.open, key)
-		b.done.Go(func() { s.client.Close(b.life) })
+		ended := s.client
+		b.done.Go(func() { ended.Close(b.life) })
 		s = nil
 	}
 	if s == nil {
