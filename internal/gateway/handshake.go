@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -83,10 +82,7 @@ func (g *Gateway) decide(s *session, r *frame.Request) frame.Decision {
 	}
 	s.named(id.User, id.Device)
 	s.expire(id.Expires)
-	s.issuedAt = math.MaxUint32
-	if id.Device == "" {
-		s.issuedAt = uint32(min(max(id.Issued.Unix(), 0), math.MaxUint32))
-	}
+	s.issuedAt = uint32(issuedAt(id.Device, id.Issued))
 	return frame.Decision{Status: 101, Protocol: packet.Subprotocol, Deflate: g.opt.Deflate}
 }
 

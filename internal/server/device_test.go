@@ -121,6 +121,48 @@ func TestARevokedDeviceIsOut(t *testing.T) {
 	dial(t, s, "bob", "tablet", packet.ResumeCursor) // a token of now
 }
 
+// Nor does a revoked device's token ask the web listener anything, with or without
+// a session of it there, nor one of before that fits any device.
+func TestARevokedDeviceIsOutOfTheWeb(t *testing.T) {
+	s := startServer(t, t.TempDir(), nil)
+	laptop := dial(t, s, "bob", "laptop", packet.ResumeCursor)
+	tokenOf := func(device string, ago time.Duration) *service {
+		claims := auth.NewClaims("", "bob", device, time.Hour)
+		claims.IssuedAt = jwt.NewNumericDate(time.Now().Add(-ago))
+		b := newService(t, s, "bob")
+		var err error
+		b.token, err = s.DevKey().Sign(claims)
+		must(t, err)
+		return b
+	}
+	stolen, kept, unbound := tokenOf("stolen", time.Minute), tokenOf("kept", time.Minute), tokenOf("", time.Minute)
+	all := map[string]*service{"stolen": stolen, "kept": kept, "unbound": unbound}
+	ask := []struct{ method, path, body string }{
+		{"POST", "/v1/ids", `{"count":1}`}, {"GET", "/v1/history?peer=ann", ""}, {"POST", "/v1/media", `{"size":5,"type":"application/octet-stream"}`},
+	}
+	for _, q := range ask {
+		for _, b := range all {
+			b.call(200, q.method, q.path, q.body)
+		}
+	}
+	if code := revoke(laptop, "stolen"); code != chat.CodeOK {
+		t.Fatal(code)
+	}
+	for _, q := range ask {
+		if got := stolen.call(403, q.method, q.path, q.body); got["code"] != "revoked" {
+			t.Errorf("the revoked device, %s: %v", q.path, got)
+		}
+		if got := unbound.call(401, q.method, q.path, q.body); got["code"] != "unauthorized" {
+			t.Errorf("a token of before, %s: %v", q.path, got)
+		}
+		kept.call(200, q.method, q.path, q.body)
+		tokenOf("", 0).call(200, q.method, q.path, q.body)
+	}
+	if got := tokenOf("", 0).call(403, "POST", "/v1/ids?device=stolen", `{"count":1}`); got["code"] != "revoked" {
+		t.Errorf("under its name: %v", got)
+	}
+}
+
 // What was revoked counts no more among a user's devices, but is not forgotten.
 func TestRevokedDevicesAreBounded(t *testing.T) {
 	s := startServer(t, t.TempDir(), func(c *config.Config) { c.Session.Devices, c.Keys.Rate = 2, 100_000 })

@@ -24,8 +24,11 @@ func (s *Server) openWeb() (err error) {
 		Listen: c.Listen, Cert: c.Cert, Key: c.Key, URL: c.URL, Sockets: c.Sockets, Connections: c.Connections,
 		HeaderTimeout: c.HeaderTimeout, Timeout: c.Timeout, Origins: s.cfg.Auth.Origins, Rate: s.cfg.Media.Rate, Bots: c.Bots,
 		BodyBytes: 2*int64(s.cfg.Session.ContentBytes) + bodyBytes, Logger: s.logger,
-		Verify: func(token string) (web.Identity, error) {
+		Verify: func(ctx context.Context, token string) (web.Identity, error) {
 			id, err := s.verifier.Verify(token)
+			if err == nil {
+				err = s.gateway.Admit(ctx, id.User, id.Device, id.Issued)
+			}
 			return web.Identity{User: id.User, Device: id.Device, Expires: id.Expires}, err
 		},
 	}

@@ -43,9 +43,11 @@ func (s *Server) api(answer call) http.HandlerFunc {
 			fail(w, chat.Errorf(chat.CodeUnauthorized, "send Authorization: Bearer and a token"))
 			return
 		}
-		identity, err := s.opt.Verify(token)
+		identity, err := s.opt.Verify(r.Context(), token)
 		if err != nil {
-			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			if statusOf(chat.CodeOf(err)) == http.StatusUnauthorized {
+				w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			}
 			fail(w, err)
 			return
 		}

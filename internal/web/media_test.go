@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -15,7 +16,7 @@ import (
 const octets = "application/octet-stream"
 
 // verifyName takes a user's name for their token.
-func verifyName(token string) (Identity, error) {
+func verifyName(_ context.Context, token string) (Identity, error) {
 	u, err := chat.NewUser("", token)
 	if err != nil {
 		return Identity{}, chat.Errorf(chat.CodeUnauthorized, "no token")

@@ -130,7 +130,7 @@ func statusOf(code chat.Code) int {
 	switch code {
 	case chat.CodeUnauthorized, chat.CodeExpired:
 		return http.StatusUnauthorized
-	case chat.CodeForbidden, chat.CodeWrongUser, chat.CodeBadOrigin, chat.CodeQuota:
+	case chat.CodeForbidden, chat.CodeWrongUser, chat.CodeBadOrigin, chat.CodeQuota, chat.CodeRevoked:
 		return http.StatusForbidden
 	case chat.CodeNotFound:
 		return http.StatusNotFound

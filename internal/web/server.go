@@ -38,8 +38,8 @@ type Options struct {
 	HeaderTimeout time.Duration // for a request's headers
 	Timeout       time.Duration // for a request's body, and again for the answer
 
-	// Verify says whose a token is.
-	Verify func(token string) (Identity, error)
+	// Verify says whose a token is, and that its device was not revoked.
+	Verify func(ctx context.Context, token string) (Identity, error)
 	// Origins are those of other pages that may use the API and media; "*" is any.
 	Origins []string
 	Bots    int // sessions of the API, open at once
