@@ -139,6 +139,9 @@ func (c *Machine) Join(ctx context.Context, code string) error {
 		return err
 	}
 	j, err := c.knock(ctx, &l)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrNotLinked, err)
+	}
 	if err != nil {
 		return err
 	}

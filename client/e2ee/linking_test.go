@@ -28,8 +28,8 @@ func (w *world) stranger(user, name string, change ...func(*Options)) *Client {
 }
 
 // pump receives what comes for a device until what is returned is called, and
-// keeps what is not about the connection.
-func (w *world) pump(c *Client) (stop func() []client.Event) {
+// keeps what is not about the connection. heard, if any, is told of each.
+func (w *world) pump(c *Client, heard ...func(client.Event)) (stop func() []client.Event) {
 	ctx, cancel := context.WithCancel(context.Background())
 	got := make(chan []client.Event, 1)
 	go func() {
@@ -43,6 +43,9 @@ func (w *world) pump(c *Client) (stop func() []client.Event) {
 			switch e.(type) {
 			case client.Message, client.Copy, Failed, LinkUsed, IdentityChanged, BadKeys:
 				list = append(list, e)
+				for _, f := range heard {
+					f(e)
+				}
 			}
 		}
 	}()
@@ -144,15 +147,25 @@ func TestLinkCodeIsGoodOnce(t *testing.T) {
 	w := newWorld(t)
 	phone := w.device("alice", "phone")
 	thief := w.stranger("alice", "thief")
-	stop := w.pump(phone)
+	passedOver := make(chan struct{}, 1) // what the thief sent, by the phone
+	stop := w.pump(phone, func(e client.Event) {
+		if f, ok := e.(Failed); ok && errors.Is(f.Err, ErrForged) {
+			passedOver <- struct{}{}
+		}
+	})
 	refused := func(what, code string, want error) {
 		t.Helper()
 		defer w.pump(thief)()
-		ctx := w.ctx()
-		if want == ErrNotLinked { // nobody answers: what is waited for is that nothing comes
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, time.Second)
-			defer cancel()
+		ctx, cancel := context.WithCancel(w.ctx())
+		defer cancel()
+		if want == ErrNotLinked { // nobody answers
+			go func() {
+				select {
+				case <-passedOver:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
 		}
 		if err := thief.Join(ctx, code); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", what, err, want)
