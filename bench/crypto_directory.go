@@ -98,4 +98,4 @@ func (l cryptoLink) SendShare(_ context.Context, to string, content []byte) (dur
 	return func(context.Context) error { return nil }, nil
 }
 
-func (l cryptoLink) Online() bool { return true }
+func (l cryptoLink) Session() <-chan struct{} { return make(chan struct{}) }

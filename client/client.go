@@ -184,6 +184,17 @@ func (c *Client) Connected(ctx context.Context) error {
 	}
 }
 
+// Session returns a channel that is closed when the session that there is now
+// ends, and nil when there is none.
+func (c *Client) Session() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		return nil
+	}
+	return c.session.ctx.Done()
+}
+
 // Position returns how far the app has handled the user's chain.
 func (c *Client) Position() chat.Position {
 	c.mu.Lock()

@@ -86,12 +86,6 @@ func (l link) Members(ctx context.Context, group, beyond string) (p packet.Group
 	return p, nil
 }
 
-func (l link) Online() bool {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return l.Connected(ctx) == nil
-}
-
 // Close ends the client as client.Close does, and writes the keys.
 func (c *Client) Close(ctx context.Context) error {
 	c.Stop()

@@ -165,7 +165,7 @@ type bigGroup struct {
 func (g *bigGroup) PutKeys(context.Context, packet.KeysPut) (int, error) { return keepOneTime, nil }
 func (g *bigGroup) DropKeys(context.Context, string) error               { return nil }
 func (g *bigGroup) RevokeDevice(context.Context, string) error           { return nil }
-func (g *bigGroup) Online() bool                                         { return true }
+func (g *bigGroup) Session() <-chan struct{}                             { return make(chan struct{}) }
 
 func (g *bigGroup) Keys(_ context.Context, users ...string) (list []packet.UserKeys, err error) {
 	g.keysGet++

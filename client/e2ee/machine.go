@@ -101,8 +101,9 @@ type Link interface {
 	// SendShare sends content of chat.SuiteKeyShare. durable waits until the
 	// server has it durably.
 	SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error)
-	// Online reports whether there is a session now.
-	Online() bool
+	// Session returns a channel that is closed when the session that there is
+	// now ends, and nil when there is none.
+	Session() <-chan struct{}
 }
 
 // Machine is the encryption of one device without its connection: what Client

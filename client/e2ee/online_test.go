@@ -3,7 +3,6 @@ package e2ee
 import (
 	"context"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,8 +14,8 @@ import (
 // breaking is a link whose connection breaks while something is asked.
 type breaking struct {
 	Link
-	asked   chan struct{} // set: the next question gets no answer
-	offline atomic.Bool
+	asked chan struct{} // set: the next question gets no answer
+	ended chan struct{} // the connection's end
 }
 
 func (l *breaking) Keys(ctx context.Context, users ...string) ([]packet.UserKeys, error) {
@@ -28,7 +27,7 @@ func (l *breaking) Keys(ctx context.Context, users ...string) ([]packet.UserKeys
 	return nil, ctx.Err()
 }
 
-func (l *breaking) Online() bool { return !l.offline.Load() }
+func (l *breaking) Session() <-chan struct{} { return l.ended }
 
 // A message to devices that are known does not wait for a connection that breaks
 // while they are looked up anew.
@@ -43,7 +42,7 @@ func TestConnectionBreaksInLookup(t *testing.T) {
 	})
 	w.must(err)
 	t.Cleanup(func() { c.Close(context.Background()) })
-	l := &breaking{Link: link{c}}
+	l := &breaking{Link: link{c}, ended: make(chan struct{})}
 	m, err := OpenMachine("alice", "phone", l, nil, Options{Keys: filepath.Join(w.dir, "alice.keys"), Refresh: time.Nanosecond})
 	w.must(err)
 	m.Start()
@@ -62,6 +61,6 @@ func TestConnectionBreaksInLookup(t *testing.T) {
 		ready <- err
 	}()
 	<-l.asked
-	l.offline.Store(true)
+	close(l.ended)
 	w.must(<-ready)
 }

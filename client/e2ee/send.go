@@ -112,10 +112,9 @@ func (c *Machine) outboundTo(ctx context.Context, to string) (*outbound, error) 
 		}
 		return c.lookFor(ctx, to)
 	}
-	switch {
-	case s == nil || !s.Shared:
+	if s == nil || !s.Shared {
 		err = look(ctx)
-	case c.link.Online():
+	} else {
 		err = c.whileOnline(ctx, look)
 	}
 	if err != nil {

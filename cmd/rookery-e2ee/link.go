@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"syscall/js"
 
 	"github.com/rookery-chat/rookery/packet"
@@ -12,10 +13,16 @@ import (
 
 // link is the TypeScript SDK's connection. Questions and answers are packets, so
 // that both sides have one reading of them.
-type link struct{ host js.Value }
+type link struct {
+	host js.Value
+
+	mu    sync.Mutex
+	ends  js.Value      // the promise of the session that was seen last
+	ended chan struct{} // closed when that is settled
+}
 
 // ask puts a question and decodes its answer.
-func (l link) ask(ctx context.Context, question []byte, answer interface{ Decode(packet.Raw) error }) error {
+func (l *link) ask(ctx context.Context, question []byte, answer interface{ Decode(packet.Raw) error }) error {
 	v, err := await(ctx, l.host.Call("ask", toJS(question)))
 	if err != nil {
 		return err
@@ -27,13 +34,13 @@ func (l link) ask(ctx context.Context, question []byte, answer interface{ Decode
 	return answer.Decode(p)
 }
 
-func (l link) PutKeys(ctx context.Context, put packet.KeysPut) (left int, err error) {
+func (l *link) PutKeys(ctx context.Context, put packet.KeysPut) (left int, err error) {
 	var stored packet.KeysStored
 	err = l.ask(ctx, put.AppendTo(nil), &stored)
 	return int(min(stored.Left, 1<<30)), err
 }
 
-func (l link) Keys(ctx context.Context, users ...string) ([]packet.UserKeys, error) {
+func (l *link) Keys(ctx context.Context, users ...string) ([]packet.UserKeys, error) {
 	var all []packet.UserKeys
 	for len(users) > 0 {
 		var keys packet.Keys
@@ -49,32 +56,32 @@ func (l link) Keys(ctx context.Context, users ...string) ([]packet.UserKeys, err
 	return all, nil
 }
 
-func (l link) ClaimKeys(ctx context.Context, devices ...packet.DeviceRef) ([]packet.ClaimedKey, error) {
+func (l *link) ClaimKeys(ctx context.Context, devices ...packet.DeviceRef) ([]packet.ClaimedKey, error) {
 	var claimed packet.KeysClaimed
 	q := packet.KeysClaim{Devices: devices}
 	err := l.ask(ctx, q.AppendTo(nil), &claimed)
 	return claimed.Keys, err
 }
 
-func (l link) DropKeys(ctx context.Context, device string) error {
+func (l *link) DropKeys(ctx context.Context, device string) error {
 	q := packet.KeysDrop{Device: device}
 	_, err := await(ctx, l.host.Call("ask", toJS(q.AppendTo(nil))))
 	return err
 }
 
-func (l link) RevokeDevice(ctx context.Context, device string) error {
+func (l *link) RevokeDevice(ctx context.Context, device string) error {
 	q := packet.DeviceRevoke{Device: device}
 	_, err := await(ctx, l.host.Call("ask", toJS(q.AppendTo(nil))))
 	return err
 }
 
-func (l link) Members(ctx context.Context, group, beyond string) (page packet.GroupPage, err error) {
+func (l *link) Members(ctx context.Context, group, beyond string) (page packet.GroupPage, err error) {
 	q := packet.GroupGet{Group: group, Beyond: beyond}
 	err = l.ask(ctx, q.AppendTo(nil), &page)
 	return page, err
 }
 
-func (l link) SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
+func (l *link) SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
 	sent, err := await(ctx, l.host.Call("send", to, toJS(content)))
 	if err != nil {
 		return nil, err
@@ -85,7 +92,24 @@ func (l link) SendShare(ctx context.Context, to string, content []byte) (durable
 	}, nil
 }
 
-func (l link) Online() bool { return l.host.Call("online").Bool() }
+// Session waits once for the promise of each session, however often it is asked.
+func (l *link) Session() <-chan struct{} {
+	ends := l.host.Call("session")
+	if ends.IsNull() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !ends.Equal(l.ends) {
+		ended := make(chan struct{})
+		l.ends, l.ended = ends, ended
+		go func() {
+			await(context.Background(), ends)
+			close(ended)
+		}()
+	}
+	return l.ended
+}
 
 // store is the host's storage of keys, which seals them.
 type store struct{ host js.Value }

@@ -26,7 +26,7 @@ func open(args []js.Value) (any, error) {
 		keys = store{args[3]}
 	}
 	user := args[0].String()
-	m, err := e2ee.OpenMachine(user, args[1].String(), link{args[2]}, keys, options(args[4]))
+	m, err := e2ee.OpenMachine(user, args[1].String(), &link{host: args[2]}, keys, options(args[4]))
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,8 @@ export class Session {
   readonly unwatched = new Set<string>()
   /** Watches without an answer. */
   readonly watching = new Map<bigint, string>()
+  /** Resolves when it ends. */
+  readonly ended: Promise<void>
   /** When the server was last heard. */
   heardAt = performance.now()
   /** What the server said of the session's end, without a bye. */
@@ -102,14 +104,13 @@ export class Session {
   #watch: ReturnType<typeof setTimeout> | undefined
   #refresh: ReturnType<typeof setTimeout> | undefined
   #reason: Error | null = null
-  readonly #ended: Promise<void>
   #resolve!: () => void
 
   constructor(core: Core, base: string, onWelcome: () => void) {
     this.core = core
     this.#base = base
     this.#onWelcome = onWelcome
-    this.#ended = new Promise((resolve) => (this.#resolve = resolve))
+    this.ended = new Promise((resolve) => (this.#resolve = resolve))
     this.writer = new Writer(this)
   }
 
@@ -119,7 +120,7 @@ export class Session {
     this.core.over.signal.addEventListener('abort', abort)
     this.#guard()
     this.#connect().catch((err: Error) => this.quit(err))
-    await this.#ended
+    await this.ended
     this.core.over.signal.removeEventListener('abort', abort)
     this.#leave()
     return this.#ending()

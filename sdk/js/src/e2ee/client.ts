@@ -144,7 +144,7 @@ export class Client extends PlainClient {
         return encodePacket(name, rest as never)
       },
       send: (to, content) => this.sendSealed({ n: 0n, id: null, to, suite: suiteKeyShare, content, flags: 0, ttl: 0, media: '' }, null),
-      online: () => this.core.session !== null,
+      session: () => this.core.session?.ended ?? null,
     }
   }
 

@@ -32,7 +32,8 @@ export type MachineEvent =
 export interface Link {
   ask(question: Uint8Array): Promise<Uint8Array>
   send(to: string, content: Uint8Array): Promise<{ durable(): Promise<void> }>
-  online(): boolean
+  /** Resolves when the session that there is now ends; null: there is none. */
+  session(): Promise<void> | null
 }
 
 /** e2ee.Machine of the Go SDK. */
