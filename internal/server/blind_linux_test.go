@@ -29,10 +29,10 @@ import (
 )
 
 // The kinds of what people say that nobody in between may learn.
-var secretKinds = []string{"text", "name of a file", "thumbnail", "picture"}
+var secretKinds = []string{"text", "name of a file", "thumbnail", "picture", "name of a group", "picture of a group"}
 
-// TestBlindness sends texts and a picture through everything, and looks for
-// them in every byte that everything keeps, says or sends: none is found where
+// TestBlindness sends texts, a picture, and a group with a name and a picture of
+// its own through everything, and looks for them in every byte that everything keeps, says or sends: none is found where
 // they go encrypted, as by default. Where they do not, each is found in each
 // place where it has to be: so the search is one.
 func TestBlindness(t *testing.T) {
@@ -148,7 +148,7 @@ func (h *hunt) has(place, known string, kinds []string, sources ...io.Reader) {
 
 // Kinds that messages bring, and those that only blobs do.
 var (
-	messageKinds = []string{"text", "name of a file", "thumbnail"}
+	messageKinds = []string{"text", "name of a file", "thumbnail", "name of a group", "picture of a group"}
 	blobKinds    = []string{"picture"}
 )
 
@@ -257,7 +257,8 @@ func (h *hunt) metrics(s *Server) {
 }
 
 // talk has alice write to bob, who is there, and to carol, who is not: a text,
-// and a picture with a name, a thumbnail and a text.
+// and a picture with a name, a thumbnail and a text; then to a group of them,
+// which has a name and a picture.
 func (h *hunt) talk(first, second *Server) {
 	h.t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	path := filepath.Join(h.dir, h.secrets["name of a file"]+".png")
@@ -281,7 +282,17 @@ func (h *hunt) talk(first, second *Server) {
 	bob.say(h.user, text)
 	alice.hear(e2ee.TypeBody)
 	alice.history("bob")
+	group := alice.makeGroup("bob", "carol")
+	bob.learns(group)
+	alice.say(group, text)
+	bob.say(group, text)
+	bob.hear(e2ee.TypeBody)
+	alice.hear(e2ee.TypeBody)
+	alice.history(group)
 	carol = h.person(first, "carol") // who catches up
+	carol.hear(e2ee.TypeBody)
+	carol.learns(group)
+	carol.hear(e2ee.TypeBody)
 	carol.hear(e2ee.TypeBody)
 }
 
@@ -351,21 +362,67 @@ func (p *person) sendFile(to, path string) {
 	p.durable(p.plain.Send(p.h.t.Context(), to, body, client.SendOptions{Media: client.MediaPrefix + blob}))
 }
 
+// makeGroup makes a group that has a name and a picture.
+func (p *person) makeGroup(users ...string) (group string) {
+	p.h.t.Helper()
+	info := e2ee.GroupInfo{Name: p.h.secrets["name of a group"], Picture: []byte(p.h.secrets["picture of a group"])}
+	var sent *client.Sent
+	var err error
+	if p.sealed != nil {
+		group, sent, err = p.sealed.CreateGroup(p.h.t.Context(), info, users...)
+	} else {
+		body, fault := info.Body()
+		must(p.h.t, fault)
+		group, sent, err = p.plain.CreateGroup(p.h.t.Context(), body, users...)
+	}
+	p.durable(sent, err)
+	return group
+}
+
+// learns takes what comes until it has a group's name and picture.
+func (p *person) learns(group string) {
+	p.h.t.Helper()
+	for {
+		var info e2ee.GroupInfo
+		switch e := p.next().(type) {
+		case e2ee.GroupNamed:
+			info = e.Info
+		case client.Message:
+			change, err := chat.ParseChange(e.Content)
+			if p.sealed != nil || err != nil || string(e.To) != group {
+				continue
+			}
+			must(p.h.t, json.Unmarshal(change.Info, &info))
+		default:
+			continue
+		}
+		if info.Name != p.h.secrets["name of a group"] || string(info.Picture) != p.h.secrets["picture of a group"] {
+			p.h.t.Fatalf("the group is %+v", info)
+		}
+		return
+	}
+}
+
+func (p *person) next() client.Event {
+	p.h.t.Helper()
+	var e client.Event
+	var err error
+	if p.sealed != nil {
+		e, err = p.sealed.Receive(p.h.t.Context())
+	} else {
+		e, err = p.plain.Receive(p.h.t.Context())
+	}
+	must(p.h.t, err)
+	return e
+}
+
 // hear returns the content of the next message, which is of a type.
 func (p *person) hear(typ uint8) []byte {
 	p.h.t.Helper()
 	for {
-		var e client.Event
-		var err error
-		if p.sealed != nil {
-			e, err = p.sealed.Receive(p.h.t.Context())
-		} else {
-			e, err = p.plain.Receive(p.h.t.Context())
-		}
-		must(p.h.t, err)
-		switch e := e.(type) {
+		switch e := p.next().(type) {
 		case client.Message:
-			if p.sealed == nil || typ == e2ee.TypeBody {
+			if e.Suite != chat.SuiteGroup && (p.sealed == nil || typ == e2ee.TypeBody) {
 				return e.Content
 			}
 		case e2ee.Typed:
