@@ -34,6 +34,9 @@ func (c *Machine) answer(d *device, x *told) {
 			reply = told{kind: tellExport, peer: in.Peer, session: x.session, index: max(from, x.index), key: export}
 		}
 	}
+	if len(c.answered) >= answersKept {
+		clear(c.answered) // who asks so much costs an answer each time either way
+	}
 	c.answered[key]++
 	user, name := d.User, d.Device
 	c.later(func(ctx context.Context) { c.tellDevice(ctx, user, name, &reply) })

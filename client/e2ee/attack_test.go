@@ -130,6 +130,88 @@ func TestStaleAndForgedShare(t *testing.T) {
 	}
 }
 
+// Messages that nobody has a key of are held, however many come of one, within a
+// bound; who sends most loses the oldest, visibly, and what others sent waits on.
+func TestHeldFromStrangers(t *testing.T) {
+	w := newWorld(t)
+	const held = 8
+	bob := w.device("bob", "phone", func(o *Options) { o.Held = held })
+	alice := w.device("alice", "phone")
+	w.send(alice, "bob", "the walrus")
+	w.raw(bob, chat.SuiteKeyShare) // and forgotten
+	if e := gets(bob, w.raw(bob, chat.SuiteMegolm)); e != nil {
+		t.Fatalf("%+v", e)
+	}
+	for i := range 5 * held {
+		s := sealed{session: sessionID{1, byte(i)}, device: "phone", megolm: []byte("x")}
+		m := chat.Message{ID: chat.ID{byte(i)}, From: "mallory", To: "bob", Place: chat.Position(1000 + i), Suite: chat.SuiteMegolm, Content: s.append(nil)}
+		if e := gets(bob, m); e != nil {
+			t.Fatalf("%+v", e)
+		}
+		if bob.Waiting() > held || len(bob.asked) > held {
+			t.Fatalf("%d wait, %d sessions were asked for", bob.Waiting(), len(bob.asked))
+		}
+	}
+	for i := range 5*held - held + 1 { // all of hers that are too many, in order, and none of alice's
+		if f, ok := bob.Next().(Failed); !ok || !errors.Is(f.Err, ErrNoKey) || f.Message.ID != (chat.ID{byte(i)}) {
+			t.Fatalf("%d: %+v", i, f)
+		}
+	}
+	w.answers(alice)
+	bob.Machine.Connected() // a new connection: what waits is asked for again
+	w.reads(bob, "the walrus")
+}
+
+// Key shares show nothing, so anybody may fill a device with them in silence: so
+// many of one user are kept, and none of others is lost for it.
+func TestSilentShares(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, mallory := w.device("alice", "phone"), w.device("bob", "phone"), w.device("mallory", "phone")
+	w.send(alice, "bob", "the walrus")
+	w.must(bob.takeShare(w.ctx(), w.raw(bob, chat.SuiteKeyShare), false))
+	unread := w.raw(bob, chat.SuiteMegolm)
+	w.must(mallory.look(w.ctx(), 0, "bob"))
+	p, err := mallory.peer("bob")
+	w.must(err)
+	w.must(mallory.claim(w.ctx(), p.Devices))
+	const more = 10
+	for range unusedSessions + more {
+		s, err := newOutbound(time.Now(), nil)
+		w.must(err)
+		key, err := s.key()
+		w.must(err)
+		shares, err := mallory.sharesFor("bob", s, key, p.Devices)
+		w.must(err)
+		w.must(bob.takeShare(w.ctx(), chat.Message{From: "mallory", To: "bob", Suite: chat.SuiteKeyShare, Content: shares[0].append(nil)}, false))
+	}
+	if n := len(bob.vault.keys("in/mallory/")); n == 0 || n > unusedSessions {
+		t.Errorf("%d of her sessions are kept", n)
+	}
+	if e := bob.Next(); e != nil {
+		t.Errorf("something is shown: %+v", e)
+	}
+	if e, ok := gets(bob, unread).(client.Message); !ok || string(e.Content) != "the walrus" {
+		t.Errorf("alice's message: %+v", e)
+	}
+	if n := len(bob.vault.get(unusedKey("alice"))); n != 0 {
+		t.Errorf("%d bytes say that no message of alice's session came", n)
+	}
+}
+
+// Who asks for many keys gets as many answers, and no more is remembered of it.
+func TestManyRequests(t *testing.T) {
+	w := newWorld(t)
+	bob := w.device("bob", "phone")
+	bob.mu.Lock()
+	defer bob.mu.Unlock()
+	for i := range answersKept + 10 {
+		bob.answer(&device{User: "mallory", Device: "phone"}, &told{peer: "bob", session: sessionID{byte(i), byte(i >> 8)}})
+		if len(bob.answered) > answersKept {
+			t.Fatalf("%d are remembered", len(bob.answered))
+		}
+	}
+}
+
 // The server names another identity: alice is told, sends nothing, and the
 // safety numbers differ; when it is accepted she goes on.
 func TestSwappedIdentity(t *testing.T) {

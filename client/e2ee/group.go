@@ -55,10 +55,12 @@ type GroupNamed struct {
 
 // Unannounced says that the server's list of a group has somebody whose joining
 // the chat has not shown: the server does not tell everybody the same. Nothing
-// is encrypted for them.
+// is encrypted for them, unless Reads: this device missed changes, as it was away
+// for longer than the server keeps them or was no member, and so the list counts.
 type Unannounced struct {
 	OtherEvent
 	Group, User chat.User
+	Reads       bool
 }
 
 // LeftOut says for whom of a group a session is not: members without keys, and
@@ -192,7 +194,11 @@ func (c *Machine) lookGroup(ctx context.Context, maxAge time.Duration, group str
 	if closed {
 		r.Closed, r.Stale, r.Fetched = true, false, time.Now().UnixMilli()
 	} else {
-		r.list(list, place, time.Now())
+		for _, u := range r.list(list, place, time.Now()) {
+			if u != c.user {
+				c.tell(Unannounced{Group: chat.User(group), User: chat.User(u), Reads: true})
+			}
+		}
 		c.tellOdd(group, r, 0)
 	}
 	c.keepRoster(group, r)

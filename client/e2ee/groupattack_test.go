@@ -118,14 +118,9 @@ func (l *liar) Members(ctx context.Context, group, beyond string) (packet.GroupP
 // the app is told. A change that the server invents is a message that all see.
 func TestGroupListedByTheServerAlone(t *testing.T) {
 	w := newWorld(t)
-	var lies liar
-	alice := w.device("alice", "phone", func(o *Options) {
-		o.wrap = func(l Link) Link {
-			lies.Link = l
-			return &lies
-		}
-	})
-	bob, mallory := w.device("bob", "phone"), w.device("mallory", "phone")
+	alice, lies := w.lyingDevice("alice", "phone")
+	bob := w.device("bob", "phone")
+	w.device("mallory", "phone")
 	group := w.group(bob, GroupInfo{}, "alice")
 	w.sees(alice, chat.GroupCreate)
 	lies.who.Store("mallory")
@@ -136,19 +131,117 @@ func TestGroupListedByTheServerAlone(t *testing.T) {
 		t.Errorf("the readers are %v, %v", readers, err)
 	}
 	w.send(bob, group, "and so on")
-	for {
-		e := w.inGroup(alice)
-		if u, ok := e.(Unannounced); ok {
-			if u.User != "mallory" || string(u.Group) != group {
-				t.Errorf("%+v", u)
-			}
-			break
+	w.told(alice, Unannounced{Group: chat.User(group), User: "mallory"})
+}
+
+// lyingDevice is a device whose server lies as it is told.
+func (w *world) lyingDevice(user, name string) (*Client, *liar) {
+	w.Helper()
+	lies := &liar{}
+	return w.device(user, name, func(o *Options) {
+		o.wrap = func(l Link) Link {
+			lies.Link = l
+			return lies
 		}
-		if m, ok := e.(client.Message); !ok || string(m.Content) != "and so on" {
-			t.Fatalf("nothing is told, but %+v", e)
+	}), lies
+}
+
+// told wants the next Unannounced of a device, and passes over messages.
+func (w *world) told(c *Client, want Unannounced) {
+	w.Helper()
+	for {
+		switch e := w.next(c).(type) {
+		case Unannounced:
+			if e != want {
+				w.Errorf("told of %+v, want %+v", e, want)
+			}
+			return
+		case client.Message:
+		default:
+			w.Fatalf("%T %+v, want %+v", e, e, want)
 		}
 	}
-	_ = mallory
+}
+
+// The server cuts off a device's chain, and the list that counts then has
+// somebody whom no change has shown: the app is told for whom it encrypts now.
+func TestGroupListedAfterTheChainWasCut(t *testing.T) {
+	w := newWorld(t)
+	alice, lies := w.lyingDevice("alice", "phone")
+	bob := w.device("bob", "phone")
+	w.device("mallory", "phone")
+	group := w.group(bob, GroupInfo{}, "alice")
+	w.sees(alice, chat.GroupCreate)
+	lies.who.Store("mallory")
+	alice.Truncated()
+	w.send(alice, group, "are you still there?")
+	w.told(alice, Unannounced{Group: chat.User(group), User: "mallory", Reads: true})
+	readers, err := alice.readersOf(alice.out[group].id())
+	if _, has := readers["mallory"]; !has || err != nil {
+		t.Errorf("the readers are %v, %v", readers, err)
+	}
+	// Where nothing was missed nobody is told of anything.
+	lies.who.Store("")
+	alice.Truncated()
+	w.send(alice, group, "just us")
+	w.allHear("are you still there?", bob)
+	w.allHear("just us", bob)
+	if e := alice.Next(); e != nil {
+		t.Errorf("told of %+v", e)
+	}
+}
+
+// The server keeps from a device that somebody was removed: that the list has
+// them no more is enough for them to get no key.
+func TestGroupRemovalWithheld(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carol := w.device("alice", "phone"), w.device("bob", "phone"), w.device("carol", "phone")
+	group := w.group(bob, GroupInfo{}, "alice", "carol")
+	w.sees(alice, chat.GroupCreate)
+	w.send(alice, group, "before")
+	w.allHear("before", bob, carol)
+	w.change(bob, group, chat.GroupRemove, "carol")
+	w.raw(alice, chat.SuiteGroup) // which does not reach her
+	w.send(alice, group, "without carol")
+	w.allHear("without carol", bob)
+	w.keyless(carol, w.newest(bob, group))
+}
+
+// The server adds somebody again who was removed. In silence they get no key;
+// by a change in an admin's name all see it before they do, and the admin's own
+// device, which knows that it made none, gives them nothing.
+func TestGroupAddedAgainByTheServer(t *testing.T) {
+	w := newWorld(t)
+	alice, lies := w.lyingDevice("alice", "phone")
+	bob, bobLies := w.lyingDevice("bob", "phone")
+	carol := w.device("carol", "phone")
+	group := w.group(bob, GroupInfo{}, "alice", "carol")
+	w.change(bob, group, chat.GroupRemove, "carol")
+	w.sees(alice, chat.GroupCreate)
+	removed := w.sees(alice, chat.GroupRemove)
+
+	lies.who.Store("carol")
+	w.send(alice, group, "carol is gone")
+	w.allHear("carol is gone", bob)
+	w.keyless(carol, w.newest(bob, group))
+	w.send(bob, group, "yes")
+	w.told(alice, Unannounced{Group: chat.User(group), User: "carol"})
+
+	forged := removed
+	forged.ID[3]++
+	forged.Place += 100
+	forged.Content = (&chat.Change{Verb: chat.GroupAdd, Users: []chat.User{"carol"}}).AppendTo(nil)
+	bobLies.who.Store("carol")
+	w.must(bob.Own(w.ctx(), forged))
+	members, err := bob.GroupMembers(w.ctx(), group)
+	w.must(err)
+	if slices.ContainsFunc(members, func(m GroupMember) bool { return m.User == "carol" }) {
+		t.Errorf("bob, who added nobody, has as members %+v", members)
+	}
+	e, ok := gets(alice, forged).(client.Message)
+	if change, err := chat.ParseChange(e.Content); !ok || err != nil || change.Verb != chat.GroupAdd || !slices.Equal(change.Users, []chat.User{"carol"}) || e.From != "bob" {
+		t.Errorf("alice is shown %+v", e)
+	}
 }
 
 // bigGroup is a server of a group with many members, and what it was asked.

@@ -151,6 +151,9 @@ type Machine struct {
 // answersToOne bounds how often one device gets one session.
 const answersToOne = 3
 
+// answersKept bounds for how many sessions and devices that is remembered.
+const answersKept = 4096
+
 // workQueue bounds the answers and requests that wait to be sent; what is over
 // it is left out, for who waits asks again.
 const workQueue = 256

@@ -23,6 +23,9 @@ const (
 	maxIndex = 10_000
 	// cachedSessions is how many inbound sessions are kept ready.
 	cachedSessions = 1024
+	// unusedSessions bounds the sessions that one user has shared and that no
+	// message has come of: a share shows nothing, and anybody may send one.
+	unusedSessions = 1024
 )
 
 // outbound is the session by which this device sends to a chat.
@@ -224,6 +227,36 @@ func (x *inboundSessions) put(d *device, peer string, s sessionID, ratchet *sess
 	return nil
 }
 
+func unusedKey(user string) string { return "unused/" + user }
+
+// shared notes that a session has come and no message of it. Of too many the
+// older half is forgotten: a message that comes after all has its key asked for.
+func (x *inboundSessions) shared(user string, s sessionID) {
+	x.vault.add(unusedKey(user), s[:])
+	all := x.vault.get(unusedKey(user))
+	if len(all) <= unusedSessions*sessionBytes {
+		return
+	}
+	half := unusedSessions / 2 * sessionBytes
+	for row := all[:half]; len(row) > 0; row = row[sessionBytes:] {
+		key := inboundKey(user, sessionID(row[:sessionBytes]))
+		x.vault.drop("in/" + key)
+		delete(x.cached, key)
+	}
+	x.vault.set(unusedKey(user), all[half:])
+}
+
+// used notes that a message of a session has come.
+func (x *inboundSessions) used(user string, s sessionID) {
+	all := x.vault.get(unusedKey(user))
+	for at := 0; at < len(all); at += sessionBytes {
+		if sessionID(all[at:at+sessionBytes]) == s {
+			x.vault.set(unusedKey(user), slices.Concat(all[:at], all[at+sessionBytes:]))
+			return
+		}
+	}
+}
+
 // parseKey reads a session's key as it travels, of the session that it says.
 func parseKey(kind uint8, s sessionID, key []byte) (ratchet *session.MegolmInboundSession, err error) {
 	err = guard(func() (err error) {
@@ -285,6 +318,9 @@ func (x *inboundSessions) open(in *inbound, s *sealed, m *chat.Message, live boo
 func (x *inboundSessions) note(in *inbound, s sessionID, index uint32, what seen) {
 	if _, ok := in.seen[index]; ok {
 		return
+	}
+	if len(in.seen) == 0 {
+		x.used(in.User, s)
 	}
 	in.seen[index] = what
 	row := append(binary.BigEndian.AppendUint32(nil, index), what.id[:]...)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rookery-chat/rookery/chat"
 )
@@ -135,7 +136,8 @@ func (c *Machine) show(m chat.Message, isCopy, live bool) (out Event, held bool)
 }
 
 // hold keeps a message until its key comes, and asks for the key. Of too many
-// the oldest fails. c.mu is held.
+// the oldest fails of the user who has the most, so that nobody's push out those
+// of others. c.mu is held.
 func (c *Machine) hold(m chat.Message, isCopy bool) {
 	h := heldRow{key: fmt.Sprintf("held/%016x", c.heldNext), Message: m, Copy: isCopy}
 	c.heldNext++
@@ -146,10 +148,22 @@ func (c *Machine) hold(m chat.Message, isCopy bool) {
 	c.vault.set(h.key, b)
 	c.held = append(c.held, h)
 	if len(c.held) > c.opt.Held {
-		c.give(failed(c.held[0].Message, c.held[0].Copy, ErrNoKey), c.held[0].key)
-		c.held = c.held[1:]
+		i := surplus(c.held)
+		c.give(failed(c.held[i].Message, c.held[i].Copy, ErrNoKey), c.held[i].key)
+		c.held = slices.Delete(c.held, i, i+1)
 	}
 	c.ask(h)
+}
+
+// surplus finds the oldest message of the user who has the most.
+func surplus(held []heldRow) (oldest int) {
+	of := map[chat.User]int{}
+	most := 0
+	for _, h := range held {
+		of[h.Message.From]++
+		most = max(most, of[h.Message.From])
+	}
+	return slices.IndexFunc(held, func(h heldRow) bool { return of[h.Message.From] == most })
 }
 
 // give queues an event for a held message, however many wait. c.mu is held.
@@ -210,6 +224,9 @@ func (c *Machine) ask(h heldRow) {
 	}
 	if have, err := c.in.get(user, s.session); err != nil || have != nil && !have.lacks(&s) {
 		return // it waits for what its sender was to the group
+	}
+	if len(c.asked) >= c.opt.Held { // those of messages that wait no more among them
+		clear(c.asked)
 	}
 	c.asked[key] = true
 	peer := string(h.Message.To)
@@ -379,8 +396,15 @@ func (c *Machine) takePart(m *chat.Message, s *share, d *device, p part) error {
 				return err
 			}
 		}
-		if err = c.in.put(d, x.peer, x.session, ratchet); err == nil && x.kind == tellExport {
+		known, err := c.in.get(d.User, x.session)
+		if err == nil {
+			err = c.in.put(d, x.peer, x.session, ratchet)
+		}
+		if err == nil && x.kind == tellExport {
 			c.keyComesNot(d, &x, x.index)
+		}
+		if err == nil && known == nil && d.User != c.user {
+			c.in.shared(d.User, x.session)
 		}
 		return err
 	case tellRequest:

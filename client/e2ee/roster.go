@@ -181,9 +181,10 @@ type listed struct {
 }
 
 // list takes in the server's list of the members at a place. Where the group's
-// messages come to this device it makes nobody a member: a change has to.
-func (r *roster) list(all []listed, place chat.Position, now time.Time) {
-	first := r.Stale || !r.Chain
+// messages come to this device it makes nobody a member: a change has to. Where
+// changes were missed it does, and returns whom.
+func (r *roster) list(all []listed, place chat.Position, now time.Time) (added []string) {
+	first, missed := r.Stale || !r.Chain, r.Stale && len(r.Marks) > 0
 	r.odd = nil
 	there := map[string]bool{}
 	for _, l := range all {
@@ -192,6 +193,9 @@ func (r *roster) list(all []listed, place chat.Position, now time.Time) {
 		switch {
 		case !member && (first || r.mine[l.user]):
 			r.set(l.user, mark{At: l.since, In: true, Admin: l.admin})
+			if missed && !r.mine[l.user] {
+				added = append(added, l.user)
+			}
 		case member && admin != l.admin && (first || r.mine[l.user]):
 			marks := r.Marks[l.user]
 			r.set(l.user, mark{At: marks[len(marks)-1].At, In: true, Admin: l.admin})
@@ -213,6 +217,7 @@ func (r *roster) list(all []listed, place chat.Position, now time.Time) {
 	if r.want <= place {
 		r.want, r.mine = 0, nil
 	}
+	return added
 }
 
 // pass notes that the chat has come to a place, and returns whom the list has

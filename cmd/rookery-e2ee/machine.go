@@ -169,7 +169,7 @@ func event(e e2ee.Event) any {
 	case e2ee.GroupNamed:
 		return map[string]any{"type": "group_named", "packet": packetOf(&e.Message, e.Copy), "info": infoOf(e.Info)}
 	case e2ee.Unannounced:
-		return map[string]any{"type": "unannounced", "group": string(e.Group), "user": string(e.User)}
+		return map[string]any{"type": "unannounced", "group": string(e.Group), "user": string(e.User), "reads": e.Reads}
 	case e2ee.LeftOut:
 		users := make([]any, len(e.Users))
 		for i, u := range e.Users {

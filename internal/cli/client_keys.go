@@ -116,6 +116,9 @@ func (s *session) Receive(ctx context.Context) (client.Event, error) {
 		m.Content = []byte(namedText(e.Info))
 		return client.Message{Message: m}, err
 	case e2ee.Unannounced:
+		if e.Reads {
+			return client.Problem{Err: fmt.Errorf("%s is in %s, and this device has not seen how: what is sent is for them too", e.User, e.Group)}, err
+		}
 		return client.Problem{Err: fmt.Errorf("the server says that %s is in %s, and nobody was shown how: nothing is encrypted for them", e.User, e.Group)}, err
 	case e2ee.LeftOut:
 		return client.Problem{Err: fmt.Errorf("what is sent to %s is not for %v: no keys, or another identity", e.Group, e.Users)}, err

@@ -97,6 +97,19 @@ func TestTakenIsAsDelivered(t *testing.T) {
 	}
 }
 
+// A key share is pushed to nobody: the message that it is for follows.
+func TestAKeyShareIsNotPushed(t *testing.T) {
+	h := newHere(1, 1)
+	var pushed []chat.Position
+	h.Nowhere = func(_, _ chat.User, pos chat.Position) { pushed = append(pushed, pos) }
+	share, m := message("bob", "alice", 1, "a key"), message("bob", "alice", 2, "x")
+	share.Message.Suite = chat.SuiteKeyShare
+	h.Deliver(0, []chat.Entry{share, m}, nil)
+	if !slices.Equal(pushed, []chat.Position{2}) {
+		t.Errorf("pushed: %v", pushed)
+	}
+}
+
 func TestTakeTellsWhoIsAbsent(t *testing.T) {
 	h := newHere(0, 1)
 	h.table.Register("bob", chat.Node{1}, 1)

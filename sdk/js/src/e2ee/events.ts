@@ -90,7 +90,7 @@ export interface GroupNamedEvent {
 
 /**
  * The server's list of a group has somebody whose joining the chat has not shown: it does not tell everybody the same.
- * Nothing is encrypted for them.
+ * Nothing is encrypted for them, unless `reads` is set.
  */
 export interface UnannouncedEvent {
   /** Which event this is. */
@@ -99,6 +99,8 @@ export interface UnannouncedEvent {
   group: string
   /** Who. */
   user: string
+  /** This device missed changes, away for longer than the server keeps them or no member: so the list counts, and what is sent is for them. */
+  reads: boolean
 }
 
 /** For whom of a group a session is not: members without keys, and such whose identity has changed and is not accepted. */

@@ -21,7 +21,7 @@ export type MachineEvent =
   | { type: 'typed'; packet: Uint8Array; kind: number }
   | { type: 'failed'; packet: Uint8Array; error: Problem }
   | { type: 'group_named'; packet: Uint8Array; info: GroupInfo }
-  | { type: 'unannounced'; group: string; user: string }
+  | { type: 'unannounced'; group: string; user: string; reads: boolean }
   | { type: 'left_out'; group: string; users: string[] }
   | { type: 'identity_changed'; user: string; accepted: boolean }
   | { type: 'bad_keys'; user: string; device: string; error: Problem }
