@@ -134,6 +134,13 @@ func TestBotComesBack(t *testing.T) {
 	if texts, _ := bob.messages(next); len(texts) != 1 || texts[0] != "two" {
 		t.Errorf("the second: %q", texts)
 	}
+	for kept := ""; kept != next; { // what was said goes its way as a mark
+		cursors, err := s.store.Cursors(t.Context(), "bob")
+		must(t, err)
+		for _, c := range cursors {
+			kept = c.Position.String()
+		}
+	}
 	stopServer(t, s)
 	s = startServer(t, dir, nil)
 	if texts, _ := newService(t, s, "bob").messages(""); len(texts) != 1 || texts[0] != "two" {
