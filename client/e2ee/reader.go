@@ -58,12 +58,15 @@ func (r *Reader) Close() error { return r.m.Close() }
 // server keeps: of the 1000 messages before it in the chat with its sender. Read
 // the newest first. The error is the server's, or ctx's.
 func (r *Reader) Read(ctx context.Context, m chat.Message) (read chat.Message, typ uint8, err error) {
-	if m.Suite == chat.SuiteMegolm {
-		if s, lacks := r.lacks(&m); lacks && !r.missing[s.session] {
-			if err := r.find(ctx, &m, s); err != nil {
-				return m, 0, err
-			}
-		}
+	if read, typ = r.m.ReadableTyped(m); typ != 0 || m.Suite != chat.SuiteMegolm {
+		return read, typ, nil
+	}
+	s, lacks := r.lacks(&m)
+	if !lacks || r.missing[s.session] {
+		return read, typ, nil
+	}
+	if err := r.find(ctx, &m, s); err != nil {
+		return read, 0, err
 	}
 	read, typ = r.m.ReadableTyped(m)
 	return read, typ, nil
