@@ -1,34 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { BrowserContext } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
-import { breaches, browser, dir, faults, fresh, rookery, Server, shots, Somebody } from './world.ts'
+import { fresh, looks, rookery, setUp, Somebody } from './world.ts'
 
-let server: Server
-let one: BrowserContext
-let two: BrowserContext
-
-beforeAll(async () => {
-  server = await Server.start()
-  ;[one, two] = await Promise.all([browser('one', () => server), browser('two', () => server)])
-})
-
-afterAll(async () => {
-  await Promise.all([one?.close(), two?.close()])
-  await server?.kill()
-  rmSync(dir, { recursive: true, force: true })
-})
-
-afterEach(async () => {
-  for (const context of [one, two]) await Promise.all(context.pages().slice(1).map((page) => page.close()))
-  expect(breaches.splice(0)).toEqual([])
-})
+const world = setUp()
 
 /** Alice in one browser, Bob and Carol in another, in a group that she made. */
 async function three(name = 'Cliff', names = ['alice', 'bob', 'carol']): Promise<[Somebody, Somebody, Somebody]> {
+  const { one, two, server } = world
   const [a, b, c] = names.map(fresh) as [string, string, string]
   const [alice, bob, carol] = await Promise.all([Somebody.enter(one, server, a), Somebody.enter(two, server, b), Somebody.enter(two, server, c)])
   await alice.makeGroup(name, b, c)
@@ -66,7 +46,7 @@ test('a group: messages with their senders, ticks of all, lines for what changes
 
 test('invite, make admin, rename, remove, leave: everybody is told, and who is out gets nothing more', async () => {
   const [alice, bob, carol] = await three()
-  const dave = await Somebody.enter(two, server, fresh('dave'))
+  const dave = await Somebody.enter(world.two, world.server, fresh('dave'))
   let dialog = await alice.members()
   await dialog.getByText('3 members').waitFor()
   await dialog.getByRole('textbox', { name: 'Invite' }).fill(dave.name)
@@ -147,7 +127,7 @@ test('the server holds ciphertext of a group, and its members alone', async () =
     const answer = await fetch('/dev/token', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ user }) })
     return ((await answer.json()) as { token: string }).token
   }, alice.name)
-  const history = await fetch(`${server.web}v1/history?peer=${peer}`, { headers: { Authorization: `Bearer ${token}` } })
+  const history = await fetch(`${world.server.web}v1/history?peer=${peer}`, { headers: { Authorization: `Bearer ${token}` } })
   const text = await history.text()
   expect(history.status, text).toBe(200)
   const rows = (JSON.parse(text) as { messages: { content: string; suite: number }[] }).messages
@@ -164,7 +144,7 @@ test('page and command line (Go) in one group', async () => {
   const peer = decodeURIComponent(new URL(alice.page.url()).hash.slice(1))
   const dave = fresh('dave')
   const env = { ...process.env, ROOKERY_BIN: undefined }
-  const as = (...args: string[]) => [...args, '--as', dave, '--url', server.sockets, '--data', server.data]
+  const as = (...args: string[]) => [...args, '--as', dave, '--url', world.server.sockets, '--data', world.server.data]
   const go = (...args: string[]) => execFileSync(rookery, as(...args), { encoding: 'utf8', env })
   go('send', '--to', dave, '--wait', 'durable', 'note') // there are keys from now on
   const dialog = await alice.members()
@@ -183,6 +163,7 @@ test('page and command line (Go) in one group', async () => {
 })
 
 test('by the keyboard alone', async () => {
+  const { one, two, server } = world
   const page = await one.newPage()
   const [name, bob] = [fresh('keys'), await Somebody.enter(two, server, fresh('bob'))]
   await page.goto(server.web)
@@ -251,20 +232,5 @@ test('axe-core finds nothing in a group, in light and dark, on a desktop and a p
     ['new-group', () => page.getByRole('button', { name: 'New group' }).click().then(() => dialog.waitFor())],
     ['members', () => open(group).then(() => ada.members()).then(() => dialog.getByText('3 members').waitFor())],
   ]
-  const found: string[] = []
-  for (const colorScheme of ['light', 'dark'] as const) {
-    const rules = colorScheme === 'dark' ? ['color-contrast'] : [] // the others look at no colours
-    for (const [size, viewport] of [['desktop', { width: 1100, height: 720 }], ['phone', { width: 360, height: 640 }]] as const) {
-      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-      await page.setViewportSize(viewport)
-      for (const [view, show] of views) {
-        await show()
-        await page.screenshot({ path: join(shots, `${view}-${colorScheme}-${size}.png`) })
-        found.push(...(await faults(page, rules)).map((each) => `${view}, ${colorScheme}, ${size}: ${each}`))
-        expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), `${view}, ${size}: beside the screen`).toBe(0)
-        await page.keyboard.press('Escape')
-      }
-    }
-  }
-  expect(found).toEqual([])
+  expect(await looks(page, views)).toEqual([])
 })

@@ -1,47 +1,16 @@
-import { rmSync } from 'node:fs'
 import { get } from 'node:http'
-import { join } from 'node:path'
 import { deflateSync } from 'node:zlib'
-import type { BrowserContext } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
-import { breaches, browser, dir, faults, fresh, Server, shots, Somebody } from './world.ts'
+import { fresh, looks, pair as pairIn, setUp, Somebody } from './world.ts'
 
-let server: Server
-let one: BrowserContext
-let two: BrowserContext
-
-beforeAll(async () => {
-  server = await Server.start()
-  ;[one, two] = await Promise.all([browser('one', () => server), browser('two', () => server)])
-})
-
-afterAll(async () => {
-  await Promise.all([one?.close(), two?.close()])
-  await server?.kill()
-  rmSync(dir, { recursive: true, force: true })
-})
-
-afterEach(async () => {
-  for (const context of [one, two]) await Promise.all(context.pages().slice(1).map((page) => page.close()))
-  expect(breaches.splice(0)).toEqual([])
-})
-
-/** Two who have written to each other. */
-async function pair(a = 'alice', b = 'bob'): Promise<[Somebody, Somebody]> {
-  const [alice, bob] = await Promise.all([Somebody.enter(one, server, fresh(a)), Somebody.enter(two, server, fresh(b))])
-  await alice.chatWith(bob.name)
-  await alice.say('hello')
-  await bob.page.getByRole('button', { name: alice.name }).click()
-  await bob.message('hello').waitFor()
-  await alice.tick('hello', 'read')
-  return [alice, bob]
-}
+const world = setUp()
+const pair = (a?: string, b?: string) => pairIn(world, a, b)
 
 /** Bytes of a file of the page on the wire. */
 function compressed(path: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    get(new URL(path, server.web), { headers: { 'Accept-Encoding': 'gzip' } }, (answer) => {
+    get(new URL(path, world.server.web), { headers: { 'Accept-Encoding': 'gzip' } }, (answer) => {
       let bytes = 0
       answer.on('data', (piece: Buffer) => (bytes += piece.length)).on('end', () => resolve(bytes))
     }).on('error', reject)
@@ -77,7 +46,7 @@ test('two talk encrypted: ticks, typing, presence, the list of chats', async () 
   await bob.page.getByRole('textbox', { name: 'Message' }).fill('')
   await alice.page.getByText('types …').waitFor({ state: 'hidden' })
   // Who is elsewhere has it delivered, and unread.
-  const carol = await Somebody.enter(two, server, fresh('carol'))
+  const carol = await Somebody.enter(world.two, world.server, fresh('carol'))
   await alice.chatWith(carol.name)
   await alice.say('are you there?')
   await carol.page.getByRole('button', { name: alice.name }).getByText('1 unread').waitFor()
@@ -96,7 +65,7 @@ test('the server holds ciphertext', async () => {
     const answer = await fetch('/dev/token', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ user }) })
     return ((await answer.json()) as { token: string }).token
   }, alice.name)
-  const history = await fetch(`${server.web}v1/history?peer=${bob.name}`, { headers: { Authorization: `Bearer ${token}` } })
+  const history = await fetch(`${world.server.web}v1/history?peer=${bob.name}`, { headers: { Authorization: `Bearer ${token}` } })
   const text = await history.text()
   expect(history.status, text).toBe(200)
   const rows = (JSON.parse(text) as { messages: { content: string; suite: number }[] }).messages
@@ -114,11 +83,11 @@ test('a reload loses nothing, also while the server is away', async () => {
   await alice.page.reload()
   await alice.message('one').waitFor() // from this browser, before there is a connection
   await alice.online()
-  await server.kill()
+  await world.server.kill()
   await alice.page.getByText('No connection').waitFor()
   await alice.say('written without a server')
   await alice.tick('written without a server', 'waiting')
-  server = await server.again()
+  world.server = await world.server.again()
   await bob.message('written without a server').waitFor()
   await alice.tick('written without a server', 'read')
   expect(await alice.texts()).toEqual(['hello', 'one', 'written without a server'])
@@ -163,12 +132,12 @@ test('a page that ended before it knew that a message was sent sends it again, a
 })
 
 test('nobody without keys is written to until they come', async () => {
-  const alice = await Somebody.enter(one, server, fresh('alice'))
+  const alice = await Somebody.enter(world.one, world.server, fresh('alice'))
   const name = fresh('late')
   await alice.chatWith(name)
   await alice.say('are you coming?')
   await alice.page.getByText(`Waits until ${name} is here for the first time.`).first().waitFor()
-  const late = await Somebody.enter(two, server, name)
+  const late = await Somebody.enter(world.two, world.server, name)
   await late.page.getByRole('button', { name: alice.name }).click()
   await late.message('are you coming?').waitFor()
   await alice.tick('are you coming?', 'read')
@@ -207,8 +176,8 @@ test('safety numbers are the same on both sides, and a change stops sending unti
 
   // Bob in another browser: it has to take the name over, and Alice is warned.
   await bob.page.close()
-  const anew = new Somebody(await one.newPage(), bob.name)
-  await anew.page.goto(server.web)
+  const anew = new Somebody(await world.one.newPage(), bob.name)
+  await anew.page.goto(world.server.web)
   await anew.page.getByLabel('Your name').fill(bob.name)
   await anew.page.getByRole('button', { name: 'Start' }).click()
   await anew.page.getByRole('button', { name: 'Take over' }).click()
@@ -226,18 +195,18 @@ test('safety numbers are the same on both sides, and a change stops sending unti
 })
 
 test('the same name in two tabs of a browser is told', async () => {
-  const alice = await Somebody.enter(one, server, fresh('alice'))
-  const again = await one.newPage()
-  await again.goto(server.web)
+  const alice = await Somebody.enter(world.one, world.server, fresh('alice'))
+  const again = await world.one.newPage()
+  await again.goto(world.server.web)
   await again.getByRole('button', { name: alice.name }).click()
   await again.getByText('is open in another tab').waitFor()
 })
 
 test('by the keyboard alone', async () => {
-  const page = await one.newPage()
+  const page = await world.one.newPage()
   const name = fresh('keys')
-  const bob = await Somebody.enter(two, server, fresh('bob'))
-  await page.goto(server.web)
+  const bob = await Somebody.enter(world.two, world.server, fresh('bob'))
+  await page.goto(world.server.web)
   const keys = page.keyboard
   await page.getByLabel('Your name').and(page.locator(':focus')).waitFor() // it has the focus
   await keys.type(name)
@@ -307,36 +276,18 @@ test('axe-core finds nothing, in light and dark, on a desktop and a phone; scree
     ['list', () => open('')],
     ['number', () => open(bob.name).then(() => alice.page.getByRole('button', { name: 'Safety number' }).click()).then(() => alice.page.locator('#digits').filter({ hasText: /\d{5} / }).waitFor())],
   ]
-  const door = await one.newPage()
-  await door.goto(server.web)
+  const door = await world.one.newPage()
+  await door.goto(world.server.web)
   await door.getByText('Used here before').waitFor()
-  const found: string[] = []
-  for (const colorScheme of ['light', 'dark'] as const) {
-    const rules = colorScheme === 'dark' ? ['color-contrast'] : [] // the others look at no colours
-    for (const [size, viewport] of [['desktop', { width: 1100, height: 720 }], ['phone', { width: 360, height: 640 }]] as const) {
-      for (const page of [alice.page, door]) {
-        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-        await page.setViewportSize(viewport)
-      }
-      await door.screenshot({ path: join(shots, `door-${colorScheme}-${size}.png`) })
-      found.push(...(await faults(door, rules)).map((each) => `door, ${colorScheme}, ${size}: ${each}`))
-      for (const [view, show] of views) {
-        await show()
-        await alice.page.screenshot({ path: join(shots, `${view}-${colorScheme}-${size}.png`) })
-        found.push(...(await faults(alice.page, rules)).map((each) => `${view}, ${colorScheme}, ${size}: ${each}`))
-        await alice.page.keyboard.press('Escape')
-      }
-    }
-  }
-  expect(found).toEqual([])
+  expect([...(await looks(door, [['door', async () => {}]])), ...(await looks(alice.page, views))]).toEqual([])
 })
 
 test('the shell is small; what it weighs and how soon it can be used', async () => {
   const name = fresh('fast')
-  const page = await one.newPage()
+  const page = await world.one.newPage()
   await page.addInitScript((user) => sessionStorage.setItem('rookery.user', user), name)
   const measure = async () => {
-    await page.goto(server.web)
+    await page.goto(world.server.web)
     const usable = await page.evaluate(() => new Promise<number>((done) => {
       const look = () => (document.activeElement?.id === 'peer' ? done(performance.now()) : requestAnimationFrame(look))
       look()

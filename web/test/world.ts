@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type BrowserContext, chromium, type Locator, type Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 
 export const rookery = resolve(process.env.ROOKERY_BIN || '../bin/rookery')
 export const dir = mkdtempSync(join(tmpdir(), 'rookery-page-'))
@@ -64,6 +65,7 @@ export const breaches: string[] = []
 export async function browser(name: string, server: () => Server, options: object = {}): Promise<BrowserContext> {
   const executablePath = process.env.CHROMIUM || '/usr/bin/chromium'
   const context = await chromium.launchPersistentContext(join(dir, name), { executablePath, args: flags, headless: true, ...options })
+  context.setDefaultTimeout(100_000) // a busy machine is slow, and not wrong
   context.on('request', (request) => {
     const { host, protocol } = new URL(request.url())
     if (protocol !== 'blob:' && host !== new URL(server().web).host) breaches.push(`asked ${request.url()}`)
@@ -82,6 +84,67 @@ export async function browser(name: string, server: () => Server, options: objec
       if (message.type() === 'error' && !/ERR_CONNECTION|WebSocket connection to/.test(message.text())) breaches.push(`console: ${message.text()}`)
     })
   }
+}
+
+/** Two browsers at a server, for the tests of a file. */
+export interface World {
+  server: Server
+  one: BrowserContext
+  two: BrowserContext
+}
+
+/** Sets a world up for the tests of a file. After each its pages are closed, and nothing may have gone wrong in one. */
+export function setUp(): World {
+  const world = {} as World
+  const contexts = () => [world.one, world.two].filter((each) => each)
+  beforeAll(async () => {
+    world.server = await Server.start()
+    ;[world.one, world.two] = await Promise.all([browser('one', () => world.server), browser('two', () => world.server)])
+  })
+  afterAll(async () => {
+    await Promise.all(contexts().map((each) => each.close()))
+    await world.server?.kill()
+    rmSync(dir, { recursive: true, force: true })
+  })
+  afterEach(async () => {
+    for (const context of contexts()) await Promise.all(context.pages().slice(1).map((page) => page.close()))
+    expect(breaches.splice(0)).toEqual([])
+  })
+  return world
+}
+
+/** Two who have written to each other, each in a browser of their own. */
+export async function pair({ one, two, server }: World, a = 'alice', b = 'bob'): Promise<[Somebody, Somebody]> {
+  const [alice, bob] = await Promise.all([Somebody.enter(one, server, fresh(a)), Somebody.enter(two, server, fresh(b))])
+  await alice.chatWith(bob.name)
+  await alice.say('hello')
+  await bob.page.getByRole('button', { name: alice.name }).click()
+  await bob.message('hello').waitFor()
+  await alice.tick('hello', 'read')
+  return [alice, bob]
+}
+
+/**
+ * Shows views of a page in light and dark, on a desktop and a phone, takes a screenshot of each, and returns what axe-core finds and
+ * what lies beside the screen.
+ */
+export async function looks(page: Page, views: [string, () => Promise<unknown>][]): Promise<string[]> {
+  const found: string[] = []
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const rules = colorScheme === 'dark' ? ['color-contrast'] : [] // the others look at no colours
+    for (const [size, viewport] of [['desktop', { width: 1100, height: 720 }], ['phone', { width: 360, height: 640 }]] as const) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      await page.setViewportSize(viewport)
+      for (const [view, show] of views) {
+        await show()
+        await page.screenshot({ path: join(shots, `${view}-${colorScheme}-${size}.png`) })
+        const beside = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+        found.push(...[...(await faults(page, rules)), ...(beside > 0 ? [`${beside} px beside the screen`] : [])].map((each) => `${view}, ${colorScheme}, ${size}: ${each}`))
+        await page.keyboard.press('Escape')
+      }
+    }
+  }
+  return found
 }
 
 const axe = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
@@ -162,6 +225,23 @@ export class Somebody {
   async say(text: string): Promise<void> {
     await this.page.getByRole('textbox', { name: 'Message' }).fill(text)
     await this.page.getByRole('button', { name: 'Send', exact: true }).click()
+  }
+
+  /** Opens what can be done with a message of the open chat. */
+  async act(text: string): Promise<Locator> {
+    await this.message(text).first().getByRole('button', { name: 'Reply, react and more' }).click()
+    return this.page.getByRole('dialog')
+  }
+
+  /** Forgets the messages that this browser keeps, but not its keys, as if the user had not been here before; and loads the page again. */
+  async forget(): Promise<void> {
+    await this.page.evaluate(async (user) => {
+      const requested = <T>(request: IDBRequest<T>) => new Promise<T>((done) => (request.onsuccess = () => done(request.result)))
+      const tx = (await requested(indexedDB.open(`rookery-page:${user}`))).transaction(['rows', 'chats'], 'readwrite')
+      for (const name of ['rows', 'chats']) await requested(tx.objectStore(name).clear())
+    }, this.name)
+    await this.page.reload()
+    await this.online()
   }
 
   /** A message of the open chat. */
