@@ -27,6 +27,28 @@ export interface Message {
   file: Picture | null
   /** What it changes of a group, where it does. */
   change: Change | null
+  /** Its id, '' until it has one: what replies and changes name. */
+  id: string
+  /** What it replies to. */
+  reply: Quote | null
+  /** Its text is not the one that was sent first. */
+  edited: boolean
+  /** It was deleted for everyone. */
+  deleted: boolean
+  /** In order of the users' names. */
+  reactions: { user: string; text: string }[]
+  /** What it sets for how long messages live, s; null: nothing. */
+  timer: number | null
+  /** The user has changed it, which is not sent yet. */
+  changing: boolean
+}
+
+/** A message as a reply to it shows it. */
+export interface Quote {
+  id: string
+  /** '' where it is not here. */
+  from: string
+  text: string
 }
 
 /** A change of a group: of its members, or of its name. */
@@ -65,6 +87,14 @@ export interface Chat {
   name: string
   /** Of a group: the user is no member. */
   out: boolean
+  /** The user has blocked the peer. */
+  blocked: boolean
+  /** For how long messages live that are sent now, s; 0: for ever. */
+  timer: number
+  /** Of a group: members for whom nothing is encrypted, as they have no keys, or others than before. */
+  leftOut: string[]
+  /** Of a group: whom the server lists as members, though no message of the group says so. */
+  unannounced: string[]
 }
 
 /** Where the connection stands. `elsewhere`: another browser has the name. `stopped`: nothing more happens by itself. */
@@ -75,6 +105,7 @@ export type News =
   | { type: 'state'; state: State; text: string }
   | { type: 'chat'; chat: Chat }
   | { type: 'message'; message: Message }
+  | { type: 'gone'; peer: string; keys: string[] }
   | { type: 'members'; peer: string; members: Member[] }
   | { type: 'typing'; peer: string; on: boolean }
   | { type: 'presence'; peer: string; online: boolean; seen: number }
@@ -101,8 +132,14 @@ export interface Calls {
   look(peer: string): Promise<void>
   /** Messages of a chat before one of an order; '' is no bound. */
   page(peer: string, before: string): Promise<Page>
-  /** Returns when the message is kept: it will be sent, over reloads and times without a network. */
-  send(peer: string, text: string): Promise<void>
+  /** Returns when the message is kept: it will be sent, over reloads and times without a network. target is the id of what it replies to; '': nothing. */
+  send(peer: string, text: string, target: string): Promise<void>
+  /** Edits a message of the user's, deletes it for everyone, or reacts to any, which a text of '' takes back. It is kept and sent as messages are. */
+  change(key: string, kind: 'edit' | 'delete' | 'reaction', text: string): Promise<void>
+  /** Sets for how long messages of a chat live from here on, s; 0: for ever. */
+  setTimer(peer: string, seconds: number): Promise<void>
+  /** Blocks a user, or takes that back. */
+  block(peer: string, on: boolean): Promise<void>
   /** The same for a picture, which is made smaller and loses what the camera wrote into it. */
   sendPicture(peer: string, file: File): Promise<void>
   /** Downloads and decrypts what a message brings. */

@@ -1,63 +1,47 @@
 import type { Member } from '../../../sdk/js/src/index.ts'
-import type { Calls, Chat, Message } from '../talk.ts'
-import { changeText } from './changes.ts'
-import { make, the, time } from './dom.ts'
-import { isThrough, readBy, tick } from './ticks.ts'
+import type { Calls, Chat, Message, Quote } from '../talk.ts'
+import { Actions } from './actions.ts'
+import { Bubbles, canAct } from './bubble.ts'
+import { Composer } from './composer.ts'
+import { make, the } from './dom.ts'
+import { isThrough } from './ticks.ts'
 import type { Viewer } from './viewer.ts'
 
 /** So near to its end the log follows what comes, px. */
 const nearEnd = 80
-/** While somebody types it is said again so often, and ended after so long a pause. */
-const typingAgainMs = 4000
-const typingPauseMs = 5000
 
-/** The open chat: its messages and what is being written. */
+/** The open chat: its messages, and where the next one is written. */
 export class Conversation {
   readonly #worker: Calls
-  readonly #me: string
-  readonly #viewer: Viewer
+  readonly #bubbles: Bubbles
+  readonly #actions: Actions
+  readonly #composer: Composer
   readonly #log = the('log')
   readonly #older = the<HTMLButtonElement>('older')
-  readonly #text = the<HTMLTextAreaElement>('text')
   readonly #fault = the('fault')
   readonly #shown = new Map<string, { message: Message; element: HTMLElement }>()
-  /** What was begun to be written, by chat. */
-  readonly #drafts = new Map<string, string>()
+  /** The keys of messages by their ids, and of replies to an id. */
+  readonly #keys = new Map<string, string>()
+  readonly #replies = new Map<string, Set<string>>()
   #chat: Chat | null = null
   /** Of a group. */
   #members: readonly Member[] = []
-  #typedAt = 0
-  #pause = 0
 
   constructor(worker: Calls, me: string, viewer: Viewer) {
     this.#worker = worker
-    this.#me = me
-    this.#viewer = viewer
+    const say = (err: unknown) => this.#say(err)
+    this.#composer = new Composer(worker, { say, up: () => this.#last()?.focus() })
+    this.#actions = new Actions(worker, me, this.#composer, say)
+    this.#bubbles = new Bubbles(me, viewer, {
+      act: (message) => this.#actions.open(message),
+      react: (message, text) => this.#actions.react(message, text),
+      go: (id) => this.#shown.get(this.#keys.get(id) ?? '')?.element.focus(),
+    })
     this.#older.onclick = () => void this.#showOlder()
-    this.#text.oninput = () => this.#typing(this.#text.value !== '')
-    this.#text.onkeydown = (event) => {
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
-      event.preventDefault()
-      void this.#send()
-    }
-    the('write').onsubmit = (event) => {
-      event.preventDefault()
-      void this.#send()
-    }
-    const file = the<HTMLInputElement>('file')
-    file.onchange = () => {
-      if (file.files?.[0]) void this.#sendPicture(file.files[0])
-      file.value = ''
-    }
-    const paste = (data: DataTransfer | null, event: Event) => {
-      const picture = [...(data?.files ?? [])].find((each) => each.type.startsWith('image/'))
-      if (!picture || !this.#chat) return
-      event.preventDefault()
-      void this.#sendPicture(picture)
-    }
-    the('chat').addEventListener('paste', (event) => paste(event.clipboardData, event))
-    the('chat').addEventListener('dragover', (event) => event.preventDefault())
-    the('chat').addEventListener('drop', (event) => paste(event.dataTransfer, event))
+    this.#log.onkeydown = (event) => this.#key(event)
+    // The buttons of a message are in the order of tabs while the focus is in it.
+    this.#log.addEventListener('focusin', ({ target }) => this.#tabs(target, 0))
+    this.#log.addEventListener('focusout', ({ target }) => this.#tabs(target, -1))
   }
 
   get peer(): string {
@@ -72,27 +56,26 @@ export class Conversation {
 
   /** Shows a chat; null: none. members are those of a group. */
   async open(chat: Chat | null, members: readonly Member[] = []): Promise<void> {
-    if (this.#chat) {
-      this.#typing(false)
-      this.#drafts.set(this.#chat.peer, this.#text.value)
-    }
+    this.#composer.open(chat?.peer ?? '')
     this.#chat = chat
     this.#members = members
-    this.#shown.clear()
+    for (const map of [this.#shown, this.#keys, this.#replies]) map.clear()
     this.#log.replaceChildren(this.#older)
     this.#older.hidden = true
     this.#fault.hidden = true
     if (!chat) return
     this.#head(chat)
-    this.#text.value = this.#drafts.get(chat.peer) ?? ''
     await this.#load('')
     this.#log.scrollTop = this.#log.scrollHeight
   }
 
-  #head(chat: Chat): void {
-    the('with').textContent = chat.title
-    the('write').hidden = chat.out
-    the('out').hidden = !chat.out
+  #head({ title, out, blocked, leftOut, unannounced }: Chat): void {
+    the('with').textContent = title
+    the('write').hidden = out || blocked
+    the('out').hidden = !out
+    the('blocked').hidden = !blocked
+    warn('left-out', leftOut.length > 0 && !out, `Not for ${listOf(leftOut)}: what is sent here is not encrypted for who was never here, or whose safety number has changed.`)
+    warn('unannounced', unannounced.length > 0 && !out, `The server lists ${listOf(unannounced)} as a member, though nobody has added them. Nothing is encrypted for them.`)
   }
 
   async #load(before: string): Promise<void> {
@@ -113,12 +96,13 @@ export class Conversation {
     if (this.#older.hidden) first.element.scrollIntoView({ block: 'nearest' })
   }
 
-  /** Takes in that watermarks of the chat moved, or what it is called. */
+  /** Takes in that watermarks of the chat moved, what it is called, or that it is blocked. */
   update(chat: Chat): void {
     const before = this.#chat
     this.#chat = chat
     this.#head(chat)
     if (!before || before.delivered !== chat.delivered || before.read !== chat.read) this.#ticks()
+    if (before && (before.blocked !== chat.blocked || before.out !== chat.out)) for (const { message } of [...this.#shown.values()]) this.#put(message)
   }
 
   /** Takes in who is in the group, and how far they have come. */
@@ -128,22 +112,53 @@ export class Conversation {
   }
 
   #ticks(): void {
-    for (const { message, element } of this.#shown.values()) if (message.mine && !message.change) element.querySelector('.foot')?.replaceWith(this.#foot(message))
+    for (const { message, element } of this.#shown.values()) {
+      if (message.mine) element.querySelector('.foot')?.replaceWith(this.#bubbles.foot(message, this.#chat!, this.#members))
+    }
   }
 
   /** Shows a message that is new or has changed. */
   take(message: Message): void {
     const { scrollHeight, scrollTop, clientHeight } = this.#log
     this.#put(message)
+    for (const key of this.#replies.get(message.id) ?? []) {
+      const reply = this.#shown.get(key)
+      if (reply) this.#put(reply.message)
+    }
+    if (message.deleted) this.#composer.changed(message.key, false)
     if (scrollHeight - scrollTop - clientHeight < nearEnd || (message.mine && message.stage === 'waiting')) this.#log.scrollTop = this.#log.scrollHeight
+  }
+
+  /** Takes messages away that have disappeared. */
+  drop(keys: string[]): void {
+    for (const key of keys) {
+      const gone = this.#shown.get(key)
+      if (!gone) continue
+      const focused = gone.element.contains(document.activeElement)
+      gone.element.remove()
+      this.#shown.delete(key)
+      this.#keys.delete(gone.message.id)
+      this.#composer.changed(key, false)
+      for (const reply of this.#replies.get(gone.message.id) ?? []) {
+        const shown = this.#shown.get(reply)
+        if (shown) this.#put({ ...shown.message, reply: { id: gone.message.id, from: '', text: '' } })
+      }
+      if (focused) this.#log.focus()
+    }
   }
 
   #put(message: Message): void {
     const known = this.#shown.get(message.key)
     const element = known?.element ?? make('article')
-    this.#fill(element, message)
     this.#shown.set(message.key, { message, element })
+    if (message.id) this.#keys.set(message.id, message.key)
+    if (message.reply) this.#replies.set(message.reply.id, (this.#replies.get(message.reply.id) ?? new Set()).add(message.key))
+    const focused = element !== document.activeElement && element.contains(document.activeElement)
+    this.#bubbles.fill(element, message, this.#chat!, this.#members, this.#quote(message))
+    if (focused) element.focus()
+    else if (element === document.activeElement) this.#tabs(element, 0)
     element.dataset['order'] = message.order
+    element.dataset['key'] = message.key
     if (known && known.message.order === message.order) return
     // Most belong at the end.
     let next: Element | null = null
@@ -155,75 +170,69 @@ export class Conversation {
     if (element.parentElement !== this.#log || element.nextElementSibling !== next) this.#log.insertBefore(element, next)
   }
 
-  #fill(element: HTMLElement, message: Message): void {
-    if (message.change) return this.#fillChange(element, message)
-    const { group } = this.#chat!
-    element.className = message.mine ? 'message mine' : 'message'
-    const named = group && !message.mine
-    const parts: HTMLElement[] = [make(named ? 'p' : 'span', named ? 'from' : 'for-ears', message.mine ? 'You: ' : `${message.from}${named ? '' : ': '}`)]
-    if (message.file) parts.push(element.querySelector<HTMLElement>('.file') ?? this.#viewer.button(message))
-    if (message.text) parts.push(make('p', 'text', message.text))
-    if (message.note) parts.push(make('p', 'note', message.note))
-    element.replaceChildren(...parts, this.#foot(message))
+  /** What a message replies to, as it is now. */
+  #quote({ reply }: Message): Quote | null {
+    const target = reply && this.#shown.get(this.#keys.get(reply.id) ?? '')?.message
+    if (!target) return reply
+    const { id, from, deleted, text, file, note } = target
+    return deleted ? { id, from: '', text: '' } : { id, from, text: text || (file ? 'Picture' : note) }
   }
 
-  /** A change of a group is a line between the messages. */
-  #fillChange(element: HTMLElement, message: Message): void {
-    element.className = 'change'
-    const text = make('p', '', changeText(message, this.#me))
-    if (message.stage === 'waiting') text.append(' ', tick(message, this.#chat!))
-    if (message.stage === 'failed') text.append(': not done. ', message.note)
-    else if (message.note) text.append('. ', message.note)
-    element.replaceChildren(text)
+  #last(): HTMLElement | null {
+    return this.#log.querySelector('article:last-of-type')
   }
 
-  #foot(message: Message): HTMLElement {
-    const foot = make('p', 'foot')
-    if (message.mine) {
-      const read = make('span', '', readBy(message, this.#chat!, this.#members))
-      read.setAttribute('aria-hidden', 'true') // the tick says it, and more
-      foot.append(read)
+  /** From message to message by the arrow keys, and what can be done with the one that has the focus. */
+  #key(event: KeyboardEvent): void {
+    const at = (event.target as HTMLElement).closest<HTMLElement>('article, #older')
+    const moves: Record<string, () => Element | null | undefined> = {
+      ArrowUp: () => (at ? at.previousElementSibling : this.#last()),
+      ArrowDown: () => at?.nextElementSibling ?? the('text'),
+      Home: () => this.#log.querySelector('article'),
+      End: () => this.#last(),
     }
-    foot.append(time(message.at))
-    if (message.mine) foot.append(tick(message, this.#chat!, this.#members))
-    return foot
+    const to = moves[event.key]?.()
+    if (to && (at || event.key !== 'ArrowDown')) {
+      event.preventDefault()
+      return (to as HTMLElement).focus()
+    }
+    const message = at && this.#shown.get(at.dataset['key']!)?.message
+    if (!at || !message || event.ctrlKey || event.metaKey || event.altKey) return
+    if (event.key === 'Escape') {
+      event.stopPropagation()
+      return the('write').hidden ? this.#log.focus() : this.#composer.focus()
+    }
+    if (event.target !== at || !canAct(message, this.#chat!)) return
+    const acts: Record<string, () => void> = {
+      Enter: () => this.#actions.open(message),
+      ' ': () => this.#actions.open(message),
+      r: () => this.#composer.reply(message),
+      e: () => (message.mine && message.text && !message.file ? this.#composer.edit(message) : undefined),
+      Delete: () => (message.mine ? this.#actions.open(message, true) : undefined),
+    }
+    const act = acts[event.key]
+    if (!act) return
+    event.preventDefault()
+    act()
   }
 
-  async #send(): Promise<void> {
-    const text = this.#text.value.trim()
-    const { peer } = this
-    if (!text || !peer) return
-    this.#text.value = ''
-    this.#typing(false)
-    try {
-      await this.#worker.send(peer, text)
-      this.#fault.hidden = true
-    } catch (err) {
-      if (peer === this.peer && !this.#text.value) this.#text.value = text // it was not kept
-      this.#say(err)
-    }
-  }
-
-  async #sendPicture(file: File): Promise<void> {
-    try {
-      await this.#worker.sendPicture(this.peer, file)
-      this.#fault.hidden = true
-    } catch (err) {
-      this.#say(err)
-    }
+  #tabs(target: EventTarget | null, index: number): void {
+    const article = (target as HTMLElement | null)?.closest('article')
+    for (const button of article?.querySelectorAll<HTMLElement>('.quote, .more, .reactions button') ?? []) button.tabIndex = index
   }
 
   #say(err: unknown): void {
-    this.#fault.textContent = err instanceof Error ? err.message : String(err)
-    this.#fault.hidden = false
+    this.#fault.hidden = err === null
+    this.#fault.textContent = err instanceof Error ? err.message : String(err ?? '')
   }
+}
 
-  #typing(on: boolean): void {
-    clearTimeout(this.#pause)
-    const { peer } = this
-    if (on) this.#pause = window.setTimeout(() => this.#typing(false), typingPauseMs)
-    if (on ? performance.now() - this.#typedAt < typingAgainMs : this.#typedAt === -typingAgainMs) return
-    this.#typedAt = on ? performance.now() : -typingAgainMs
-    void this.#worker.typing(peer, on).catch(() => {})
-  }
+function warn(id: string, on: boolean, text: string): void {
+  the(id).hidden = !on
+  const said = on ? text : ''
+  if (the(id).textContent !== said) the(id).textContent = said // what is new is read out
+}
+
+function listOf(users: string[]): string {
+  return users.length > 3 ? `${users.slice(0, 3).join(', ')} and ${users.length - 3} more` : users.join(', ')
 }

@@ -1,6 +1,8 @@
+import { maxUnread } from '../../../sdk/js/src/unread.ts'
 import type { Chat } from '../talk.ts'
 import { make, the, time } from './dom.ts'
 import { changeText } from './changes.ts'
+import { timerText } from './life.ts'
 import { tick } from './ticks.ts'
 
 /** The list of chats, newest first. Up and down go through it. */
@@ -47,17 +49,21 @@ export class List {
     const peer = make('span', here ? 'peer here' : 'peer', chat.title)
     if (here) peer.append(make('span', 'for-ears', ', here now'))
     const said = make('span', 'said')
-    if (last?.mine && !last.change) said.append(tick(last, chat))
+    if (last?.mine && !last.change && last.timer === null && !chat.blocked) said.append(tick(last, chat))
     said.append(make('span', '', this.#said(chat)))
     button.replaceChildren(peer, last ? time(last.at) : '', said)
-    if (chat.unread > 0) button.append(make('span', 'unread', String(chat.unread), make('span', 'for-ears', ' unread')))
+    if (chat.unread > 0) button.append(make('span', 'unread', chat.unread > maxUnread ? `${maxUnread}+` : String(chat.unread), make('span', 'for-ears', ' unread')))
     if (open) button.setAttribute('aria-current', 'true')
     else button.removeAttribute('aria-current')
   }
+
   /** The last message in a line. */
-  #said({ changed, group, last }: Chat): string {
+  #said({ changed, group, last, blocked }: Chat): string {
+    if (blocked) return 'Blocked'
     if (changed) return 'The safety number has changed'
     if (!last) return ''
+    if (last.timer !== null) return timerText(last)
+    if (last.deleted) return last.mine ? 'You deleted this message' : 'This message was deleted'
     if (last.change) return changeText(last, this.#me)
     return (group && !last.mine ? `${last.from}: ` : '') + (last.text || (last.file ? 'Picture' : last.note))
   }

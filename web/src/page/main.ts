@@ -1,7 +1,9 @@
 import type { Member } from '../../../sdk/js/src/index.ts'
 import type { Calls, Chat, News, State } from '../talk.ts'
+import { About } from './about.ts'
 import { Conversation } from './conversation.ts'
 import { the, timeText } from './dom.ts'
+import { lifeText } from './life.ts'
 import { List } from './list.ts'
 import { Members, NewGroup } from './members.ts'
 import { Safety } from './safety.ts'
@@ -35,6 +37,7 @@ class App {
   readonly #list: List
   readonly #conversation: Conversation
   readonly #membersDialog: Members
+  readonly #about: About
   readonly #members = new Map<string, readonly Member[]>()
   readonly #chats = new Map<string, Chat>()
   readonly #here = new Set<string>()
@@ -49,6 +52,8 @@ class App {
     this.#conversation = new Conversation(this.#worker, user, new Viewer(this.#worker))
     const safety = new Safety(this.#worker)
     this.#membersDialog = new Members(this.#worker, user, (peer) => void safety.open(peer))
+    this.#about = new About(this.#worker)
+    the('about-open').onclick = () => this.#about.open()
     new NewGroup(this.#worker, (peer) => this.#go(peer))
     the('me').textContent = user
     the('members-open').onclick = () => {
@@ -130,9 +135,10 @@ class App {
     the('safety').hidden = chat?.group ?? false
     the('members-open').hidden = !chat?.group
     if (chat?.group) void this.#worker.look(chat.peer)
+    if (chat) this.#about.show(chat)
     await this.#conversation.open(chat, chat ? this.#members.get(chat.peer) : [])
     this.#draw()
-    if (chat) the(chat.out ? 'log' : 'text').focus()
+    if (chat) the(chat.out || chat.blocked ? 'log' : 'text').focus()
     else if (before) [...the('chats').querySelectorAll('button')].find((each) => each.dataset['peer'] === before)?.focus()
     this.#shown()
   }
@@ -152,6 +158,9 @@ class App {
       case 'message':
         if (!news.message.mine) this.#typing.delete(news.message.peer)
         if (news.message.peer === this.#conversation.peer) this.#conversation.take(news.message)
+        break
+      case 'gone':
+        if (news.peer === this.#conversation.peer) this.#conversation.drop(news.keys)
         break
       case 'typing':
         if (news.on) {
@@ -173,6 +182,7 @@ class App {
     this.#chats.set(chat.peer, chat)
     if (chat.peer !== this.#conversation.peer) return
     this.#conversation.update(chat)
+    this.#about.show(chat)
     // All have it; some may have come further.
     if (chat.group && before?.delivered !== chat.delivered) void this.#worker.look(chat.peer)
   }
@@ -199,7 +209,13 @@ class App {
     else requestAnimationFrame(draw)
   }
 
+  /** Who is here, and for how long messages live. */
   #presence(peer: string): string {
+    const life = this.#chats.get(peer)?.timer
+    return [this.#hereText(peer), life ? `messages disappear after ${lifeText(life)}` : ''].filter((each) => each).join(' \u00b7 ')
+  }
+
+  #hereText(peer: string): string {
     if (this.#chats.get(peer)?.group) {
       const n = this.#members.get(peer)?.length ?? 0
       return n > 0 ? `${n} ${n === 1 ? 'member' : 'members'}` : ''

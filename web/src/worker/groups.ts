@@ -76,13 +76,24 @@ export class Groups {
     const name = nameOf(client.groupInfo(peer)?.name ?? row.name)
     const others = members.map((m) => m.user).filter((each) => each !== user)
     const out = members.length === 0
-    if (out !== row.out || (!out && (others.join() !== row.others.join() || name !== row.name))) {
+    const odd = await this.#odd(client, row, others)
+    if (out !== row.out || odd || (!out && (others.join() !== row.others.join() || name !== row.name))) {
       row.out = out
       if (!out) Object.assign(row, { others, name })
       await keep(row)
     }
     tell({ type: 'members', peer, members })
     return true
+  }
+
+  /** Forgets who was left out and has keys now, or was not announced and is in the list no more; reports whether it was anybody. */
+  async #odd(client: Client, row: ChatRow, others: string[]): Promise<boolean> {
+    const before = row.leftOut.length + row.unannounced.length
+    if (before === 0) return false
+    const without = (await client.groupMembers(row.peer)).filter((m) => !m.keys).map((m) => m.user)
+    row.leftOut = row.leftOut.filter((user) => without.includes(user))
+    row.unannounced = row.unannounced.filter((user) => others.includes(user))
+    return row.leftOut.length + row.unannounced.length !== before
   }
 }
 

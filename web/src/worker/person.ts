@@ -1,17 +1,22 @@
-import { ChatError, Client, EncryptionError, type EncryptedEvent, groupOf, isGroup, type Message as Received, StateError } from '../../../sdk/js/src/index.ts'
-import type { Calls, Change, Message, News, Page, State } from '../talk.ts'
+import {
+  type Body, bodyOf, ChatError, Client, counts, EncryptionError, type EncryptedEvent, groupOf, isGroup, type Message as Received, saidOf, type SaidPage, StateError, Unread,
+} from '../../../sdk/js/src/index.ts'
+import type { Calls, Change, News, Page, State } from '../talk.ts'
 import { Groups, nameOf, titleOf } from './groups.ts'
-import { base64, download, typeFile } from './media.ts'
+import { Log } from './log.ts'
+import { base64, download } from './media.ts'
 import { shrink } from './picture.ts'
-import { bodyOf, idOfOrder, rowOf, viewOf } from './rows.ts'
+import { idOfOrder, isChange, rowOf } from './rows.ts'
 import { Sender } from './sender.ts'
 import { ask, type Config, SiteError, Tokens } from './site.ts'
-import { type ChatRow, type Row, Store } from './store.ts'
+import { type ChatRow, newBody, type Row, Store } from './store.ts'
 
 /** Messages of a page. */
 const pageRows = 50
-/** Pages of history that are read to close a gap. */
+/** Pages of history that are read to close a gap, or until there is an older message. */
 const gapPages = 10
+/** Messages that are read of a chat which is not known here, to have one for the list. */
+const firstRows = 10
 /** Chats whose users are watched. The server lets a session watch 256. */
 const watchedChats = 128
 /** Before the server is asked again that did not answer. */
@@ -24,7 +29,10 @@ const pictureTypes = /^image\/(png|jpeg|gif|webp|avif)$/
 
 const nothingYet: Omit<ChatRow, 'peer'> = {
   delivered: 0n, read: 0n, mine: 0n, top: 0n, unread: 0, changed: false, name: '', others: [], out: false,
+  blocked: false, timer: 0, timerId: '', leftOut: [], unannounced: [],
 }
+
+const nothingSaid = bodyOf('newer')
 
 const max = (a: bigint, b: bigint) => (a > b ? a : b)
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
@@ -50,6 +58,8 @@ export class Person implements Calls {
   #user = ''
   #anew = false
   #store!: Store
+  #log!: Log
+  #unread!: Unread
   #tokens!: Tokens
   #sender!: Sender
   readonly #groups: Groups
@@ -57,12 +67,12 @@ export class Person implements Calls {
   #flying = false
   #turn: Promise<void> = Promise.resolve()
   readonly #chats = new Map<string, ChatRow>()
-  readonly #last = new Map<string, Message>()
   /** Of this connection: who is watched, and which chats were compared with the server's. */
   #watched = new Set<string>()
   #merged = new Set<string>()
   /** Chats whose oldest message is here. */
   readonly #whole = new Set<string>()
+  #blocked: ReadonlySet<string> = new Set()
 
   constructor(tell: (news: News) => void) {
     this.#tell = tell
@@ -78,11 +88,16 @@ export class Person implements Calls {
       this.#user = user
       this.#tokens = new Tokens(user)
       this.#store = await Store.open(user)
-      for (const chat of await this.#store.chats()) {
-        this.#chats.set(chat.peer, { ...nothingYet, ...chat }) // an earlier version kept less of it
-        const [last] = await this.#store.page(chat.peer, '', 1)
-        if (last) this.#last.set(chat.peer, viewOf(last))
-        this.#tellChat(this.#chat(chat.peer))
+      this.#unread = new Unread(user)
+      this.#log = new Log(this.#store, {
+        now: () => this.#client?.now ?? Date.now(),
+        chat: (peer) => this.#chat(peer), tell: this.#tell, tellChat: (chat) => this.#tellChat(chat),
+      })
+      for (const chat of await this.#store.chats()) this.#chats.set(chat.peer, { ...nothingYet, ...chat }) // an earlier version kept less of it
+      await this.#log.restore(this.#chats.values())
+      for (const chat of this.#chats.values()) {
+        await this.#recount(chat)
+        this.#tellChat(chat)
       }
       this.#sender = this.#newSender()
       await this.#sender.restore()
@@ -102,7 +117,7 @@ export class Person implements Calls {
         get client() { return person.#client },
         chat: (peer) => this.#chat(peer),
         keep: (chat, ...rows) => this.#keep(chat, ...rows),
-        find: (client, peer) => this.#merge(client, peer, null).catch(() => void this.#merged.delete(peer)),
+        find: (client, peer) => this.#merge(client, peer).catch(() => void this.#merged.delete(peer)),
         changed: (client, row) => void this.#groups.changed(client, row),
         state: (state, text) => this.#state(state, text),
       },
@@ -192,7 +207,7 @@ export class Person implements Calls {
       case 'connected':
         this.#state('online')
         this.#watched.clear()
-        for (const chat of this.#recent()) if (this.#last.has(chat.peer)) this.#watch(client, chat.peer)
+        for (const chat of this.#recent()) if (this.#log.last(chat.peer)) this.#watch(client, chat.peer)
         this.#sender.pumpAll()
         return
       case 'disconnected':
@@ -200,13 +215,22 @@ export class Person implements Calls {
       case 'message':
       case 'group_message':
       case 'copy':
-        return this.#received(event.message, '')
       case 'typed':
-        return this.#received(event.message, event.kind === typeFile ? '' : 'This is of a kind that this page does not know.')
+        return this.#received(event.message, saidOf(event)?.body ?? nothingSaid, '')
       case 'group_named':
         return this.#named(event.message, nameOf(event.info.name))
       case 'failed':
-        return this.#received(event.message, whyUnreadable(event.error))
+        return this.#received(event.message, nothingSaid, whyUnreadable(event.error))
+      case 'blocks':
+        for (const user of event.users) await this.#setBlocked(user, event.blocked)
+        return
+      case 'left_out':
+        return this.#keep(Object.assign(this.#chat(event.group), { leftOut: event.users }))
+      case 'unannounced': {
+        const chat = this.#chat(event.group)
+        chat.unannounced = [...new Set([...chat.unannounced, event.user])]
+        return this.#keep(chat)
+      }
       case 'receipt': {
         if (!this.#chats.has(event.peer)) return // of keys for members of a group; they make no chat
         this.#watch(client, event.peer)
@@ -233,25 +257,43 @@ export class Person implements Calls {
     }
   }
 
-  async #received(m: Received, note: string): Promise<void> {
-    const row = rowOf(m, this.#user, note)
+  async #received(m: Received, said: Body, note: string): Promise<void> {
+    const row = rowOf(m, this.#user, said, note)
     const known = await this.#store.byId(m.id)
     if (known && known.stage !== 'failed') return
     const chat = this.#chat(row.peer)
     this.#count(chat, row)
+    const { change } = row.body
+    chat.leftOut = chat.leftOut.filter((user) => user !== row.from) // who writes has keys
+    if (change?.verb === 'add') chat.unannounced = chat.unannounced.filter((user) => !change.users.includes(user))
     await this.#keep(chat, row)
     if (this.#client) {
       this.#watch(this.#client, row.peer)
-      if (isGroup(row.peer) && (row.body.change || chat.others.length === 0)) void this.#groups.look(this.#client, row.peer)
+      if (isGroup(row.peer) && (change || chat.others.length === 0)) void this.#groups.look(this.#client, row.peer)
     }
     void this.#sender.pump(row.peer)
   }
 
-  /** Counts a message that is new to the user. Changes of a group are none to be read. */
+  /** Counts a message that is new to the user. Changes of a group, or of other messages, are none to be read. */
   #count(chat: ChatRow, row: Row): void {
     if (row.mine) return
     chat.top = max(chat.top, row.place)
-    if (row.place > chat.mine && !row.body.change) chat.unread++
+    if (row.body.change || !counts(row.body)) return
+    this.#unread.put({ from: row.from, to: isGroup(row.peer) ? row.peer : this.#user, place: row.place, suite: 1 })
+    chat.unread = this.#unread.count(chat.peer)
+  }
+
+  /** Counts again what an earlier page had counted as unread. */
+  async #recount(chat: ChatRow): Promise<void> {
+    const [{ peer, mine, unread }, all] = [chat, this.#unread]
+    all.read(peer, mine)
+    for (let before = ''; all.count(peer) < unread; ) {
+      const rows = await this.#store.page(peer, before, pageRows)
+      for (const row of rows) this.#count(chat, row)
+      if (rows.length < pageRows) break
+      before = rows[0]!.order
+    }
+    chat.unread = all.count(peer)
   }
 
   /** An admin named a group: for who was there before it may be the name that it has. */
@@ -259,7 +301,7 @@ export class Person implements Calls {
     const chat = this.#chat(m.to)
     if (name === chat.name) return
     chat.name = name
-    await this.#keep(chat, { ...rowOf(m, this.#user, ''), body: bodyOf({ change: { verb: 'info', users: [], name } }) })
+    await this.#keep(chat, { ...rowOf(m, this.#user, nothingSaid, ''), body: newBody({ kind: 'newer', change: { verb: 'info', users: [], name } }) })
   }
 
   async #advance(chat: ChatRow, delivered: bigint, read: bigint): Promise<void> {
@@ -273,28 +315,55 @@ export class Person implements Calls {
     if (isElsewhere(error)) return this.#state('elsewhere')
     const row = id && (await this.#store.byId(id))
     if (row) await this.#sender.refused(client, row, error)
+    else if (id) await this.#lookBlocked(client) // a change of whom the user has blocked was not made
   }
 
-  /** Asks once a connection, when the chain has been read, for chats that this device has no message of. */
+  /**
+   * Asks once a connection, when the chain has been read: for chats that this device has no message of, and for what was read, and who
+   * was blocked, on another one.
+   */
   async #look(client: Client): Promise<void> {
     if (this.#merged.has('')) return
     this.#merged.add('')
     void (async () => {
+      await this.#lookBlocked(client)
       const { chats } = await client.chats(null, pageRows)
       for (const { peer, last, delivered, read, mine } of chats) {
         const chat = this.#chat(peer)
         chat.mine = max(chat.mine, mine)
         const known = await this.#store.byId(last.id)
-        if (!known && last.content) {
-          const row = rowOf(last, this.#user, '')
-          this.#count(chat, row)
-          await this.#keep(chat, row)
+        if (!known) {
+          const page = await client.saidBefore(peer, null, firstRows)
+          await this.#keepPage(chat, page)
+          if (isGroup(peer)) void this.#groups.look(client, peer)
         }
-        if (isGroup(peer) && !known) void this.#groups.look(client, peer)
         this.#watch(client, peer)
         await this.#advance(chat, delivered, read)
       }
-    })().catch(() => {}) // the next connection looks again
+      await client.loadUnread(this.#unread, pageRows)
+      for (const chat of this.#chats.values()) {
+        const unread = this.#unread.count(chat.peer)
+        if (unread !== chat.unread) await this.#keep(Object.assign(chat, { unread }))
+      }
+    })().catch(() => this.#merged.delete('')) // the next connection looks again
+  }
+
+  async #lookBlocked(client: Client): Promise<void> {
+    let users: string[] = []
+    try {
+      users = await client.blocked()
+    } catch (err) {
+      if (!(err instanceof ChatError && err.codeName === 'bad_name')) throw err // the server has no blocking
+    }
+    this.#blocked = new Set(users)
+    for (const chat of this.#chats.values()) await this.#setBlocked(chat.peer, this.#blocked.has(chat.peer))
+  }
+
+  async #setBlocked(user: string, blocked: boolean): Promise<void> {
+    const others = [...this.#blocked].filter((each) => each !== user)
+    this.#blocked = new Set(blocked ? [...others, user] : others)
+    const chat = this.#chats.get(user)
+    if (chat && chat.blocked !== blocked) await this.#keep(Object.assign(chat, { blocked }))
   }
 
   #watch(client: Client, peer: string): void {
@@ -313,17 +382,17 @@ export class Person implements Calls {
     const change: Change = { verb: 'create', users, name }
     Object.assign(this.#chat(peer), { name, others: users })
     this.#groups.making(peer, change)
-    await this.#sender.write(peer, bodyOf({ change }), id)
+    await this.#sender.write(peer, newBody({ kind: 'newer', change }), id)
     return peer
   }
 
   async changeGroup(peer: string, verb: Change['verb'], users: string[]): Promise<void> {
-    await this.#sender.write(peer, bodyOf({ change: { verb, users, name: '' } }))
+    await this.#sender.write(peer, newBody({ kind: 'newer', change: { verb, users, name: '' } }))
   }
 
   async nameGroup(peer: string, name: string): Promise<void> {
     this.#chat(peer).name = name
-    await this.#sender.write(peer, bodyOf({ change: { verb: 'info', users: [], name } }))
+    await this.#sender.write(peer, newBody({ kind: 'newer', change: { verb: 'info', users: [], name } }))
   }
 
   async look(peer: string): Promise<void> {
@@ -332,44 +401,81 @@ export class Person implements Calls {
 
   async page(peer: string, before: string): Promise<Page> {
     const client = this.#client
-    let rows = await this.#store.page(peer, before, pageRows)
+    let page = await this.#log.page(peer, before, pageRows)
     if (before === '' && client && !this.#merged.has(peer)) {
       this.#merged.add(peer)
-      void this.#merge(client, peer, null).catch(() => this.#merged.delete(peer))
+      void this.#merge(client, peer).catch(() => this.#merged.delete(peer))
     }
-    if (before !== '' && client && rows.length < pageRows && !this.#whole.has(peer)) {
-      await this.#merge(client, peer, rows.find((row) => row.id)?.id ?? idOfOrder(before))
-      rows = await this.#store.page(peer, before, pageRows)
+    if (before !== '' && client && page.rows.length < pageRows && !this.#whole.has(peer)) {
+      await this.#fetchOlder(client, peer, page.rows.find((row) => row.id)?.id ?? idOfOrder(before))
+      page = await this.#log.page(peer, before, pageRows)
     }
-    return { messages: rows.map(viewOf), more: rows.length === pageRows || (rows.length > 0 && !this.#whole.has(peer)) }
+    const { length } = page.rows
+    return { messages: page.messages, more: length === pageRows || (length > 0 && !this.#whole.has(peer)) }
   }
 
   /** Takes from the server's history what this device does not have, back to what it has. */
-  async #merge(client: Client, peer: string, before: string | null): Promise<void> {
-    for (let n = 0; n < gapPages; n++) {
-      const page = await client.history(peer, before, pageRows)
-      const chat = this.#chat(peer)
-      const news: Row[] = []
-      let known = false
-      for (const m of page.messages) {
-        const row = await this.#store.byId(m.id)
-        known ||= row !== null
-        // Of a group history has names, and what was said before the user came: nothing to show.
-        if (!row && isGroup(peer) && !m.content) continue
-        if (!row) news.push(rowOf(m, this.#user, m.content ? '' : 'This cannot be read here: its key is on other devices only.'))
-        else if (row.mine && row.place !== m.place && row.stage === 'done') news.push({ ...row, place: m.place })
-      }
-      for (const row of news) if (!row.mine) chat.top = max(chat.top, row.place)
-      if (news.length > 0) await this.#keep(chat, ...news)
-      await this.#advance(chat, page.delivered, page.read)
-      if (!page.more) this.#whole.add(peer)
-      if (!page.more || known || before !== null) return
-      before = page.messages.at(-1)!.id
+  async #merge(client: Client, peer: string): Promise<void> {
+    for (let n = 0, before: string | null = null; n < gapPages; n++) {
+      const page: SaidPage = await client.saidBefore(peer, before, pageRows)
+      const { known } = await this.#keepPage(this.#chat(peer), page)
+      if (page.next === null || known) return
+      before = page.next
     }
   }
 
-  async send(peer: string, text: string): Promise<void> {
-    await this.#sender.write(peer, bodyOf({ text }))
+  /** Takes from the server's history what is older than a message, until there is something to show. */
+  async #fetchOlder(client: Client, peer: string, before: string | null): Promise<void> {
+    for (let n = 0; n < gapPages; n++) {
+      const page: SaidPage = await client.saidBefore(peer, before, pageRows)
+      const { shown } = await this.#keepPage(this.#chat(peer), page)
+      if (page.next === null || shown > 0) return
+      before = page.next
+    }
+  }
+
+  /** Keeps what is new of a page of history, and reports how many messages that shows, and whether some were known. */
+  async #keepPage(chat: ChatRow, page: SaidPage): Promise<{ shown: number; known: boolean }> {
+    const { peer } = page
+    const group = isGroup(peer)
+    const news: Row[] = []
+    let known = false
+    const take = async (m: Received, said: Body) => {
+      const row = await this.#store.byId(m.id)
+      known ||= row !== null
+      // Of a group history has names, and what was said before the user came: nothing to show.
+      if (!row && group && !m.content) return
+      if (!row) news.push(rowOf(m, this.#user, said, m.content ? '' : 'This cannot be read here: its key is on other devices only.'))
+      else if (row.mine && row.place !== m.place && row.stage === 'done') news.push({ ...row, place: m.place })
+    }
+    for (const [i, m] of page.messages.entries()) await take(m, page.bodies[i]!)
+    for (const m of page.changes) await take(m, nothingSaid)
+    for (const row of news) if (!row.mine) chat.top = max(chat.top, row.place)
+    if (news.length > 0) await this.#keep(chat, ...news)
+    await this.#advance(chat, page.delivered, page.read)
+    if (page.next === null) this.#whole.add(peer)
+    return { shown: news.filter((row) => !isChange(row)).length, known }
+  }
+
+  async send(peer: string, text: string, target: string): Promise<void> {
+    await this.#sender.write(peer, newBody({ text, target: target || null }))
+  }
+
+  async change(key: string, kind: 'edit' | 'delete' | 'reaction', text: string): Promise<void> {
+    const row = await this.#store.row(key)
+    if (!row?.id) throw new Error('that message is not here any more')
+    await this.#sender.write(row.peer, newBody({ kind, text, target: row.id }))
+  }
+
+  async setTimer(peer: string, seconds: number): Promise<void> {
+    await this.#sender.write(peer, newBody({ kind: 'timer', seconds }))
+  }
+
+  async block(peer: string, on: boolean): Promise<void> {
+    const client = this.#connected()
+    if (on) await client.block([peer])
+    else await client.unblock([peer])
+    await this.#setBlocked(peer, on)
   }
 
   async sendPicture(peer: string, file: File): Promise<void> {
@@ -378,7 +484,7 @@ export class Person implements Calls {
     await this.#store.putFile(key, bytes)
     const name = `${file.name.replace(/\.[^.]*$/, '') || 'picture'}.jpg`
     const about = { name, type: 'image/jpeg', thumbnail: base64(thumbnail) }
-    await this.#sender.write(peer, bodyOf({ file: { key: '', digest: '', size: bytes.length, blob: '', ...about } }), '', key)
+    await this.#sender.write(peer, newBody({ kind: 'file', file: { key: '', digest: '', size: bytes.length, blob: '', ...about } }), '', key)
   }
 
   async fetch(key: string): Promise<Blob> {
@@ -394,6 +500,7 @@ export class Person implements Calls {
     const chat = this.#chat(peer)
     if (chat.top <= chat.mine && chat.unread === 0) return
     chat.mine = max(chat.mine, chat.top)
+    this.#unread.read(peer, chat.mine)
     chat.unread = 0
     this.#client?.markRead(peer, chat.mine)
     await this.#keep(chat)
@@ -426,22 +533,15 @@ export class Person implements Calls {
   }
 
   /** Keeps a chat and messages of it, then tells the page. */
-  async #keep(chat: ChatRow, ...rows: Row[]): Promise<void> {
-    await this.#store.put(chat, ...rows)
-    for (const row of rows) {
-      const message = viewOf(row)
-      const last = this.#last.get(chat.peer)
-      if (!last || last.key === message.key || last.order < message.order) this.#last.set(chat.peer, message)
-      this.#tell({ type: 'message', message })
-    }
-    this.#tellChat(chat)
+  #keep(chat: ChatRow, ...rows: Row[]): Promise<void> {
+    return this.#log.keep(chat, ...rows)
   }
 
-  #tellChat(chat: ChatRow): void {
-    const { peer, delivered, read, unread, changed, name, out } = chat
+  #tellChat(row: ChatRow): void {
+    const { peer, delivered, read, unread, changed, name, out, blocked, timer, leftOut, unannounced } = row
     const group = isGroup(peer)
-    const [title, last] = [titleOf(chat, group), this.#last.get(peer) ?? null]
-    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last } })
+    const [title, last] = [titleOf(row, group), this.#log.last(peer)]
+    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last, blocked, timer, leftOut, unannounced } })
   }
 
   #state(state: State, text = ''): void {
@@ -450,13 +550,13 @@ export class Person implements Calls {
 
   #chat(peer: string): ChatRow {
     let chat = this.#chats.get(peer)
-    if (!chat) this.#chats.set(peer, (chat = { peer, ...nothingYet }))
+    if (!chat) this.#chats.set(peer, (chat = { peer, ...nothingYet, blocked: this.#blocked.has(peer) }))
     return chat
   }
 
   /** The chats that somebody wrote in lately. */
   #recent(): ChatRow[] {
-    const at = (chat: ChatRow) => this.#last.get(chat.peer)?.at ?? 0
+    const at = (chat: ChatRow) => this.#log.last(chat.peer)?.at ?? 0
     return [...this.#chats.values()].sort((a, b) => at(b) - at(a)).slice(0, watchedChats)
   }
 }

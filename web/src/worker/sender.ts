@@ -1,4 +1,4 @@
-import { ChatError, Client, ClosedError, EncryptionError, isGroup, type Sent } from '../../../sdk/js/src/index.ts'
+import { bodyOf, ChatError, Client, ClosedError, EncryptionError, isGroup, msOfId, type Sent } from '../../../sdk/js/src/index.ts'
 import { sortKeyOfId } from '../../../sdk/js/src/id.ts'
 import type { Change, State } from '../talk.ts'
 import { mediaPrefix, typeFile, upload } from './media.ts'
@@ -55,7 +55,7 @@ export class Sender {
     const at = client?.now ?? Date.now()
     const queue = this.#queue(peer)
     const order = id ? sortKeyOfId(id) : orderOfWaiting(at, queue.at(-1)?.order ?? '')
-    const row: Row = { key, peer, mine: true, from: user, order, at, id, stage: 'waiting', place: 0n, body }
+    const row: Row = { key, peer, mine: true, from: user, order, at, id, stage: 'waiting', place: 0n, ends: 0, body }
     queue.push(row)
     await this.#writer.keep(this.#writer.chat(peer), row)
     void this.pump(peer)
@@ -109,6 +109,7 @@ export class Sender {
       if (!row.id) {
         row.id = await client.newId()
         row.order = sortKeyOfId(row.id)
+        if (chat.timer > 0 && !row.body.change) row.ends = msOfId(row.id) + chat.timer * 1000
         await keep()
       }
       const sent = await this.#post(client, row)
@@ -139,9 +140,10 @@ export class Sender {
 
   async #post(client: Client, row: Row): Promise<Sent> {
     const { peer, id } = row
-    const { file, text, change } = row.body
+    const { kind, file, text, target, seconds, change } = row.body
     if (change) return this.#change(client, row, change)
-    if (!file) return client.send(peer, text, { id })
+    const ttlSeconds = row.ends ? (row.ends - msOfId(id)) / 1000 : 0
+    if (!file) return client.sendBody(peer, bodyOf(kind, { text, target, seconds }), { id, ttlSeconds })
     if (!file.blob) {
       const bytes = await this.#store.file(row.key)
       if (!bytes) throw new ChatError('bad_media', 'the picture is not in this browser any more')
@@ -149,7 +151,7 @@ export class Sender {
       await this.#bound(row).keep()
       await this.#store.dropFile(row.key)
     }
-    return client.sendTyped(peer, typeFile, JSON.stringify(file), { id, media: mediaPrefix + file.blob })
+    return client.sendTyped(peer, typeFile, JSON.stringify(file), { id, ttlSeconds, media: mediaPrefix + file.blob })
   }
 
   async #change(client: Client, { peer, id }: Row, { verb, users, name }: Change): Promise<Sent> {

@@ -1,5 +1,6 @@
 import { Seal } from '../../../sdk/js/src/e2ee/seal.ts'
 import { completed, requested } from '../../../sdk/js/src/idb.ts'
+import { type BodyKind, changes, type MessageId, type Reaction } from '../../../sdk/js/src/index.ts'
 import type { Change } from '../talk.ts'
 import type { FileBody } from './media.ts'
 
@@ -9,13 +10,27 @@ const files = 'files' // pictures that are not uploaded yet, sealed
 const device = 'device'
 const wrapping = 'wrapping' // the key that seals
 
-/** What a message says. */
+/** What a message says, with all that changed it. */
 export interface Body {
+  kind: BodyKind
   text: string
   note: string
   file: FileBody | null
   /** What it changes of a group. */
   change: Change | null
+  /** The message that it replies to, or that it changes. */
+  target: MessageId | null
+  /** The SDK's: of a text how long it lives, of a timer what is sent from there on. */
+  seconds: number
+  /** The edit that the text comes from. */
+  edited: MessageId | null
+  deleted: boolean
+  reactions: Reaction[]
+}
+
+/** A body with nothing but what is given. */
+export function newBody(some: Partial<Body>): Body {
+  return { kind: 'text', text: '', note: '', file: null, change: null, target: null, seconds: 0, edited: null, deleted: false, reactions: [], ...some }
 }
 
 /** A message as it is kept, and what it says. */
@@ -31,6 +46,8 @@ export interface Row {
   /** waiting: not in the outbox yet. outbox: the SDK has it. done: it has a place, or never will. */
   stage: 'waiting' | 'outbox' | 'done' | 'failed'
   place: bigint
+  /** When it disappears, ms since 1970 by the server's clock; 0: never. */
+  ends: number
   body: Body
 }
 
@@ -49,9 +66,19 @@ export interface ChatRow {
   name: string
   others: string[]
   out: boolean
+  blocked: boolean
+  /** For how long messages live that are sent now, and the message that said so. */
+  timer: number
+  timerId: MessageId | ''
+  leftOut: string[]
+  unannounced: string[]
 }
 
-type Sealed = Omit<Row, 'body'> & { sealed: Uint8Array; open?: 1 }
+/**
+ * A row in the database. One that changes a message has no order there but a target, so that it is not among the messages, and
+ * one that disappears a time to be swept at, once nothing is to be sent of it any more.
+ */
+type Sealed = Omit<Row, 'body' | 'order'> & { sealed: Uint8Array; open?: 1; order?: string; turn?: string; target?: MessageId; sweep?: number }
 
 /**
  * What this browser keeps of a user's chats, in a database of its own: so that the page shows them before the encryption has
@@ -70,15 +97,20 @@ export class Store {
   }
 
   static async open(user: string): Promise<Store> {
-    const opening = indexedDB.open(`rookery-page:${user}`, 1)
-    opening.onupgradeneeded = () => {
+    const opening = indexedDB.open(`rookery-page:${user}`, 2)
+    opening.onupgradeneeded = ({ oldVersion }) => {
       const db = opening.result
-      const messages = db.createObjectStore(rows, { keyPath: 'key' })
-      messages.createIndex('order', ['peer', 'order'])
-      messages.createIndex('id', 'id')
-      messages.createIndex('open', 'open')
-      db.createObjectStore(chats, { keyPath: 'peer' })
-      for (const name of [files, device, wrapping]) db.createObjectStore(name)
+      if (oldVersion < 1) {
+        const messages = db.createObjectStore(rows, { keyPath: 'key' })
+        messages.createIndex('order', ['peer', 'order'])
+        messages.createIndex('id', 'id')
+        messages.createIndex('open', 'open')
+        db.createObjectStore(chats, { keyPath: 'peer' })
+        for (const name of [files, device, wrapping]) db.createObjectStore(name)
+      }
+      const messages = opening.transaction!.objectStore(rows)
+      messages.createIndex('target', 'target')
+      messages.createIndex('sweep', 'sweep')
     }
     const db = await requested(opening)
     db.onversionchange = () => db.close()
@@ -133,8 +165,33 @@ export class Store {
   /** What is not accepted yet, in order. */
   async unsent(): Promise<Row[]> {
     const found = await requested<Sealed[]>(this.#db.transaction(rows).objectStore(rows).index('open').getAll(1))
-    found.sort((a, b) => (a.order < b.order ? -1 : 1))
+    const opened = await Promise.all(found.map((each) => this.#open(each)))
+    return opened.sort((a, b) => (a.order < b.order ? -1 : 1))
+  }
+
+  /** What changes a message. */
+  async changesOf(target: MessageId): Promise<Row[]> {
+    const found = await requested<Sealed[]>(this.#db.transaction(rows).objectStore(rows).index('target').getAll(target))
     return Promise.all(found.map((each) => this.#open(each)))
+  }
+
+  /** Removes what has disappeared by a time, durably, and returns it and when the next one goes; 0: none. */
+  async sweep(now: number): Promise<{ gone: { peer: string; key: string }[]; next: number }> {
+    const tx = this.#db.transaction([rows, files], 'readwrite', { durability: 'strict' })
+    const cursor = tx.objectStore(rows).index('sweep').openCursor()
+    const gone: { peer: string; key: string }[] = []
+    let next = 0
+    cursor.onsuccess = () => {
+      if (!cursor.result) return
+      const { peer, key, sweep } = cursor.result.value as Sealed
+      if (sweep! > now) return void (next = sweep!)
+      gone.push({ peer, key })
+      tx.objectStore(files).delete(key)
+      cursor.result.delete()
+      cursor.result.continue()
+    }
+    await completed(tx)
+    return { gone, next }
   }
 
   /** Keeps the bytes of a picture until they are uploaded. */
@@ -156,16 +213,24 @@ export class Store {
     await completed(tx)
   }
 
-  async #close({ body, ...row }: Row): Promise<Sealed> {
+  async #close({ body, order, ...row }: Row): Promise<Sealed> {
     const sealed = await this.#seal.seal(new TextEncoder().encode(JSON.stringify(body)), `row ${row.key}`)
-    return { ...row, sealed, ...(row.stage === 'waiting' || row.stage === 'outbox' ? { open: 1 as const } : {}) }
+    const open = row.stage === 'waiting' || row.stage === 'outbox'
+    return {
+      ...row,
+      sealed,
+      ...(changes(body) ? { turn: order, target: body.target! } : { order }),
+      ...(open ? { open: 1 as const } : row.ends > 0 ? { sweep: row.ends } : {}),
+    }
   }
 
   async #maybe(row: Sealed | undefined): Promise<Row | null> {
     return row ? this.#open(row) : null
   }
 
-  async #open({ sealed, open: _, ...row }: Sealed): Promise<Row> {
-    return { ...row, body: JSON.parse(new TextDecoder().decode(await this.#seal.open(sealed, `row ${row.key}`))) as Body }
+  /** An earlier version kept less of a row. */
+  async #open({ sealed, open: _, order, turn, target: __, sweep: ___, ...row }: Sealed): Promise<Row> {
+    const body = JSON.parse(new TextDecoder().decode(await this.#seal.open(sealed, `row ${row.key}`))) as Partial<Body>
+    return { ...row, ends: row.ends ?? 0, order: order ?? turn!, body: newBody(body.file ? { kind: 'file', ...body } : body) }
   }
 }
