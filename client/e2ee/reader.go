@@ -20,6 +20,7 @@ import (
 type Reader struct {
 	m       *Machine
 	ask     *client.Client
+	rows    int // that one message's key is looked for in; tests have less
 	walks   map[chat.User]*walk
 	missing map[sessionID]bool // looked for in vain
 }
@@ -47,7 +48,7 @@ func OpenReader(ask *client.Client, user, device string, o Options) (*Reader, er
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{m: m, ask: ask, walks: map[chat.User]*walk{}, missing: map[sessionID]bool{}}, nil
+	return &Reader{m: m, ask: ask, rows: shareRows, walks: map[chat.User]*walk{}, missing: map[sessionID]bool{}}, nil
 }
 
 // Close ends the reader. The client stays.
@@ -102,7 +103,7 @@ func (r *Reader) find(ctx context.Context, m *chat.Message, s sealed) error {
 		if err := r.take(ctx, w, m.From, s); err != nil {
 			return err
 		}
-		if _, lacks := r.lacks(m); !lacks || w.over || rows >= shareRows {
+		if _, lacks := r.lacks(m); !lacks || w.over || rows >= r.rows {
 			r.missing[s.session] = lacks
 			return nil
 		}

@@ -70,6 +70,33 @@ func TestReader(t *testing.T) {
 	}
 }
 
+// A key is looked for in so many rows of history, in whole pages, and no further.
+func TestReaderGivesUp(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.device("alice", "phone", func(o *Options) { o.RotateMessages = 1000 }), w.device("bob", "phone")
+	for range 110 { // a page has 100
+		_, err := alice.Send(w.ctx(), "bob", []byte("before"))
+		w.must(err)
+	}
+	newest := w.send(alice, "bob", "newest")
+	page, err := bob.Client.History(w.ctx(), "alice", chat.ID{}, 1)
+	w.must(err)
+	for page.Messages[0].ID != newest { // being durable is before being stored
+		page, err = bob.Client.History(w.ctx(), "alice", chat.ID{}, 1)
+		w.must(err)
+	}
+	for _, c := range []struct {
+		rows int
+		typ  uint8
+	}{{100, 0}, {101, TypeBody}} {
+		r := w.reader(bob, "bob", "phone")
+		r.rows = c.rows
+		if _, typ, err := r.Read(w.ctx(), page.Messages[0]); err != nil || typ != c.typ {
+			t.Errorf("in %d rows: type %d, %v", c.rows, typ, err)
+		}
+	}
+}
+
 // Of a group the shares lie in the chats with those who wrote.
 func TestReaderOfGroup(t *testing.T) {
 	w := newWorld(t)
