@@ -1,7 +1,9 @@
 // What the browser's tests run in a page and in a Worker.
 import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptionError, MemoryJournal } from '../src/index.ts'
+import { Lines } from './lines.ts'
 
 let client: Client
+let lines: Lines
 
 const text = (content: Uint8Array | null) => (content === null ? null : new TextDecoder().decode(content))
 
@@ -31,6 +33,15 @@ const calls: Record<string, (...args: never[]) => unknown> = {
   async history(peer: string) {
     return (await client.history(peer)).messages.map((m) => text(m.content))
   },
+  /** Instead of next: takes all that comes. */
+  listen: () => void (lines = new Lines(client)),
+  hear: (n: number) => lines.next(n),
+  ended: () => lines.end(),
+  makeGroup: async (name: string, users: string[]) => (await client.createGroup(new TextEncoder().encode(name), users)).group,
+  changeGroup: async (group: string, verb: 'add' | 'remove', users: string[]) => void (await client.changeGroup(group, verb, users)),
+  offerLink: () => client.offerLink(),
+  join: (code: string) => client.join(code),
+  revoke: (device: string) => client.removeDevice(device),
   accept: (user: string) => client.accept(user),
   now: () => Date.now(),
   safety: async (user: string) => (await client.safety(user)).digits,

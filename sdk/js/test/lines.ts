@@ -1,0 +1,71 @@
+// What comes for a device, as lines that a test compares; of a device in Go the same is made of what it prints (peers.ts).
+import { type Change, type Client, type EncryptedEvent, type EncryptionError, isGroup, type Message, parseChange } from '../src/index.ts'
+import { Notifier } from '../src/notifier.ts'
+
+const text = (m: Message) => (m.content === null ? '?' : new TextDecoder().decode(m.content))
+
+export const changeLine = (from: string, { verb, users }: Change) => [from, verb, ...users].join(' ')
+
+/** An event as a line; null: it is about the connection. */
+export function lineOf(e: EncryptedEvent): string | null {
+  switch (e.type) {
+    case 'message':
+      return `${e.message.from} alone: ${text(e.message)}`
+    case 'group_message':
+      if (e.message.suite === 3) return changeLine(e.message.from, parseChange(e.message.content!))
+      return `${e.message.from}: ${text(e.message)}`
+    case 'group_named':
+      return `${e.message.from} named ${e.info.name}`
+    case 'copy':
+      return isGroup(e.message.to) ? null : `copy: ${text(e.message)}`
+    case 'failed':
+      return `failed: ${(e.error as EncryptionError).reason ?? e.error}`
+    case 'link_used':
+      return e.error ? `refused ${e.device}` : `linked ${e.device}`
+    case 'unannounced':
+    case 'identity_changed':
+    case 'bad_keys':
+    case 'left_out':
+      return e.type
+  }
+  return null
+}
+
+/** Takes all that comes for a client from now on. */
+export class Lines {
+  readonly #lines: string[] = []
+  readonly #more = new Notifier()
+  #end: Error | null = null
+
+  constructor(client: Client) {
+    void this.#take(client)
+  }
+
+  async #take(client: Client): Promise<void> {
+    try {
+      for (;;) {
+        const line = lineOf(await client.receive())
+        if (line === null) continue
+        this.#lines.push(line)
+        this.#more.fire()
+      }
+    } catch (err) {
+      this.#end = err as Error
+      this.#more.fire()
+    }
+  }
+
+  async next(n: number): Promise<string[]> {
+    while (this.#lines.length < n) {
+      if (this.#end) throw this.#end
+      await this.#more.wait()
+    }
+    return this.#lines.splice(0, n)
+  }
+
+  /** Why nothing more comes: the name of a code. */
+  async end(): Promise<string> {
+    while (!this.#end) await this.#more.wait()
+    return (this.#end as Error & { codeName?: string }).codeName ?? String(this.#end)
+  }
+}
