@@ -95,6 +95,8 @@ export interface Chat {
   leftOut: string[]
   /** Of a group: whom the server lists as members, though no message of the group says so. */
   unannounced: string[]
+  /** Of a group: whom the server lists, who joined while this browser missed messages: what is sent is for them. */
+  unseen: string[]
 }
 
 /** Where the connection stands. `elsewhere`: another browser has the name. `stopped`: nothing more happens by itself. */

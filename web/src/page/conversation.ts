@@ -26,6 +26,8 @@ export class Conversation {
   #chat: Chat | null = null
   /** Of a group. */
   #members: readonly Member[] = []
+  /** The log shows its end, and goes on doing so when it is given less room. */
+  #atEnd = true
 
   constructor(worker: Calls, me: string, viewer: Viewer) {
     this.#worker = worker
@@ -38,6 +40,8 @@ export class Conversation {
       go: (id) => this.#shown.get(this.#keys.get(id) ?? '')?.element.focus(),
     })
     this.#older.onclick = () => void this.#showOlder()
+    this.#log.onscroll = () => (this.#atEnd = this.#isNearEnd)
+    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(this.#log)
     this.#log.onkeydown = (event) => this.#key(event)
     // The buttons of a message are in the order of tabs while the focus is in it.
     this.#log.addEventListener('focusin', ({ target }) => this.#tabs(target, 0))
@@ -66,16 +70,29 @@ export class Conversation {
     if (!chat) return
     this.#head(chat)
     await this.#load('')
+    this.#toEnd()
+  }
+
+  get #isNearEnd(): boolean {
+    const { scrollHeight, scrollTop, clientHeight } = this.#log
+    return scrollHeight - scrollTop - clientHeight < nearEnd
+  }
+
+  #toEnd(): void {
     this.#log.scrollTop = this.#log.scrollHeight
   }
 
-  #head({ title, out, blocked, leftOut, unannounced }: Chat): void {
+  #head({ title, out, blocked, leftOut, unannounced, unseen }: Chat): void {
     the('with').textContent = title
     the('write').hidden = out || blocked
     the('out').hidden = !out
     the('blocked').hidden = !blocked
     warn('left-out', leftOut.length > 0 && !out, `Not for ${listOf(leftOut)}: what is sent here is not encrypted for who was never here, or whose safety number has changed.`)
-    warn('unannounced', unannounced.length > 0 && !out, `The server lists ${listOf(unannounced)} as a member, though nobody has added them. Nothing is encrypted for them.`)
+    const odd = [
+      unannounced.length > 0 ? `The server lists ${listOf(unannounced)} as a member, though nobody has added them. Nothing is encrypted for them.` : '',
+      unseen.length > 0 ? `By the server\u2019s list ${listOf(unseen)} joined while this browser was away. What you send is for them too.` : '',
+    ]
+    warn('unannounced', odd.some((each) => each) && !out, odd.join(' '))
   }
 
   async #load(before: string): Promise<void> {
@@ -119,14 +136,14 @@ export class Conversation {
 
   /** Shows a message that is new or has changed. */
   take(message: Message): void {
-    const { scrollHeight, scrollTop, clientHeight } = this.#log
+    const follows = this.#isNearEnd
     this.#put(message)
     for (const key of this.#replies.get(message.id) ?? []) {
       const reply = this.#shown.get(key)
       if (reply) this.#put(reply.message)
     }
     if (message.deleted) this.#composer.changed(message.key, false)
-    if (scrollHeight - scrollTop - clientHeight < nearEnd || (message.mine && message.stage === 'waiting')) this.#log.scrollTop = this.#log.scrollHeight
+    if (follows || (message.mine && message.stage === 'waiting')) this.#toEnd()
   }
 
   /** Takes messages away that have disappeared. */

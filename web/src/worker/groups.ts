@@ -88,12 +88,14 @@ export class Groups {
 
   /** Forgets who was left out and has keys now, or was not announced and is in the list no more; reports whether it was anybody. */
   async #odd(client: Client, row: ChatRow, others: string[]): Promise<boolean> {
-    const before = row.leftOut.length + row.unannounced.length
+    const count = () => row.leftOut.length + row.unannounced.length + row.unseen.length
+    const before = count()
     if (before === 0) return false
     const without = (await client.groupMembers(row.peer)).filter((m) => !m.keys).map((m) => m.user)
     row.leftOut = row.leftOut.filter((user) => without.includes(user))
     row.unannounced = row.unannounced.filter((user) => others.includes(user))
-    return row.leftOut.length + row.unannounced.length !== before
+    row.unseen = row.unseen.filter((user) => others.includes(user))
+    return count() !== before
   }
 }
 

@@ -29,7 +29,7 @@ const pictureTypes = /^image\/(png|jpeg|gif|webp|avif)$/
 
 const nothingYet: Omit<ChatRow, 'peer'> = {
   delivered: 0n, read: 0n, mine: 0n, top: 0n, unread: 0, changed: false, name: '', others: [], out: false,
-  blocked: false, timer: 0, timerId: '', leftOut: [], unannounced: [],
+  blocked: false, timer: 0, timerId: '', leftOut: [], unannounced: [], unseen: [],
 }
 
 const nothingSaid = bodyOf('newer')
@@ -228,7 +228,8 @@ export class Person implements Calls {
         return this.#keep(Object.assign(this.#chat(event.group), { leftOut: event.users }))
       case 'unannounced': {
         const chat = this.#chat(event.group)
-        chat.unannounced = [...new Set([...chat.unannounced, event.user])]
+        const list = event.reads ? 'unseen' : 'unannounced'
+        chat[list] = [...new Set([...chat[list], event.user])]
         return this.#keep(chat)
       }
       case 'receipt': {
@@ -458,6 +459,7 @@ export class Person implements Calls {
   }
 
   async send(peer: string, text: string, target: string): Promise<void> {
+    this.#chat(peer).unseen = [] // the user has been told
     await this.#sender.write(peer, newBody({ text, target: target || null }))
   }
 
@@ -538,10 +540,10 @@ export class Person implements Calls {
   }
 
   #tellChat(row: ChatRow): void {
-    const { peer, delivered, read, unread, changed, name, out, blocked, timer, leftOut, unannounced } = row
+    const { peer, delivered, read, unread, changed, name, out, blocked, timer, leftOut, unannounced, unseen } = row
     const group = isGroup(peer)
     const [title, last] = [titleOf(row, group), this.#log.last(peer)]
-    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last, blocked, timer, leftOut, unannounced } })
+    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last, blocked, timer, leftOut, unannounced, unseen } })
   }
 
   #state(state: State, text = ''): void {

@@ -72,6 +72,7 @@ export interface ChatRow {
   timerId: MessageId | ''
   leftOut: string[]
   unannounced: string[]
+  unseen: string[]
 }
 
 /**
