@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client/e2ee"
@@ -91,7 +92,7 @@ func (l cryptoLink) DropKeys(context.Context, string) error { return nil }
 
 func (l cryptoLink) RevokeDevice(context.Context, string) error { return nil }
 
-func (l cryptoLink) SendShare(_ context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
+func (l cryptoLink) SendShare(_ context.Context, to string, content []byte, _ time.Duration) (durable func(context.Context) error, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.shares = append(l.shares, cryptoShare{l.user, to, content})

@@ -5,6 +5,7 @@ package e2ee
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
@@ -66,8 +67,8 @@ func open(co client.Options, o Options, connect func(client.Options) (*client.Cl
 // link is a client as the machine uses it.
 type link struct{ *client.Client }
 
-func (l link) SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
-	sent, err := l.Send(ctx, to, content, client.SendOptions{Suite: chat.SuiteKeyShare})
+func (l link) SendShare(ctx context.Context, to string, content []byte, ttl time.Duration) (durable func(context.Context) error, err error) {
+	sent, err := l.Send(ctx, to, content, client.SendOptions{Suite: chat.SuiteKeyShare, TTL: ttl})
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +221,11 @@ func (c *Client) Receive(ctx context.Context) (client.Event, error) {
 		e := c.again
 		if e == nil {
 			var err error
-			if e, err = c.Client.Receive(ctx); err != nil {
+			if e, err = c.arrives(ctx); err != nil {
 				return nil, err
+			}
+			if e == nil {
+				continue
 			}
 		}
 		c.again = nil
@@ -234,6 +238,22 @@ func (c *Client) Receive(ctx context.Context) (client.Event, error) {
 			return out, nil
 		}
 	}
+}
+
+// arrives returns what comes next from the server, nil where the machine has
+// something to tell first.
+func (c *Client) arrives(ctx context.Context) (client.Event, error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if c.wakes(cancel) {
+		return nil, nil
+	}
+	defer c.wakes(nil)
+	e, err := c.Client.Receive(waiting)
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		return nil, nil
+	}
+	return e, err
 }
 
 // Handled says that the event which Receive returned last has been handled.

@@ -68,6 +68,8 @@ const (
 
 	tellJoin     = 16 // gives a code's secret: the key
 	tellIdentity = 17 // the user's identity, as a seed: the key
+	tellAsk      = 18 // asks for history
+	tellHistory  = 19 // part of it: the index counts them, the key has what history.go says
 )
 
 // told is what an Olm message holds.

@@ -153,6 +153,7 @@ func FuzzEnvelopes(f *testing.F) {
 				t.Error("share")
 			}
 		}
+		parseArchive(b)
 		parseKey(tellKey, sessionID{}, b)
 		parseKey(tellExport, sessionID{}, b)
 		v := &vault{rows: map[string][]byte{}}

@@ -289,7 +289,7 @@ func (g *bigGroup) Members(_ context.Context, group, beyond string) (packet.Grou
 	return packet.GroupPage{Group: group, Members: g.members[i:end], More: end < len(g.members), Place: 9}, nil
 }
 
-func (g *bigGroup) SendShare(_ context.Context, _ string, content []byte) (func(context.Context) error, error) {
+func (g *bigGroup) SendShare(_ context.Context, _ string, content []byte, _ time.Duration) (func(context.Context) error, error) {
 	s, err := parseShare(content)
 	g.mu.Lock()
 	defer g.mu.Unlock()

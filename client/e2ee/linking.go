@@ -82,6 +82,7 @@ func parseLinkCode(code string) (l linkCode, err error) {
 
 // offer is a code that this device shows.
 type offer struct {
+	LinkOptions
 	secret []byte
 	until  time.Time
 	tries  int
@@ -95,8 +96,9 @@ type joining struct {
 }
 
 // LinkUsed says that a device gave a code to this one. With a nil Err it has the
-// user's identity now, and reads what is sent from here on; if it is none of the
-// user's, revoke it and reset the identity. Else it was refused.
+// user's identity now, reads what is sent from here on, and gets what was sent
+// before, unless it was left out; if it is none of the user's, revoke it and reset
+// the identity. Else it was refused.
 type LinkUsed struct {
 	OtherEvent
 	Device chat.Device
@@ -105,15 +107,20 @@ type LinkUsed struct {
 
 // OfferLink returns a code that links one new device of the user, which gives it
 // to Join within LinkFor: as text, or in a QR code. Whoever has the code, and can
-// connect as the user, gets the user's identity. Another OfferLink takes its
-// place; LinkUsed says that it was given. Meanwhile somebody has to call Receive,
-// or Take.
-func (c *Machine) OfferLink(ctx context.Context) (code string, err error) {
+// connect as the user, gets the user's identity, and what history is read by: of
+// the newest 10,000 sessions, and as LinkOptions say, of which there is one at
+// most. Another OfferLink takes its place; LinkUsed says that it was given, and
+// LinkedHistory that all is on its way. Meanwhile somebody has to call Receive, or
+// Take.
+func (c *Machine) OfferLink(ctx context.Context, options ...LinkOptions) (code string, err error) {
 	if err := c.Published(ctx); err != nil {
 		return "", err
 	}
 	o := &offer{secret: make([]byte, linkSecretBytes), until: time.Now().Add(LinkFor)}
 	rand.Read(o.secret)
+	if len(options) > 0 {
+		o.LinkOptions = options[0]
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offer = o
@@ -129,8 +136,9 @@ func (c *Machine) WithdrawLink() {
 }
 
 // Join gives the code that another device of the user shows, and returns when
-// this device has the user's identity and others can write to it. Meanwhile
-// somebody has to call Receive, or Take. The error is ErrLinkCode,
+// this device has the user's identity and others can write to it. What was sent
+// before can be read after LinkedHistory. Meanwhile somebody has to call Receive,
+// or Take. The error is ErrLinkCode,
 // ErrLinkIdentity, ErrLinked, ErrNoKeys where the user has no other device, or
 // ErrNotLinked when ctx ended.
 func (c *Machine) Join(ctx context.Context, code string) error {
@@ -168,6 +176,7 @@ func (c *Machine) Join(ctx context.Context, code string) error {
 	}
 	c.mu.Lock()
 	c.failed = nil
+	c.askForHistory()
 	c.mu.Unlock()
 	c.askAgain()
 	return nil
@@ -214,8 +223,7 @@ func (c *Machine) knock(ctx context.Context, l *linkCode) (*joining, error) {
 		return nil, fmt.Errorf("%w: %s of %s", ErrNoKeys, j.from.Device, c.user)
 	}
 	c.mu.Lock()
-	x := told{kind: tellJoin, peer: c.user, key: l.secret}
-	rand.Read(x.session[:])
+	x := told{kind: tellJoin, peer: c.user, session: newSessionID(), key: l.secret}
 	err = c.olm.begin(&j.from, &keys[0]) // a new session for each try: the other side may know none of before
 	var one part
 	if err == nil {
@@ -230,11 +238,17 @@ func (c *Machine) knock(ctx context.Context, l *linkCode) (*joining, error) {
 		return nil, err
 	}
 	e := share{device: c.device, session: x.session, parts: []part{one}}
-	durable, err := c.link.SendShare(ctx, c.user, e.append(nil))
+	durable, err := c.link.SendShare(ctx, c.user, e.append(nil), 0)
 	if err != nil {
 		return nil, err
 	}
 	return j, durable(ctx)
+}
+
+// newSessionID is for what is told of no session: so both sides know it again.
+func newSessionID() (s sessionID) {
+	rand.Read(s[:])
+	return s
 }
 
 // takeJoin takes what a device of this user says that is none of those that are
@@ -270,11 +284,12 @@ func (c *Machine) takeJoin(s *share, p part) (handled bool) {
 	if own, err := c.peer(c.user); err == nil && reply.kind == tellIdentity {
 		own.Fetched = 0 // the next message is for the new device too
 		c.keepPeer(c.user, own)
+		c.grants(&d, o.LinkOptions)
 	}
 	e := share{device: c.device, session: x.session, parts: []part{one}}
 	c.later(func(ctx context.Context) {
 		if c.vault.sync() == nil {
-			c.link.SendShare(ctx, c.user, e.append(nil))
+			c.link.SendShare(ctx, c.user, e.append(nil), 0)
 		}
 	})
 	return true
@@ -310,6 +325,7 @@ func (c *Machine) takeIdentity(d *device, x *told) error {
 	if err == nil {
 		c.identity, c.olm.identity = key, key
 		c.keepPeer(c.user, &peer{})
+		c.expects(d)
 	}
 	j.end(err)
 	return nil

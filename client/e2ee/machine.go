@@ -98,9 +98,9 @@ type Link interface {
 	RevokeDevice(ctx context.Context, device string) error
 	// Members returns a page of a group's members with names beyond one.
 	Members(ctx context.Context, group, beyond string) (packet.GroupPage, error)
-	// SendShare sends content of chat.SuiteKeyShare. durable waits until the
-	// server has it durably.
-	SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error)
+	// SendShare sends content of chat.SuiteKeyShare, which the server keeps for
+	// ttl, 0 for ever. durable waits until the server has it durably.
+	SendShare(ctx context.Context, to string, content []byte, ttl time.Duration) (durable func(context.Context) error, err error)
 	// Session returns a channel that is closed when the session that there is
 	// now ends, and nil when there is none.
 	Session() <-chan struct{}
@@ -145,7 +145,9 @@ type Machine struct {
 	failed    error  // why they cannot be
 	offer     *offer // a code that this device shows
 	joining   *joining
-	shown     string // the held message that Next returned last
+	handing   map[string]bool // devices that history is being handed to
+	shown     string          // the held message that Next returned last
+	wake      func()          // who waits for the link, and is to look at Next
 }
 
 // answersToOne bounds how often one device gets one session.
@@ -172,7 +174,7 @@ func OpenMachine(user, device string, link Link, keys Storage, o Options) (*Mach
 	c := &Machine{
 		opt: o, user: user, device: device, link: link, publish: make(chan struct{}, 1), work: make(chan func(context.Context), workQueue),
 		out: map[string]*outbound{}, chats: map[string]chan struct{}{}, asked: map[string]bool{}, answered: map[string]int{}, first: make(chan struct{}),
-		groups: map[string]*roster{}, peers: map[string]*peer{},
+		groups: map[string]*roster{}, peers: map[string]*peer{}, handing: map[string]bool{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, c.load(keys)
@@ -323,10 +325,14 @@ func (c *Machine) worker() {
 	}
 }
 
-func (c *Machine) later(f func(context.Context)) {
+// later leaves something to the worker, unless too much waits already: who waits
+// for it asks again.
+func (c *Machine) later(f func(context.Context)) bool {
 	select {
 	case c.work <- f:
-	default: // who waits for it asks again
+		return true
+	default:
+		return false
 	}
 }
 
@@ -358,6 +364,7 @@ func (c *Machine) Close() error {
 func (c *Machine) tell(e Event) {
 	if len(c.ready) < readyEvents {
 		c.ready = append(c.ready, readyEvent{event: e})
+		c.rouse()
 	}
 }
 

@@ -183,7 +183,7 @@ func (x *inboundSessions) get(user string, s sessionID) (*inbound, error) {
 	if b == nil {
 		return nil, nil
 	}
-	in := &inbound{ratchet: &session.MegolmInboundSession{}, seen: map[uint32]seen{}}
+	in := &inbound{ratchet: &session.MegolmInboundSession{}}
 	err := json.Unmarshal(b, in)
 	if err == nil {
 		err = guard(func() error { return in.ratchet.UnpickleLibOlm(in.Pickle) })
@@ -191,11 +191,18 @@ func (x *inboundSessions) get(user string, s sessionID) (*inbound, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
-	for row := x.vault.get("seen/" + key); len(row) >= seenBytes; row = row[seenBytes:] {
-		in.seen[binary.BigEndian.Uint32(row)] = seen{chat.ID(row[4:20]), chat.Position(binary.BigEndian.Uint64(row[20:]))}
-	}
+	in.seen = x.seenOf(key)
 	x.cache(key, in)
 	return in, nil
+}
+
+// seenOf is what has come under the indexes of a session.
+func (x *inboundSessions) seenOf(key string) map[uint32]seen {
+	all := map[uint32]seen{}
+	for row := x.vault.get("seen/" + key); len(row) >= seenBytes; row = row[seenBytes:] {
+		all[binary.BigEndian.Uint32(row)] = seen{chat.ID(row[4:20]), chat.Position(binary.BigEndian.Uint64(row[20:]))}
+	}
+	return all
 }
 
 func (x *inboundSessions) cache(key string, in *inbound) {
@@ -213,15 +220,17 @@ func (x *inboundSessions) put(d *device, peer string, s sessionID, ratchet *sess
 		string(old.ratchet.SigningKey) != string(ratchet.SigningKey) || old.ratchet.FirstKnownIndex() <= ratchet.FirstKnownIndex()) {
 		return err
 	}
-	in := &inbound{Pickle: ratchet.PickleLibOlm(), User: d.User, Device: d.Device, Curve: d.Curve, Peer: peer, ratchet: ratchet, seen: map[uint32]seen{}}
+	key := inboundKey(d.User, s)
+	in := &inbound{Pickle: ratchet.PickleLibOlm(), User: d.User, Device: d.Device, Curve: d.Curve, Peer: peer, ratchet: ratchet}
 	if old != nil {
 		in.seen = old.seen
+	} else {
+		in.seen = x.seenOf(key) // what was read of it as it was handed over
 	}
 	b, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	key := inboundKey(d.User, s)
 	x.vault.set("in/"+key, b)
 	x.cache(key, in)
 	return nil
@@ -259,17 +268,26 @@ func (x *inboundSessions) used(user string, s sessionID) {
 
 // parseKey reads a session's key as it travels, of the session that it says.
 func parseKey(kind uint8, s sessionID, key []byte) (ratchet *session.MegolmInboundSession, err error) {
-	err = guard(func() (err error) {
-		if kind == tellExport {
-			ratchet, err = session.NewMegolmInboundSessionFromExport([]byte(b64.EncodeToString(key)))
-		} else {
+	if kind == tellExport {
+		ratchet, err = parseExport(key)
+	} else {
+		err = guard(func() error {
 			ratchet, err = session.NewMegolmInboundSession([]byte(b64.EncodeToString(key)))
-		}
-		return err
-	})
+			return err
+		})
+	}
 	if err == nil && (len(ratchet.SigningKey) < sessionBytes || sessionID(ratchet.SigningKey[:sessionBytes]) != s) {
 		err = errors.New("the key is of another session")
 	}
+	return ratchet, err
+}
+
+// parseExport reads a session's key as Megolm exports it.
+func parseExport(key []byte) (ratchet *session.MegolmInboundSession, err error) {
+	err = guard(func() error {
+		ratchet, err = session.NewMegolmInboundSessionFromExport([]byte(b64.EncodeToString(key)))
+		return err
+	})
 	return ratchet, err
 }
 

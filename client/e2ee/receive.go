@@ -55,6 +55,7 @@ func (c *Machine) Handled() {
 func (c *Machine) Connected() {
 	c.poke()
 	c.askAgain()
+	c.historyAgain()
 }
 
 // KeysLow says that the server has few one-time keys of this device left.
@@ -119,7 +120,15 @@ func (c *Machine) show(m chat.Message, isCopy, live bool) (out Event, held bool)
 	if err != nil {
 		return failed(m, isCopy, err), false
 	}
-	if in == nil || live && in.lacks(&s) {
+	past, old, err := c.in.past(string(m.From), s.session)
+	switch {
+	case err != nil:
+		return failed(m, isCopy, err), false
+	case live && past != nil && past.again(&s, m.Place):
+		return failed(m, isCopy, fmt.Errorf("%w: another device of this user had it by %v", ErrReplayed, past.place)), false
+	case !live && past != nil && (in == nil || in.lacks(&s)) && past.reads(old, &s):
+		in = old
+	case in == nil || live && in.lacks(&s):
 		return nil, true
 	}
 	i, err := c.in.open(in, &s, &m, live)
@@ -167,7 +176,30 @@ func surplus(held []heldRow) (oldest int) {
 }
 
 // give queues an event for a held message, however many wait. c.mu is held.
-func (c *Machine) give(e Event, key string) { c.ready = append(c.ready, readyEvent{e, key}) }
+func (c *Machine) give(e Event, key string) {
+	c.ready = append(c.ready, readyEvent{e, key})
+	c.rouse()
+}
+
+// wakes sets what is called, once, when there is something for Next. It reports
+// whether there is now, and then calls nothing.
+func (c *Machine) wakes(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f != nil && len(c.ready) > 0 {
+		return true
+	}
+	c.wake = f
+	return false
+}
+
+// rouse calls it. c.mu is held.
+func (c *Machine) rouse() {
+	if c.wake != nil {
+		c.wake()
+		c.wake = nil
+	}
+}
 
 // loadHeld takes over what an earlier run held.
 func (c *Machine) loadHeld() error {
@@ -234,34 +266,6 @@ func (c *Machine) ask(h heldRow) {
 	c.later(func(ctx context.Context) {
 		c.tellDevice(ctx, user, s.device, &told{kind: tellRequest, peer: peer, session: s.session, index: index})
 	})
-}
-
-// tellDevice sends one device something over Olm: where it is of another user,
-// in the chat with that user, else in the chat with oneself.
-func (c *Machine) tellDevice(ctx context.Context, user, name string, x *told) {
-	if c.look(ctx, c.opt.Refresh, user) != nil {
-		return
-	}
-	c.mu.Lock()
-	p, err := c.peer(user)
-	d, found := p.device(name)
-	c.mu.Unlock()
-	if err != nil || !found || p.Changed != nil || c.claim(ctx, []device{d}) != nil {
-		return
-	}
-	c.mu.Lock()
-	if !c.olm.hasSession(&d) {
-		c.mu.Unlock()
-		return
-	}
-	one, err := c.telling(&d, x)
-	c.mu.Unlock()
-	if err != nil || c.vault.sync() != nil {
-		return
-	}
-	one.own = user == c.user
-	e := share{device: c.device, session: x.session, parts: []part{one}}
-	c.link.SendShare(ctx, user, e.append(nil))
 }
 
 // takeShare takes in what a key share has for this device. Faults are events,
@@ -372,7 +376,7 @@ func (c *Machine) takePart(m *chat.Message, s *share, d *device, p part) error {
 	}
 	plain, err := c.olm.decrypt(d, p)
 	if err != nil {
-		if in, other := c.in.get(d.User, s.session); other == nil && in != nil {
+		if in, other := c.in.get(d.User, s.session); other == nil && in != nil || c.ofHistory(d, s.session) {
 			return nil // it came before
 		}
 		return fmt.Errorf("%w: a share of %s, %w: %v", ErrForged, s.device, errOtherKeys, err)
@@ -413,9 +417,16 @@ func (c *Machine) takePart(m *chat.Message, s *share, d *device, p part) error {
 		if c.inviter(x.from, s) != nil {
 			return c.takeIdentity(d, &x)
 		}
+		if c.historyRefused(d, &x) {
+			return nil
+		}
 		c.keyComesNot(d, &x, math.MaxUint32)
 	case tellIdentity:
 		return c.takeIdentity(d, &x)
+	case tellAsk:
+		c.askedForHistory(d, &x)
+	case tellHistory:
+		return c.takeHistory(d, &x)
 	}
 	return nil
 }

@@ -382,7 +382,7 @@ func (c *Machine) sendShares(ctx context.Context, shares []shareTo) (durable []f
 	g.SetLimit(sharesAtOnce)
 	for i := range shares {
 		g.Go(func() (err error) {
-			durable[i], err = c.link.SendShare(ctx, shares[i].to, shares[i].append(nil))
+			durable[i], err = c.link.SendShare(ctx, shares[i].to, shares[i].append(nil), 0)
 			return err
 		})
 	}

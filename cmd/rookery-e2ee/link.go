@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync"
 	"syscall/js"
+	"time"
 
 	"github.com/rookery-chat/rookery/packet"
 )
@@ -81,8 +82,8 @@ func (l *link) Members(ctx context.Context, group, beyond string) (page packet.G
 	return page, err
 }
 
-func (l *link) SendShare(ctx context.Context, to string, content []byte) (durable func(context.Context) error, err error) {
-	sent, err := await(ctx, l.host.Call("send", to, toJS(content)))
+func (l *link) SendShare(ctx context.Context, to string, content []byte, ttl time.Duration) (durable func(context.Context) error, err error) {
+	sent, err := await(ctx, l.host.Call("send", to, toJS(content), int(ttl.Seconds())))
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/client/content"
+	"github.com/rookery-chat/rookery/client/e2ee"
 	"github.com/rookery-chat/rookery/internal/auth"
 	"github.com/rookery-chat/rookery/internal/config"
 )
@@ -38,6 +39,7 @@ type clientFlags struct {
 	command                             string
 	url, as, device, token, data, state string
 	json                                bool
+	link                                e2ee.LinkOptions // of device link
 	keyFlags
 
 	names []string // that the device may have: one that is in use gives way to the next

@@ -37,6 +37,8 @@ func cmdDevice(ctx context.Context, env *Env, args []string) int {
 		return code
 	}
 	f, fs := newClientFlags("device")
+	fs.BoolVar(&f.link.NoHistory, "no-history", false, "link: hand over nothing that was sent before")
+	fs.StringSliceVar(&f.link.Without, "without", nil, "link: users and groups of which nothing is handed over that was sent before")
 	if code, ok := parseFlags(env, fs, "rookery device "+v.name+" --as USER "+v.args+" [flags]", args[1:]); !ok {
 		return code
 	}
@@ -51,6 +53,9 @@ func cmdDevice(ctx context.Context, env *Env, args []string) int {
 		return ExitUsage
 	case v.name == "reset":
 		as, f.reset = sends, true
+	case v.name == "link" && len(rest) == 1 && (fs.Changed("no-history") || fs.Changed("without")):
+		env.Errorf("device link: --no-history and --without are for the device that shows the code")
+		return ExitUsage
 	case v.name == "link":
 		as, f.keysOnly = receives, true
 		change = func(o *client.Options) { o.From = client.FromNow }
@@ -111,7 +116,7 @@ func linkDevice(ctx context.Context, env *Env, f *clientFlags, c *session, args 
 	}
 	ctx, cancel := context.WithTimeout(ctx, e2ee.LinkFor)
 	defer cancel()
-	code, err := c.sealed.OfferLink(ctx)
+	code, err := c.sealed.OfferLink(ctx, f.link)
 	if err != nil {
 		return err
 	}
@@ -141,8 +146,40 @@ func linkDevice(ctx context.Context, env *Env, f *clientFlags, c *session, args 
 				return fmt.Errorf("%s was given the identity, and is not seen among the devices: %w", used.Device, err)
 			}
 			f.linked(env, string(used.Device))
+			if !f.link.NoHistory {
+				f.awaitHistory(ctx, env, c, nil)
+			}
 			return nil
 		}
+	}
+}
+
+// historyWait is how long it is waited for what comes of history, after a device
+// was linked. What is not there then goes on with the device's next command.
+const historyWait = 10 * time.Second
+
+// awaitHistory waits until history was handed over, unless that was told already,
+// and says how much.
+func (f *clientFlags) awaitHistory(ctx context.Context, env *Env, c *session, told *e2ee.LinkedHistory) {
+	ctx, cancel := context.WithTimeout(ctx, historyWait)
+	defer cancel()
+	for told == nil {
+		e, err := c.sealed.Receive(ctx)
+		if err != nil {
+			env.Errorf("the history is not there yet: it goes on when both devices are connected")
+			return
+		}
+		if h, ok := e.(e2ee.LinkedHistory); ok {
+			told = &h
+		}
+	}
+	switch {
+	case told.Err != nil:
+		env.Errorf("%v", told.Err)
+	case f.json:
+		env.printJSON(map[string]any{"type": "history", "device": string(told.Device), "given": told.Given, "sessions": told.Sessions})
+	default:
+		fmt.Fprintf(env.Stdout, "history of %d sessions\n", told.Sessions)
 	}
 }
 
@@ -178,21 +215,29 @@ func (s *session) awaitKeys(ctx context.Context, user, device string) error {
 
 // joinDevice gives the code of another device, while what comes is taken.
 func joinDevice(ctx context.Context, env *Env, f *clientFlags, c *session, code string) error {
-	ctx, cancel := context.WithTimeout(ctx, connectWait)
-	received := make(chan struct{})
+	joining, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	joined := make(chan error, 1)
 	go func() {
-		defer close(received)
-		for ctx.Err() == nil {
-			if _, err := c.sealed.Receive(ctx); err != nil {
-				return
-			}
-		}
+		joined <- c.sealed.Join(joining, code)
+		cancel()
 	}()
-	err := c.sealed.Join(ctx, code)
-	cancel()
-	<-received
-	if err == nil {
-		f.linked(env, f.name)
+	var told *e2ee.LinkedHistory
+	for joining.Err() == nil {
+		e, err := c.sealed.Receive(joining)
+		if err != nil {
+			break
+		}
+		if h, ok := e.(e2ee.LinkedHistory); ok {
+			told = &h
+		}
 	}
-	return err
+	cancel()
+	err := <-joined
+	if err != nil {
+		return err
+	}
+	f.linked(env, f.name)
+	f.awaitHistory(ctx, env, c, told)
+	return nil
 }

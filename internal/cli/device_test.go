@@ -17,20 +17,34 @@ func TestDeviceCommands(t *testing.T) {
 		}
 		return out + errOut
 	}
-	old := s.start(nil, "device", "link", "--as", "alice")
+	run(ExitOK, "send", "--as", "alice", "--to", "alice", "a note", "--wait", "durable") // who has keys then
+	run(ExitOK, "send", "--as", "bob", "--to", "alice", "--wait", "durable", "the carpenter")
+	run(ExitOK, "send", "--as", "carol", "--to", "alice", "--wait", "durable", "the oysters")
+	run(ExitOK, "tail", "--as", "alice", "--count", "3")
+	old := s.start(nil, "device", "link", "--as", "alice", "--without", "carol")
 	code := old.line()
 	if len(code) != 47 {
 		t.Fatalf("the code is %q", code)
 	}
 	laptop := []string{"--as", "alice", "--device", "laptop", "--state", other}
-	if out := run(ExitOK, append([]string{"device", "link", code}, laptop...)...); !strings.Contains(out, "linked laptop") {
+	if out := run(ExitOK, append([]string{"device", "link", code}, laptop...)...); !strings.Contains(out, "linked laptop\nhistory of 2 sessions\n") {
 		t.Errorf("the new device prints %q", out)
 	}
 	if line := old.line(); line != "linked laptop" {
 		t.Errorf("the old device prints %q", line)
 	}
+	if line := old.line(); line != "history of 2 sessions" {
+		t.Errorf("the old device prints %q", line)
+	}
 	old.wantExit(ExitOK)
-	run(ExitOK, "send", "--as", "bob", "--to", "alice", "--wait", "durable", "the walrus")
+	if out := run(ExitOK, append([]string{"history", "--with", "bob"}, laptop...)...); !strings.Contains(out, "the carpenter") {
+		t.Errorf("the history is %q", out)
+	}
+	if out := run(ExitOK, append([]string{"history", "--with", "carol"}, laptop...)...); strings.Contains(out, "the oysters") {
+		t.Errorf("the history that was left out is %q", out)
+	}
+	// By another device, which looks anew who alice's are.
+	run(ExitOK, "send", "--as", "bob", "--device", "pen", "--to", "alice", "--wait", "durable", "the walrus")
 	if out := run(ExitOK, append([]string{"tail", "--count", "1"}, laptop...)...); !strings.Contains(out, "the walrus") {
 		t.Errorf("the new device reads %q", out)
 	}
@@ -49,7 +63,7 @@ func TestDeviceCommands(t *testing.T) {
 	if out := run(ExitRefused, append([]string{"tail"}, laptop...)...); !strings.Contains(out, "revoked") {
 		t.Errorf("a revoked device's tail prints %q", out)
 	}
-	for _, args := range [][]string{{"device"}, {"device", "lst"}, {"device", "revoke", "--as", "bob"}, {"device", "link", "--as", "bob", "--plain"},
+	for _, args := range [][]string{{"device"}, {"device", "link", "--as", "bob", "--no-history", "CODE"}, {"device", "lst"}, {"device", "revoke", "--as", "bob"}, {"device", "link", "--as", "bob", "--plain"},
 		{"device", "link", "--as", "bob", "--token", "t"}, {"device", "list", "--as", "bob", "x"}} {
 		run(ExitUsage, args...)
 	}
