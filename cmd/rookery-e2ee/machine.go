@@ -47,7 +47,7 @@ func open(args []js.Value) (any, error) {
 		"published":    async(func([]js.Value) (any, error) { return nil, m.Published(context.Background()) }),
 		"accept":       async(func(a []js.Value) (any, error) { return nil, m.Accept(context.Background(), a[0].String()) }),
 		"removeDevice": async(func(a []js.Value) (any, error) { return nil, m.RemoveDevice(context.Background(), a[0].String()) }),
-		"offerLink":    async(func([]js.Value) (any, error) { return m.OfferLink(context.Background()) }),
+		"offerLink":    async(o.offerLink),
 		"withdrawLink": plain(func([]js.Value) (any, error) { m.WithdrawLink(); return nil, nil }),
 		"join":         async(o.join),
 		"safety":       async(o.safety),
@@ -186,6 +186,12 @@ func event(e e2ee.Event) any {
 			used["error"] = problem(e.Err)
 		}
 		return used
+	case e2ee.LinkedHistory:
+		history := map[string]any{"type": "linked_history", "device": string(e.Device), "given": e.Given, "sessions": e.Sessions, "error": nil}
+		if e.Err != nil {
+			history["error"] = problem(e.Err)
+		}
+		return history
 	case e2ee.Problem:
 		return map[string]any{"type": "problem", "error": problem(e.Err)}
 	}
@@ -227,6 +233,15 @@ func (o machine) ready(args []js.Value) (any, error) {
 		return nil, nil
 	})
 	return map[string]any{"seal": sealJS, "done": doneJS}, nil
+}
+
+// offerLink (whether with history, users and groups without which) returns a code.
+func (o machine) offerLink(args []js.Value) (any, error) {
+	link := e2ee.LinkOptions{NoHistory: !args[0].Bool()}
+	for i := range args[1].Length() {
+		link.Without = append(link.Without, args[1].Index(i).String())
+	}
+	return o.OfferLink(context.Background(), link)
 }
 
 // join (code, signal or null) returns when this device has the identity.

@@ -22,6 +22,7 @@ var names = []struct {
 	{e2ee.ErrNotMember, "not_member"},
 	{e2ee.ErrPassphrase, "passphrase"}, {e2ee.ErrDamaged, "damaged"}, {e2ee.ErrAttachment, "attachment"},
 	{e2ee.ErrLinkCode, "link_code"}, {e2ee.ErrLinkIdentity, "link_identity"}, {e2ee.ErrLinked, "linked"}, {e2ee.ErrNotLinked, "not_linked"},
+	{e2ee.ErrNoHistory, "no_history"},
 }
 
 // problem is an error as the other side reads it: its reason, its text, and what

@@ -5,9 +5,9 @@
  */
 export { type Device, PlainClient, type SendOptions } from './client.ts'
 export { type Attachment, decryptAttachment, encryptAttachment } from './e2ee/attachment.ts'
-export { Client, type EncryptedEvent, type EncryptedOptions, type Safety } from './e2ee/client.ts'
+export { Client, type EncryptedEvent, type EncryptedOptions, type LinkOptions, type Safety } from './e2ee/client.ts'
 export { EncryptionError } from './e2ee/errors.ts'
-export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkUsedEvent, TypedEvent, GroupInfo, GroupMember, GroupNamedEvent, LeftOutEvent, UnannouncedEvent } from './e2ee/events.ts'
+export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkedHistoryEvent, LinkUsedEvent, TypedEvent, GroupInfo, GroupMember, GroupNamedEvent, LeftOutEvent, UnannouncedEvent } from './e2ee/events.ts'
 export { type Said, saidOf, type SaidPage } from './e2ee/said.ts'
 export { IndexedDBKeys, type KeyStorage } from './e2ee/keys.ts'
 export type { WasmSource } from './e2ee/machine.ts'

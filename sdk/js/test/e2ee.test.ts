@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { text as streamText } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
-import { bodyOf, Client, decryptAttachment, encryptAttachment, type EncryptedOptions, MemoryJournal, parseChange, PlainClient } from '../src/index.ts'
+import { bodyOf, Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptedOptions, MemoryJournal, parseChange, PlainClient } from '../src/index.ts'
 import { FileJournal } from '../src/node/index.ts'
 import { data, dir, fresh, next, openDevice, options, rookery, Server, text } from './world.ts'
 
@@ -152,6 +152,10 @@ test('a new device is linked by a code of an old one', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
   const phone = await device(alice, 'phone')
   const b = await device(bob, 'node')
+  await (await b.send(alice, 'before the laptop')).durable()
+  expect(text((await next(phone, 'message')).message)).toBe('before the laptop')
+  await (await phone.send(bob, 'an answer')).durable()
+  expect(text((await next(b, 'message')).message)).toBe('an answer')
   const path = join(dir, `${alice}.laptop`)
   const laptop = await Client.connect({
     ...options(server, alice),
@@ -163,16 +167,32 @@ test('a new device is linked by a code of an old one', async () => {
   await expect(laptop.published()).rejects.toMatchObject({ codeName: 'other_identity' })
   phone.withdrawLink() // there is none yet
   const code = await phone.offerLink()
-  const used = next(phone, 'link_used')
   const stop = new AbortController()
+  const phoneTold: string[] = []
+  const giving = (async () => {
+    for (;;) {
+      const e: EncryptedEvent = await phone.receive(stop.signal)
+      if (e.type === 'link_used') phoneTold.push(`${e.device} ${e.error}`)
+    }
+  })().catch(() => undefined)
+  const history: unknown[] = []
+  const taken = new AbortController()
   const taking = (async () => {
-    for (;;) await laptop.receive(stop.signal)
+    for (;;) {
+      const e: EncryptedEvent = await laptop.receive(taken.signal)
+      if (e.type !== 'linked_history') continue
+      history.push(e)
+      taken.abort()
+    }
   })().catch(() => undefined)
   await expect(laptop.join('no code')).rejects.toMatchObject({ reason: 'link_code' })
   await laptop.join(code)
-  expect(await used).toEqual({ type: 'link_used', device: 'laptop', error: null })
-  stop.abort()
   await taking
+  stop.abort()
+  await giving
+  expect(phoneTold).toEqual(['laptop null'])
+  expect(history).toEqual([{ type: 'linked_history', device: 'phone', given: false, sessions: 2, error: null }])
+  expect((await laptop.history(bob)).messages.map(text)).toEqual(['an answer', 'before the laptop'])
   await expect(laptop.join(code)).rejects.toMatchObject({ reason: 'linked' })
   await (await b.send(alice, 'to both')).durable()
   for (const c of [phone, laptop]) expect(text((await next(c, 'message')).message)).toBe('to both')

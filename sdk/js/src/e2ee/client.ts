@@ -20,6 +20,7 @@ import type {
   GroupNamedEvent,
   IdentityChangedEvent,
   LeftOutEvent,
+  LinkedHistoryEvent,
   LinkUsedEvent,
   TypedEvent,
   UnannouncedEvent,
@@ -68,10 +69,19 @@ export type EncryptedEvent =
   | BadKeysEvent
   | FailedEvent
   | LinkUsedEvent
+  | LinkedHistoryEvent
   | TypedEvent
   | GroupNamedEvent
   | UnannouncedEvent
   | LeftOutEvent
+
+/** What a device that is linked is given beside the identity. */
+export interface LinkOptions {
+  /** What history is read by. Default: true. */
+  history?: boolean
+  /** Users and groups: what was said with them is left out. */
+  without?: readonly string[]
+}
 
 /** What two users compare to be sure that the server gave each the other's identity: the same on both sides. */
 export interface Safety {
@@ -143,7 +153,7 @@ export class Client extends PlainClient {
         const { type: name, ...rest } = answer
         return encodePacket(name, rest as never)
       },
-      send: (to, content) => this.sendSealed({ n: 0n, id: null, to, suite: suiteKeyShare, content, flags: 0, ttl: 0, media: '' }, null),
+      send: (to, content, ttl) => this.sendSealed({ n: 0n, id: null, to, suite: suiteKeyShare, content, flags: 0, ttl, media: '' }, null),
       session: () => this.core.session?.ended ?? null,
     }
   }
@@ -218,7 +228,7 @@ export class Client extends PlainClient {
   #eventOf(e: MachineEvent): EncryptedEvent {
     if (e.type === 'identity_changed' || e.type === 'unannounced' || e.type === 'left_out') return e
     if (e.type === 'bad_keys') return { ...e, error: errorOf(e.error) }
-    if (e.type === 'link_used') return { ...e, error: e.error && errorOf(e.error) }
+    if (e.type === 'link_used' || e.type === 'linked_history') return { ...e, error: e.error && errorOf(e.error) }
     if (e.type === 'problem') return { type: 'problem', id: null, error: errorOf(e.error) }
     const { message, copy } = this.#messageOf(e.packet)
     if (e.type === 'group_named') return { type: 'group_named', message, info: e.info }
@@ -399,11 +409,12 @@ export class Client extends PlainClient {
 
   /**
    * Returns a code that links one new device of the user, which gives it to {@link Client.join} within ten minutes: as text, or in
-   * a QR code. Whoever has it, and can connect as the user, gets the user's identity. `link_used` says that it was given; meanwhile
+   * a QR code. Whoever has it, and can connect as the user, gets the user's identity, and what history is read by, of which the
+   * options leave out all or some chats. `link_used` says that it was given, `linked_history` that all is on its way; meanwhile
    * somebody has to call {@link Client.receive}. Another code takes its place.
    */
-  offerLink(): Promise<string> {
-    return call(this.#machine.offerLink)
+  offerLink(options: LinkOptions = {}): Promise<string> {
+    return call(this.#machine.offerLink, options.history ?? true, options.without ?? [])
   }
 
   /** Makes the code of {@link Client.offerLink} good no more. */
@@ -413,8 +424,8 @@ export class Client extends PlainClient {
 
   /**
    * Gives the code that another device of the user shows, and returns when this device has the user's identity and others can
-   * write to it. Meanwhile somebody has to call {@link Client.receive}. Throws {@link EncryptionError} `link_code`, `link_identity`,
-   * `linked`, `no_keys`, or `not_linked` when the signal ended it.
+   * write to it. What was sent before can be read after `linked_history`. Meanwhile somebody has to call {@link Client.receive}.
+   * Throws {@link EncryptionError} `link_code`, `link_identity`, `linked`, `no_keys`, or `not_linked` when the signal ended it.
    */
   async join(code: string, signal?: AbortSignal): Promise<void> {
     await call(this.#machine.join, code, signal ?? null)

@@ -60,6 +60,20 @@ export interface LinkUsedEvent {
   error: Error | null
 }
 
+/** History was handed over, whole: by the device that linked this one; or to one that was linked, which is told with the next event. */
+export interface LinkedHistoryEvent {
+  /** Which event this is. */
+  type: 'linked_history'
+  /** The other device. */
+  device: string
+  /** This device gave it. */
+  given: boolean
+  /** By each of them some hundred messages are read. */
+  sessions: number
+  /** Why there is none, or not all: {@link EncryptionError} `no_history` where it was left out. Null: all is there. */
+  error: Error | null
+}
+
 /** A group's name and picture, as one of its admins gave it, end to end. */
 export interface GroupInfo {
   /** At most 256 bytes. */

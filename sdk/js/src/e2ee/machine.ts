@@ -26,12 +26,13 @@ export type MachineEvent =
   | { type: 'identity_changed'; user: string; accepted: boolean }
   | { type: 'bad_keys'; user: string; device: string; error: Problem }
   | { type: 'link_used'; device: string; error: Problem | null }
+  | { type: 'linked_history'; device: string; given: boolean; sessions: number; error: Problem | null }
   | { type: 'problem'; error: Problem }
 
 /** What the machine uses of the client. */
 export interface Link {
   ask(question: Uint8Array): Promise<Uint8Array>
-  send(to: string, content: Uint8Array): Promise<{ durable(): Promise<void> }>
+  send(to: string, content: Uint8Array, ttl: number): Promise<{ durable(): Promise<void> }>
   /** Resolves when the session that there is now ends; null: there is none. */
   session(): Promise<void> | null
 }
@@ -52,7 +53,7 @@ export interface Machine {
   published: Async<[], null>
   accept: Async<[string], null>
   removeDevice: Async<[string], null>
-  offerLink: Async<[], string>
+  offerLink: Async<[boolean, readonly string[]], string>
   withdrawLink: Plain<[], null>
   join: Async<[string, AbortSignal | null], null>
   safety: Async<[string], { digits: string; scan: Uint8Array; verified: boolean }>
