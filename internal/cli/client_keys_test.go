@@ -144,7 +144,7 @@ func TestHistoryWithoutPassphrase(t *testing.T) {
 	}
 	history := []string{"history", "--as", "bob", "--with", "bob"}
 	var out string
-	for !strings.Contains(out, "bob: note\n") { // being durable is before being stored
+	for !strings.Contains(out, "bob: note") { // being durable is before being stored
 		_, out, _ = s.run(append(history, "--passphrase", "@"+pass)...)
 	}
 	if code, _, errOut := s.run(history...); code != ExitFailed || !strings.Contains(errOut, e2ee.ErrPassphrase.Error()) {
