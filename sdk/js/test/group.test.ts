@@ -118,6 +118,7 @@ test('ticks are of all: delivered and read when the last one has; members say ho
   const [a, b] = await Promise.all([connect(alice), connect(bob)])
   const { group } = await a.createGroup(null, [bob, carol])
   const sent = await a.send(group, 'hello')
+  await sent.durable() // b may have it before a knows its place
   await lines(b, 2)
   b.markRead(group, sent.place)
   const have = async () => (await a.group(group)).members.filter((m) => m.user !== alice && m.since <= sent.place && sent.place <= m.read).map((m) => m.user)
