@@ -204,6 +204,7 @@ test('in a group: reactions of several, who is left out, and the lines of what c
   await bob.message('hello all').waitFor()
   for (const who of [alice, bob]) await (await who.act('hello all')).getByRole('button', { name: '❤️' }).click()
   await reaction(bob, 'hello all', `❤️ 2 from ${a}, you`).waitFor()
+  await reaction(alice, 'hello all', `❤️ 2 from you, ${b}`).waitFor() // so it is in history
   await bob.forget()
   await bob.choose('Cliff')
   await bob.line(`${a} made the group with you and ${never}`)
