@@ -31,6 +31,7 @@ cluster() { "$earlier/scripts/cluster.sh" "$@"; } # whose settings it runs with
 [ ! -d "$CLUSTER_RUN" ] || cluster clean
 CLUSTER_BINARY=$earlier/bin/rookery cluster up
 probes=()
+# Probes may have ended before.
 trap 'kill "${probes[@]}" 2>/dev/null || true; cluster clean' EXIT
 . "$CLUSTER_RUN/env"
 export SSL_CERT_FILE=$CA

@@ -114,16 +114,22 @@ func (l *liar) Members(ctx context.Context, group, beyond string) (packet.GroupP
 	return page, err
 }
 
+// listedAlone is bob's group with alice, in whose list the server has mallory too.
+func (w *world) listedAlone() (alice, bob *Client, group string, lies *liar) {
+	alice, lies = w.lyingDevice("alice", "phone")
+	bob = w.device("bob", "phone")
+	w.device("mallory", "phone")
+	group = w.group(bob, GroupInfo{}, "alice")
+	w.sees(alice, chat.GroupCreate)
+	lies.who.Store("mallory")
+	return alice, bob, group, lies
+}
+
 // Whom the server puts into the list, and no change in the chat, gets no key, and
 // the app is told. A change that the server invents is a message that all see.
 func TestGroupListedByTheServerAlone(t *testing.T) {
 	w := newWorld(t)
-	alice, lies := w.lyingDevice("alice", "phone")
-	bob := w.device("bob", "phone")
-	w.device("mallory", "phone")
-	group := w.group(bob, GroupInfo{}, "alice")
-	w.sees(alice, chat.GroupCreate)
-	lies.who.Store("mallory")
+	alice, bob, group, _ := w.listedAlone()
 	w.send(alice, group, "between us")
 	w.allHear("between us", bob)
 	readers, err := alice.readersOf(alice.out[group].id())
@@ -167,12 +173,7 @@ func (w *world) told(c *Client, want Unannounced) {
 // somebody whom no change has shown: the app is told for whom it encrypts now.
 func TestGroupListedAfterTheChainWasCut(t *testing.T) {
 	w := newWorld(t)
-	alice, lies := w.lyingDevice("alice", "phone")
-	bob := w.device("bob", "phone")
-	w.device("mallory", "phone")
-	group := w.group(bob, GroupInfo{}, "alice")
-	w.sees(alice, chat.GroupCreate)
-	lies.who.Store("mallory")
+	alice, bob, group, lies := w.listedAlone()
 	alice.Truncated()
 	w.send(alice, group, "are you still there?")
 	w.told(alice, Unannounced{Group: chat.User(group), User: "mallory", Reads: true})

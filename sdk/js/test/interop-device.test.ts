@@ -1,24 +1,11 @@
 // A device in Go, Node or a page links one of another kind, and takes it away; who is of the third kind writes to both, then to one.
-import { rmSync } from 'node:fs'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { type Message, MemoryJournal, PlainClient } from '../src/index.ts'
-import { hears, kinds, type World } from './peers.ts'
-import { Browser } from './tab.ts'
-import { dir, fresh, options, Server } from './world.ts'
+import { hears, kinds, startWorld } from './peers.ts'
+import { fresh, options } from './world.ts'
 
-const world = {} as World
-
-beforeAll(async () => {
-  world.server = await Server.start()
-  world.browser = await Browser.start()
-})
-
-afterAll(async () => {
-  await world.browser?.close()
-  await world.server?.kill()
-  rmSync(dir, { recursive: true })
-})
+const world = startWorld()
 
 /** For which devices of its receiver a key share is (docs/encryption.md, Envelopes). */
 function readersOf(share: Uint8Array): string[] {

@@ -1,23 +1,10 @@
 // Go, Node and a page in Chromium in one group, which each of them makes and changes.
-import { rmSync } from 'node:fs'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
-import { kinds, type Peer, type World } from './peers.ts'
-import { Browser } from './tab.ts'
-import { dir, fresh, Server } from './world.ts'
+import { kinds, type Peer, startWorld } from './peers.ts'
+import { fresh } from './world.ts'
 
-const world = {} as World
-
-beforeAll(async () => {
-  world.server = await Server.start()
-  world.browser = await Browser.start()
-})
-
-afterAll(async () => {
-  await world.browser?.close()
-  await world.server?.kill()
-  rmSync(dir, { recursive: true })
-})
+const world = startWorld()
 
 /** Wants each of them to hear these lines next. */
 async function allHear(who: Peer[], ...lines: string[]): Promise<void> {

@@ -1,14 +1,16 @@
 // Somebody with a device in Go (the command line), in Node or in a page of Chromium: what a test has them do, and what they hear.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text as streamText } from 'node:stream/consumers'
 import { promisify } from 'node:util'
+import { afterAll, beforeAll } from 'vitest'
 
 import { Client, MemoryJournal, parseChange } from '../src/index.ts'
 import { changeLine, Lines } from './lines.ts'
-import type { Browser } from './tab.ts'
-import { data, dir, fresh, options, rookery, type Server } from './world.ts'
+import { Browser } from './tab.ts'
+import { data, dir, fresh, options, rookery, Server } from './world.ts'
 
 export interface Peer {
   readonly user: string
@@ -28,6 +30,21 @@ export interface Peer {
 export interface World {
   server: Server
   browser: Browser
+}
+
+/** The world of a file's tests, which begins before the first and ends after the last. */
+export function startWorld(): World {
+  const world = {} as World
+  beforeAll(async () => {
+    world.server = await Server.start()
+    world.browser = await Browser.start()
+  })
+  afterAll(async () => {
+    await world.browser?.close()
+    await world.server?.kill()
+    rmSync(dir, { recursive: true })
+  })
+  return world
 }
 
 /** Opens a user's first device, whose keys others find then; or, by the code that another device shows, a further one. */
