@@ -26,6 +26,7 @@ func idle(ctx context.Context, o *Options, res *Result) error {
 	}
 	defer f.close()
 	connected := t.settle()
+	fmt.Fprintf(o.Progress, "%.0f bytes a session before any message\n", float64(connected-res.EmptyBytes)/float64(o.Connections))
 	if err := exchange(ctx, o, res, f); err != nil {
 		return err
 	}

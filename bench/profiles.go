@@ -59,6 +59,12 @@ func connect(ctx context.Context, o *Options, res *Result, t *target) (*fleet, e
 	return f, nil
 }
 
+// exchangeWithin is how long so many sessions may take to send a message each,
+// and again until all have come.
+func exchangeWithin(sessions int) time.Duration {
+	return time.Duration(sessions)*dialWithin + settleFor
+}
+
 // exchange sends a message from each session to the next, and waits until all
 // are delivered and their senders know.
 func exchange(ctx context.Context, o *Options, res *Result, f *fleet) error {
@@ -66,11 +72,12 @@ func exchange(ctx context.Context, o *Options, res *Result, f *fleet) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.same(ctx, settleFor, order{Op: opExchange, SizeBytes: o.Size}); err != nil {
+	within := exchangeWithin(f.total)
+	if _, err := f.same(ctx, within, order{Op: opExchange, SizeBytes: o.Size}); err != nil {
 		return err
 	}
 	all := uint64(f.total)
-	now, done, err := f.drain(ctx, settleFor, func(c counts) bool {
+	now, done, err := f.drain(ctx, within, func(c counts) bool {
 		c = c.since(before)
 		return c.Delivered >= all && c.Accepted >= all && c.Receipts >= all
 	})

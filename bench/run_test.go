@@ -65,6 +65,13 @@ func startLoad(t *testing.T, sessions int) *run {
 	return r
 }
 
+func TestAnExchangeOfMoreSessionsHasMoreTime(t *testing.T) {
+	few, million := exchangeWithin(15_000), exchangeWithin(1_000_000)
+	if few < settleFor || million < 30*few {
+		t.Errorf("15,000 sessions have %v, a million %v", few, million)
+	}
+}
+
 func TestWhatAnEarlierLoadSentIsNotCounted(t *testing.T) {
 	r := startLoad(t, 2)
 	r.burst(r.conns[0], 1, 3, 100, r.begunNs-1)
