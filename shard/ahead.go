@@ -19,6 +19,13 @@ type ahead struct {
 	asked    index                      // by key
 	messages map[messageAt]chat.Message // looked up: the zero Message is none
 	senders  map[uint64]senderPage      // by the user's hash
+	receipts []chat.Receipt             // asked for at once
+}
+
+// receiptReader is a store where many receipts are read at once in less time than
+// one by one. It fills in how far those are of which it knows User and Peer.
+type receiptReader interface {
+	ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
 }
 
 type messageAt struct {
@@ -54,6 +61,9 @@ type senderPage struct {
 // askAhead asks what the records of the next cycle need.
 func (w *worker) askAhead(ctx context.Context) {
 	if w.opt.ReadsAhead == 0 {
+		if store, ok := w.store.(receiptReader); ok {
+			w.askReceipts(ctx, store)
+		}
 		return
 	}
 	a := &w.ahead
@@ -67,6 +77,58 @@ func (w *worker) askAhead(ctx context.Context) {
 		}
 	})
 	w.answerAhead(ctx)
+}
+
+// askReceipts asks for the receipts that the next cycle needs and that are not
+// known: where people write to ever new peers that is nearly all.
+func (w *worker) askReceipts(ctx context.Context, store receiptReader) {
+	a := &w.ahead
+	a.receipts = a.receipts[:0]
+	rest := w.rest
+	for n := 0; n < min(w.left, w.opt.BatchRecords); n++ {
+		raw, more, err := record.NextFramed(rest)
+		if err != nil {
+			break
+		}
+		rest = more
+		if record.KindOf(raw) == record.Receipt && w.rec.Decode(raw) == nil {
+			w.needsReceipt(&w.rec)
+		}
+	}
+	a.asked.clear()
+	if len(a.receipts) == 0 {
+		return
+	}
+	if store.ReadReceipts(ctx, a.receipts) == nil { // else each is asked for when it is needed
+		for i := range a.receipts {
+			w.takeReceipt(&a.receipts[i])
+		}
+		w.counts.Ahead += uint64(len(a.receipts))
+	}
+	clear(a.receipts)
+}
+
+// needsReceipt notes the receipt that a record changes, unless it is known.
+func (w *worker) needsReceipt(r *record.Record) {
+	user, peer := view.String[chat.User](r.User), view.String[chat.User](r.Peer)
+	if user.IsGroup() {
+		return
+	}
+	key := w.hashKey(keyReceipt, r.User, r.Peer, nil)
+	if _, known := w.knownReceipt(key, w.hashKey(keyReceiptTo, r.User, r.Peer, nil)); known {
+		return
+	}
+	if _, ok := w.ahead.asked.get(key); !ok {
+		w.ahead.asked.put(key, len(w.ahead.receipts))
+		w.ahead.receipts = append(w.ahead.receipts, chat.Receipt{User: user, Peer: peer})
+	}
+}
+
+// takeReceipt remembers a receipt as it is stored.
+func (w *worker) takeReceipt(r *chat.Receipt) {
+	user, peer := view.Bytes(r.User), view.Bytes(r.Peer)
+	w.places.put(w.hashKey(keyReceipt, user, peer, nil), uint64(r.Delivered))
+	w.places.put(w.hashKey(keyReceiptTo, user, peer, nil), uint64(r.Read))
 }
 
 // eachAhead calls f with the records that the next cycle may take.
@@ -221,8 +283,8 @@ func (w *worker) take(q *ask) {
 	case keyRead:
 		remember(q.hash, q.place)
 	case keyReceipt:
-		w.places.put(q.hash, uint64(q.receipt.Delivered))
-		w.places.put(w.hashKey(keyReceiptTo, view.Bytes(q.user), view.Bytes(q.peer), nil), uint64(q.receipt.Read))
+		q.receipt.User, q.receipt.Peer = q.user, q.peer
+		w.takeReceipt(&q.receipt)
 	case askSenders:
 		w.ahead.senders[q.hash] = q.senders
 	}

@@ -64,3 +64,48 @@ func TestAskAheadFails(t *testing.T) {
 		t.Errorf("the cursor is %v, want %v", got, place)
 	}
 }
+
+// TestReceiptsAtOnce: where the store can, an owner that remembers nothing reads the
+// receipts of a cycle in one call, and what it read counts: none goes backwards. A
+// read that fails is made again one by one.
+func TestReceiptsAtOnce(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.Heads, s.opt.BatchRecords = 1<<10, 1000
+	receipt := func(sender int, place, read chat.Position) {
+		s.put(record.Record{Kind: record.Receipt, User: fmt.Appendf(nil, "s%d", sender), Peer: []byte("bob"), Place: place, ReadTo: read})
+	}
+	receipt(0, 4, 4)
+	s.run()
+	first := s.workers[0].last
+	for n := range 8 {
+		receipt(n, 5, 0)
+		receipt(n, 6, 0)
+	}
+	for _, c := range []struct {
+		failing, reads int
+		ahead          uint64
+	}{{0, 1, 8}, {1, 8, 0}} {
+		s.start()
+		w := s.workers[0]
+		w.begin(s.log.next(0, first, 1<<20))
+		before := s.store.reads
+		s.store.failing = c.failing
+		w.askAhead(t.Context())
+		s.must(w.build(t.Context()))
+		if n := s.store.reads - before; n != c.reads || w.counts.Ahead != c.ahead {
+			t.Errorf("the store was read %d times, %d receipts ahead, want %d and %d", n, w.counts.Ahead, c.reads, c.ahead)
+		}
+		if len(w.batch.Receipts) != 8 {
+			t.Fatalf("%d receipts", len(w.batch.Receipts))
+		}
+		for i, got := range w.batch.Receipts {
+			want := chat.Receipt{User: chat.User(fmt.Sprint("s", i)), Peer: "bob", Delivered: 6}
+			if i == 0 {
+				want.Read = 4
+			}
+			if got.Receipt != want {
+				t.Errorf("%+v, want %+v", got.Receipt, want)
+			}
+		}
+	}
+}

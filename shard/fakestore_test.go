@@ -307,6 +307,21 @@ func (s *memStore) Receipt(_ context.Context, user, peer chat.User) (chat.Receip
 	return s.rows.receipts[pair{user, peer}].Receipt, nil
 }
 
+// ReadReceipts is one call, however many receipts.
+func (s *memStore) ReadReceipts(_ context.Context, receipts []chat.Receipt) error {
+	if err := s.read(); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	for i := range receipts {
+		r := &receipts[i]
+		if row, ok := s.rows.receipts[pair{r.User, r.Peer}]; ok {
+			r.Delivered, r.Read = row.Delivered, row.Read
+		}
+	}
+	return nil
+}
+
 func (s *memStore) ReadTo(_ context.Context, user, peer chat.User) (chat.Position, error) {
 	if err := s.read(); err != nil {
 		return 0, err

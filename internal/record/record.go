@@ -165,6 +165,15 @@ func (r *Record) Decode(b []byte) error {
 	return nil
 }
 
+// KindOf returns the kind of an encoded record without decoding it, 0 of one that
+// is too short to have any.
+func KindOf(b []byte) Kind {
+	if len(b) < 2 {
+		return 0
+	}
+	return Kind(b[1])
+}
+
 // decoder walks a record's fields; after the first short read all are empty.
 type decoder struct {
 	rest  []byte

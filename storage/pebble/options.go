@@ -53,7 +53,7 @@ const (
 // What is not worth an option.
 const (
 	memtables           = 4  // writes stall when this many wait for a flush
-	l0CompactSublevels  = 4  // L0 is compacted from this many sublevels on
+	l0CompactSublevels  = 16 // L0 is compacted from this many sublevels on
 	l0StallSublevels    = 24 // writes stall at this many
 	bloomBitsPerKey     = 10
 	blockBytes          = 8 << 10
