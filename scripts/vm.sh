@@ -17,8 +17,8 @@
 #
 # Needs the package user-mode-linux and installs it through apt-get, as root.
 # As root it also raises vm.max_map_count while it runs, since each run of pages
-# of a process inside is a mapping outside. Whoever stops and continues its
-# processes (SIGSTOP) ends the machine.
+# of a process inside is a mapping outside; so there is one such machine at a
+# time. Whoever stops and continues its processes (SIGSTOP) ends the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,6 +35,8 @@ if ! command -v linux.uml >/dev/null; then
 	apt-get install -y --no-install-recommends user-mode-linux >&2
 fi
 
+exec 9>/dev/shm/rookery-vm.lock
+flock -n 9 || fail "another such machine is running"
 # The kernel and what runs in it take turns: on one processor they need not wake
 # another one at every system call.
 processor=$(taskset -cp $$ | grep -o '[0-9]*$')
