@@ -5,6 +5,7 @@
  */
 export { type Device, PlainClient, type SendOptions } from './client.ts'
 export { type Attachment, decryptAttachment, encryptAttachment } from './e2ee/attachment.ts'
+export { base64, bytesOfBase64, fetchFile, type FileBody, fileOf, type FileToSend, maxThumbnailBytes, sendFile } from './e2ee/file.ts'
 export { Client, type EncryptedEvent, type EncryptedOptions, type LinkOptions, type Safety } from './e2ee/client.ts'
 export { EncryptionError } from './e2ee/errors.ts'
 export type { BadKeysEvent, FailedEvent, IdentityChangedEvent, LinkedHistoryEvent, LinkUsedEvent, TypedEvent, GroupInfo, GroupMember, GroupNamedEvent, LeftOutEvent, UnannouncedEvent } from './e2ee/events.ts'
@@ -59,6 +60,7 @@ export { type Change, type GroupPage, groupOf, type Member, parseChange, type Ve
 export { compareIds, type MessageId, msOfId } from './id.ts'
 export { IndexedDBJournal, type IndexedDBJournalOptions } from './indexeddb.ts'
 export { type Journal, type JournalChange, type JournalState, MemoryJournal, type StoredMessage } from './journal.ts'
+export { type DownloadOptions, Media, mediaPrefix, mediaTries, type Progress, type UploadOptions } from './media.ts'
 export { type ClientOptions, isGroup, type WebSocketConstructor } from './options.ts'
 export type { Sent, Status } from './sent.ts'
 export { maxUnread, Unread, type UnreadSource } from './unread.ts'

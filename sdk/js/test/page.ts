@@ -1,5 +1,5 @@
 // What the browser's tests run in a page and in a Worker.
-import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptionError, MemoryJournal } from '../src/index.ts'
+import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptionError, Media, MemoryJournal } from '../src/index.ts'
 import { Lines } from './lines.ts'
 
 let client: Client
@@ -52,6 +52,13 @@ const calls: Record<string, (...args: never[]) => unknown> = {
     const { file: sealed, attachment } = await encryptAttachment(file)
     const opened = await decryptAttachment(sealed, attachment)
     return opened.length === file.length && opened.every((b, i) => b === file[i])
+  },
+  async upload(web: string, token: string, size: number) {
+    const media = new Media(web, () => token)
+    const file = new Uint8Array(size).map((_, i) => i * 31 + (i >> 11))
+    const told: number[] = []
+    const back = await media.download(await media.upload(file, { progress: (done) => void told.push(done) }))
+    return { told, same: back.length === size && back.every((b, i) => b === file[i]) }
   },
   async keys(name: string) {
     const db = await new Promise<IDBDatabase>((done) => {
