@@ -11,6 +11,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
+	"github.com/rookery-chat/rookery/internal/auth"
 	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/delivery/rpc"
 	"github.com/rookery-chat/rookery/internal/gateway"
@@ -37,6 +38,7 @@ func all() []Metrics {
 	return []Metrics{
 		Engine(func() engine.Stats { return engine.Stats{Open: 5, Accepted: 9} }),
 		Gateway(&g),
+		Auth(&auth.Stats{}),
 		Delivery(&delivery.Stats{}),
 		Probe(func() probe.Stats {
 			var s probe.Stats

@@ -32,7 +32,10 @@ type Options struct {
 	Dev           *Key     // the development key, nil for none
 	TokenMaxBytes int      // longer ones are not parsed
 	Leeway        time.Duration
-	Logger        *slog.Logger
+	// CachedTokens is how many tokens are remembered whose signature was checked,
+	// 32 bytes each; 0 remembers none.
+	CachedTokens int
+	Logger       *slog.Logger
 
 	// OnRevoked is told of users whose tokens a reloaded list revokes, so that
 	// their sessions can be ended. nil: nobody is told.
@@ -56,8 +59,8 @@ func (o *Options) Validate() error {
 	if o.Dev != nil && !slices.Contains(o.Algorithms, "EdDSA") {
 		faults = append(faults, errors.New("auth: the development key signs with EdDSA, which the algorithms leave out"))
 	}
-	if o.TokenMaxBytes <= 0 || o.Leeway < 0 {
-		faults = append(faults, errors.New("auth: the longest token must be positive and the leeway not negative"))
+	if o.TokenMaxBytes <= 0 || o.Leeway < 0 || o.CachedTokens < 0 {
+		faults = append(faults, errors.New("auth: the longest token must be positive, the leeway and the cached tokens not negative"))
 	}
 	return errors.Join(faults...)
 }
@@ -66,16 +69,27 @@ func (o *Options) Validate() error {
 type Verifier struct {
 	opt    Options
 	parser *jwt.Parser
+	claims *jwt.Validator // of the parser's options
 	state  atomic.Pointer[state]
+
+	Stats Stats
 
 	reload sync.Mutex // one Reload at a time; guards seen
 	seen   [2]stamp
 }
 
-// state is what Reload replaces as a whole.
+// Stats count signatures.
+type Stats struct {
+	Remembered atomic.Uint64 // of tokens that were checked before
+	Checked    atomic.Uint64 // or looked at and refused
+}
+
+// state is what Reload replaces as a whole: which signatures hold goes with the
+// keys.
 type state struct {
 	keys    keySet
 	revoked *revocations
+	checked *checked
 }
 
 // stamp tells whether a file changed.
@@ -92,10 +106,11 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	v := &Verifier{opt: o, parser: jwt.NewParser(
+	rules := []jwt.ParserOption{
 		jwt.WithValidMethods(o.Algorithms), jwt.WithExpirationRequired(),
 		jwt.WithLeeway(o.Leeway), jwt.WithStrictDecoding(),
-	)}
+	}
+	v := &Verifier{opt: o, parser: jwt.NewParser(rules...), claims: jwt.NewValidator(rules...)}
 	return v, v.Reload()
 }
 
@@ -108,10 +123,29 @@ func (v *Verifier) Verify(token string) (Identity, error) {
 	}
 	s := v.state.Load()
 	var c Claims
-	if _, err := v.parser.ParseWithClaims(token, &c, s.keys.pick); err != nil {
+	if err := v.parse(s, token, &c); err != nil {
 		return Identity{}, refusal(err)
 	}
 	return s.identity(&c, v.opt.Leeway)
+}
+
+// parse reads the claims of a token that holds now. Of one whose signature was
+// checked before, that alone is left out: its bytes are the same, time is not.
+func (v *Verifier) parse(s *state, token string, c *Claims) error {
+	d := digestOf(token)
+	if s.checked.has(&d) {
+		v.Stats.Remembered.Add(1)
+		if _, _, err := v.parser.ParseUnverified(token, c); err != nil {
+			return err
+		}
+		return v.claims.Validate(c)
+	}
+	v.Stats.Checked.Add(1)
+	_, err := v.parser.ParseWithClaims(token, c, s.keys.pick)
+	if err == nil {
+		s.checked.add(&d)
+	}
+	return err
 }
 
 // pick returns the key that a token's kid names, if it is for the token's
@@ -196,7 +230,7 @@ func (v *Verifier) Reload() error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	old := v.state.Swap(&state{keys, revoked})
+	old := v.state.Swap(&state{keys, revoked, newChecked(v.opt.CachedTokens)})
 	if old == nil { // the first time
 		return nil
 	}

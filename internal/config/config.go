@@ -69,6 +69,7 @@ type Auth struct {
 	Origins       []string // "*" is any
 	TokenMaxBytes int
 	Leeway        time.Duration
+	CachedTokens  int // 0: none
 	ReloadEvery   time.Duration
 }
 

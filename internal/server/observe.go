@@ -13,7 +13,7 @@ import (
 // before clients can connect.
 func (s *Server) observe() {
 	if s.gateway != nil {
-		s.admin.Register(admin.Gateway(&s.gateway.Stats), admin.Delivery(&s.delivery.Stats))
+		s.admin.Register(admin.Gateway(&s.gateway.Stats), admin.Delivery(&s.delivery.Stats), admin.Auth(&s.verifier.Stats))
 	}
 	if s.remote != nil {
 		s.admin.Register(admin.Remote(func() *delivery.RemoteStats { return &s.epochs.newest.Load().remote.Stats }))

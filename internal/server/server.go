@@ -162,7 +162,7 @@ func (s *Server) authenticate() error {
 	var err error
 	s.verifier, err = auth.NewVerifier(auth.Options{
 		KeysFile: c.Auth.Keys, RevokedFile: c.Auth.Revoked, Algorithms: c.Auth.Algorithms, Dev: s.dev,
-		TokenMaxBytes: c.Auth.TokenMaxBytes, Leeway: c.Auth.Leeway, Logger: s.logger,
+		TokenMaxBytes: c.Auth.TokenMaxBytes, Leeway: c.Auth.Leeway, CachedTokens: c.Auth.CachedTokens, Logger: s.logger,
 		OnRevoked: func(u chat.User) { s.gateway.Revoke(u) },
 	})
 	return err
