@@ -14,7 +14,10 @@ var errRevoked = chat.Errorf(chat.CodeRevoked, "this device was revoked: link it
 
 // Admit refuses a token of before its user took a device away, as hello does:
 // with CodeRevoked the device's own, with CodeUnauthorized an older one that is
-// bound to none (device is ""). CodeUnavailable: the store does not answer.
+// bound to none (device is ""). CodeUnavailable: the store does not answer. It
+// reads the store each time: a revocation is told to the gateways that have
+// sessions of the user, and a request may come to any other, which would go on
+// admitting the device from what it remembers.
 func (g *Gateway) Admit(ctx context.Context, user chat.User, device chat.Device, issued time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
