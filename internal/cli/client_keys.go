@@ -114,6 +114,9 @@ func (s *session) Receive(ctx context.Context) (client.Event, error) {
 	case e2ee.GroupNamed:
 		m := e.Message
 		m.Content = []byte(namedText(e.Info))
+		if e.Copy {
+			return client.Copy{Message: m}, err
+		}
 		return client.Message{Message: m}, err
 	case e2ee.Unannounced:
 		if e.Reads {

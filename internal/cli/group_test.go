@@ -73,6 +73,25 @@ func TestGroupCommands(t *testing.T) {
 	}
 }
 
+// A group that another device of the user's names is told as sent, not as what came.
+func TestGroupNamedByOwnDevice(t *testing.T) {
+	s := startTestServer(t)
+	s.hasKeys("alice", "bob")
+	tail := s.start(nil, "tail", "--as", "alice", "--json")
+	for tail.record()["type"] != "caught_up" {
+	}
+	if code, _, errOut := s.run("group", "create", "--as", "alice", "bob", "--name", "the walrus club"); code != ExitOK { // a spare device
+		t.Fatal(code, errOut)
+	}
+	r := tail.record()
+	for r["content"] == nil {
+		r = tail.record()
+	}
+	if r["type"] != "copy" || r["from"] != "alice" || r["content"] != "<named the group the walrus club>" {
+		t.Errorf("%v", r)
+	}
+}
+
 // TestEncryptedGroup: a group whose name and messages are for its members alone.
 func TestEncryptedGroup(t *testing.T) {
 	s := startTestServer(t)
