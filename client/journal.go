@@ -59,6 +59,30 @@ func openJournal(path, user, device string) (*journal, error) {
 	return j, nil
 }
 
+// Unsent returns how many messages wait in the outbox of a state file: the server
+// had not accepted them when the process that had it ended, or has not yet. It reads
+// the file as it lies, whoever has it; where there is none nothing waits.
+func Unsent(path string) (n int, err error) {
+	s, _, _, err := readState(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("%w %s: %w", ErrState, path, err)
+	}
+	return len(s.outbox), nil
+}
+
+// readState reads a file of size bytes, of which the first used are good. One that was
+// only just made is empty.
+func readState(path string) (s state, used, size int, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 {
+		return state{}, 0, 0, err
+	}
+	if s, used, err = decodeState(b); err != nil {
+		err = fmt.Errorf("%w; move it away to start anew (messages still in its outbox are lost with it)", err)
+	}
+	return s, used, len(b), err
+}
+
 func (j *journal) open(fresh state) error {
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
 		return err
@@ -67,24 +91,20 @@ func (j *journal) open(fresh state) error {
 	if j.file, err = openLocked(j.path); err != nil {
 		return err
 	}
-	b, err := os.ReadFile(j.path)
+	s, used, size, err := readState(j.path)
 	if err != nil {
 		return err
 	}
-	if len(b) == 0 {
+	if size == 0 {
 		j.live, j.initial = fresh, fresh
 		return j.rewrite(fresh.appendRecords(nil))
-	}
-	s, used, err := decodeState(b)
-	if err != nil {
-		return fmt.Errorf("%w; move it away to start anew (messages still in its outbox are lost with it)", err)
 	}
 	if s.user != fresh.user || s.device != fresh.device {
 		return fmt.Errorf("it belongs to user %q, device %q: give each device a state file of its own", s.user, s.device)
 	}
 	j.live, j.initial, j.size = s, s, int64(used)
 	j.initial.outbox = append([]stored(nil), s.outbox...)
-	if used < len(b) {
+	if used < size {
 		return errors.Join(j.file.Truncate(j.size), j.file.Sync())
 	}
 	return nil

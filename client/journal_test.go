@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -122,6 +123,39 @@ func TestTornTailIsCutOffForGood(t *testing.T) {
 	defer j.close()
 	if len(j.initial.outbox) != 4 || j.initial.cursor != 0 {
 		t.Fatalf("after the tear: %+v", j.initial)
+	}
+}
+
+// What waits in an outbox is counted whoever has the file, and in whatever state it lies.
+func TestUnsent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	want := func(n int) {
+		t.Helper()
+		if got, err := Unsent(path); got != n || err != nil {
+			t.Fatalf("%d wait, not %d; %v", got, n, err)
+		}
+	}
+	want(0) // there is none
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(0) // only just made
+	j := mustOpen(t, path)
+	defer j.close()
+	first, body := testMessage(1)
+	j.put(first, body)
+	want(0) // not durable, so it is not under way
+	j.put(testMessage(2))
+	mustSync(t, j)
+	want(2)
+	j.drop(first)
+	mustSync(t, j)
+	want(1)
+	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unsent(path); !errors.Is(err, ErrState) || !errors.Is(err, errDamaged) || !strings.Contains(err.Error(), path) {
+		t.Fatalf("of another file: %v", err)
 	}
 }
 

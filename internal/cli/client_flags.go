@@ -188,6 +188,9 @@ func (f *clientFlags) session(ctx context.Context, env *Env, as use, change func
 		env.errorLines(err)
 		return code
 	}
+	if as != asks {
+		f.sendLeft(ctx, env, o)
+	}
 	c, err := f.dial(ctx, as, o)
 	if err != nil {
 		env.Errorf("%v", f.advice(err))

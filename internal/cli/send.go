@@ -141,7 +141,11 @@ func (f *sendFlags) failed(env *Env, s *client.Sent, err error) int {
 	case status == 0 || !errors.Is(err, context.DeadlineExceeded):
 		env.Errorf("%v", err)
 		if status == 0 && f.stateDir() != "" && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
-			env.Errorf("the message is kept in %s: the next send of this device sends it first", f.statePath(f.name))
+			next := "send of this device"
+			if len(f.names) > 1 {
+				next = "send, group, tail or chat"
+			}
+			env.Errorf("the message is kept in %s: the next %s sends it first", f.statePath(f.name), next)
 		}
 		return exitOf(err)
 	case f.waitSet:
