@@ -41,6 +41,8 @@ export interface Message {
   timer: number | null
   /** The user has changed it, which is not sent yet. */
   changing: boolean
+  /** It brings a picture that is not uploaded yet: it can be cancelled, and `progress` tells how far it is. */
+  sending: boolean
 }
 
 /** A message as a reply to it shows it. */
@@ -102,11 +104,12 @@ export interface Chat {
 /** Where the connection stands. `elsewhere`: another browser has the name. `stopped`: nothing more happens by itself. */
 export type State = 'starting' | 'offline' | 'online' | 'aeroplane' | 'elsewhere' | 'stopped'
 
-/** What the Worker tells by itself. */
+/** What the Worker tells by itself. `progress`: bytes of a message's file, on its way up or down. */
 export type News =
   | { type: 'state'; state: State; text: string }
   | { type: 'chat'; chat: Chat }
   | { type: 'message'; message: Message }
+  | { type: 'progress'; key: string; done: number; total: number }
   | { type: 'gone'; peer: string; keys: string[] }
   | { type: 'members'; peer: string; members: Member[] }
   | { type: 'typing'; peer: string; on: boolean }
@@ -144,6 +147,8 @@ export interface Calls {
   block(peer: string, on: boolean): Promise<void>
   /** The same for a picture, which is made smaller and loses what the camera wrote into it. */
   sendPicture(peer: string, file: File): Promise<void>
+  /** Takes a message back whose picture is not uploaded yet. */
+  cancel(key: string): Promise<void>
   /** Downloads and decrypts what a message brings. */
   fetch(key: string): Promise<Blob>
   /** The user has been shown all of a chat. */

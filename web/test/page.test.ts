@@ -1,8 +1,9 @@
 import { get } from 'node:http'
 import { deflateSync } from 'node:zlib'
+import type { Route } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { fresh, looks, pair as pairIn, setUp, Somebody } from './world.ts'
+import { fresh, looks, pair as pairIn, setUp, Somebody, waitMs } from './world.ts'
 
 const world = setUp()
 const pair = (a?: string, b?: string) => pairIn(world, a, b)
@@ -157,6 +158,74 @@ test('a picture: small in the message, whole in a dialog, and again after a relo
   await whole.waitFor()
   await alice.page.getByLabel('Send a picture').setInputFiles({ name: 'no.png', mimeType: 'image/png', buffer: Buffer.from('no picture') })
   await alice.page.getByText('no picture that this browser can read').waitFor()
+})
+
+/** Holds uploads of pictures of a browser back: each one waits until it is let through, or cut off. */
+async function holdUploads(who: Somebody): Promise<{ next(): Promise<Route>; begun: number }> {
+  const held: Route[] = []
+  const hold = { begun: 0, next: async () => (await expect.poll(() => held.length, { timeout: waitMs }).toBeGreaterThan(0), held.shift()!) }
+  await who.page.context().route(/\/media\/|\/v1\/media$/, async (route) => {
+    if (route.request().method() === 'PUT') return void held.push(route)
+    if (route.request().method() === 'POST' && route.request().url().endsWith('/v1/media')) hold.begun++
+    return route.continue()
+  })
+  return hold
+}
+
+test('a picture on its way: a bar, cut off, over aeroplane mode, cancelled', async () => {
+  const [alice, bob] = await pair()
+  const { page } = alice
+  const uploads = await holdUploads(alice)
+  const choose = (name: string) => page.getByLabel('Send a picture').setInputFiles({ name, mimeType: 'image/png', buffer: png(1600, 800) })
+  const bar = (name: string) => page.getByRole('progressbar', { name: `Sending ${name}` })
+  try {
+    await choose('shore.png')
+    const first = await uploads.next()
+    await bar('shore.jpg').waitFor()
+    await alice.say('after the picture')
+    await first.abort('connectionreset')
+    const second = await uploads.next() // it goes on with what was begun
+    await alice.aeroplane(true)
+    await second.abort().catch(() => {}) // the page has ended it
+    await bar('shore.jpg').waitFor()
+    await alice.aeroplane(false)
+    await (await uploads.next()).continue()
+    await bob.page.getByRole('button', { name: 'Open shore.jpg' }).waitFor()
+    await bob.message('after the picture').waitFor()
+    await bar('shore.jpg').waitFor({ state: 'detached' })
+    expect(uploads.begun).toBe(1)
+
+    // One is cancelled by the key of deletion, one by its button, and neither comes back.
+    await choose('rocks.png')
+    await uploads.next()
+    await page.getByRole('textbox', { name: 'Message' }).focus()
+    await page.keyboard.press('ArrowUp')
+    await page.keyboard.press('Delete')
+    await bar('rocks.jpg').waitFor({ state: 'detached' })
+    await alice.aeroplane(true)
+    await choose('dunes.png')
+    await bar('dunes.jpg').waitFor()
+    await page.getByRole('textbox', { name: 'Message' }).focus()
+    await page.keyboard.press('ArrowUp')
+    await page.keyboard.press('Tab') // the picture
+    await page.keyboard.press('Tab')
+    await page.getByRole('button', { name: 'Cancel sending dunes.jpg' }).and(page.locator(':focus')).waitFor()
+    await page.keyboard.press('Enter')
+    await bar('dunes.jpg').waitFor({ state: 'detached' })
+    await alice.aeroplane(false)
+    await page.reload()
+    await alice.online()
+    await alice.say('the last word')
+    await bob.message('the last word').waitFor()
+    for (const who of [alice, bob]) expect(await who.page.locator('#log .file').count()).toBe(1)
+
+    await alice.aeroplane(true)
+    await choose('cliff.png')
+    const open = () => page.evaluate((to) => (location.hash = to), bob.name).then(() => bar('cliff.jpg').waitFor())
+    expect(await looks(page, [['sending', open]])).toEqual([])
+  } finally {
+    await page.context().unrouteAll({ behavior: 'ignoreErrors' })
+  }
 })
 
 test('safety numbers are the same on both sides, and a change stops sending until it is accepted', async () => {

@@ -9,6 +9,9 @@ import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 export const rookery = resolve(process.env.ROOKERY_BIN || '../bin/rookery')
 export const dir = mkdtempSync(join(tmpdir(), 'rookery-page-'))
 
+/** The longest wait for what should come: a busy machine is slow, and not wrong. */
+export const waitMs = 100_000
+
 /** Where the tests leave their screenshots. */
 export const shots = new URL('../shots/', import.meta.url).pathname
 mkdirSync(shots, { recursive: true })
@@ -65,7 +68,7 @@ export const breaches: string[] = []
 export async function browser(name: string, server: () => Server, options: object = {}): Promise<BrowserContext> {
   const executablePath = process.env.CHROMIUM || '/usr/bin/chromium'
   const context = await chromium.launchPersistentContext(join(dir, name), { executablePath, args: flags, headless: true, ...options })
-  context.setDefaultTimeout(100_000) // a busy machine is slow, and not wrong
+  context.setDefaultTimeout(waitMs)
   context.on('request', (request) => {
     const { host, protocol } = new URL(request.url())
     if (protocol !== 'blob:' && host !== new URL(server().web).host) breaches.push(`asked ${request.url()}`)

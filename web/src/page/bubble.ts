@@ -14,6 +14,8 @@ export interface Touch {
   go(id: string): void
   /** Reacts, or takes that back. */
   react(message: Message, text: string): void
+  /** Takes back a message whose picture is on its way. */
+  cancel(message: Message): void
 }
 
 /** Reports whether a message is one to be replied to, reacted to and, where it is the user's, changed. */
@@ -45,6 +47,7 @@ export class Bubbles {
     const parts: HTMLElement[] = [make(named ? 'p' : 'span', named ? 'from' : 'for-ears', mine ? 'You: ' : `${from}${named ? '' : ': '}`)]
     if (quote) parts.push(this.#quote(quote))
     if (file) parts.push(element.querySelector<HTMLElement>('.file') ?? this.#viewer.button(message))
+    if (message.sending) parts.push(element.querySelector<HTMLElement>('.sending') ?? this.#sending(message))
     if (deleted) parts.push(make('p', 'note', mine ? 'You deleted this message' : 'This message was deleted'))
     else if (text) parts.push(make('p', 'text', text))
     if (note) parts.push(make('p', 'note', note))
@@ -101,6 +104,21 @@ export class Bubbles {
     else button.append(ears, make('span', 'said', 'A message that is not here'))
     button.onclick = () => this.#touch.go(id)
     return button
+  }
+
+  /** How far a picture is, and a way to take it back. */
+  #sending(message: Message): HTMLElement {
+    const { name } = message.file!
+    const bar = make('progress')
+    bar.max = 1
+    bar.value = 0
+    bar.setAttribute('aria-label', `Sending ${name}`)
+    const button = make('button', '', 'Cancel')
+    button.type = 'button'
+    button.tabIndex = -1
+    button.setAttribute('aria-label', `Cancel sending ${name}`)
+    button.onclick = () => this.#touch.cancel(message)
+    return make('div', 'sending', bar, button)
   }
 
   #reactions(message: Message, chat: Chat): HTMLElement | null {

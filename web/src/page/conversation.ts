@@ -37,6 +37,7 @@ export class Conversation {
     this.#bubbles = new Bubbles(me, viewer, {
       act: (message) => this.#actions.open(message),
       react: (message, text) => this.#actions.react(message, text),
+      cancel: (message) => this.#cancel(message),
       go: (id) => this.#shown.get(this.#keys.get(id) ?? '')?.element.focus(),
     })
     this.#older.onclick = () => void this.#showOlder()
@@ -146,7 +147,13 @@ export class Conversation {
     if (follows || (message.mine && message.stage === 'waiting')) this.#toEnd()
   }
 
-  /** Takes messages away that have disappeared. */
+  /** Shows how far a picture is on its way. */
+  progress(key: string, share: number): void {
+    const bar = this.#shown.get(key)?.element.querySelector('progress')
+    if (bar) bar.value = share
+  }
+
+  /** Takes messages away that have disappeared, or were taken back. */
   drop(keys: string[]): void {
     for (const key of keys) {
       const gone = this.#shown.get(key)
@@ -219,6 +226,10 @@ export class Conversation {
       event.stopPropagation()
       return the('write').hidden ? this.#log.focus() : this.#composer.focus()
     }
+    if (event.target === at && message.sending && event.key === 'Delete') {
+      event.preventDefault()
+      return this.#cancel(message)
+    }
     if (event.target !== at || !canAct(message, this.#chat!)) return
     const acts: Record<string, () => void> = {
       Enter: () => this.#actions.open(message),
@@ -233,9 +244,13 @@ export class Conversation {
     act()
   }
 
+  #cancel({ key }: Message): void {
+    void this.#worker.cancel(key).catch((err) => this.#say(err))
+  }
+
   #tabs(target: EventTarget | null, index: number): void {
     const article = (target as HTMLElement | null)?.closest('article')
-    for (const button of article?.querySelectorAll<HTMLElement>('.quote, .more, .reactions button') ?? []) button.tabIndex = index
+    for (const button of article?.querySelectorAll<HTMLElement>('.quote, .more, .reactions button, .sending button') ?? []) button.tabIndex = index
   }
 
   #say(err: unknown): void {

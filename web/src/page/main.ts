@@ -35,6 +35,7 @@ class App {
   readonly #user: string
   readonly #worker: Calls
   readonly #list: List
+  readonly #viewer: Viewer
   readonly #conversation: Conversation
   readonly #membersDialog: Members
   readonly #about: About
@@ -49,7 +50,8 @@ class App {
     this.#user = user
     this.#worker = startWorker((news) => this.#take(news))
     this.#list = new List(user, (peer) => this.#go(peer))
-    this.#conversation = new Conversation(this.#worker, user, new Viewer(this.#worker))
+    this.#viewer = new Viewer(this.#worker)
+    this.#conversation = new Conversation(this.#worker, user, this.#viewer)
     const safety = new Safety(this.#worker)
     this.#membersDialog = new Members(this.#worker, user, (peer) => void safety.open(peer))
     this.#about = new About(this.#worker)
@@ -159,6 +161,11 @@ class App {
         if (!news.message.mine) this.#typing.delete(news.message.peer)
         if (news.message.peer === this.#conversation.peer) this.#conversation.take(news.message)
         break
+      case 'progress': {
+        const share = news.total > 0 ? news.done / news.total : 0
+        this.#conversation.progress(news.key, share)
+        return this.#viewer.progress(news.key, share)
+      }
       case 'gone':
         if (news.peer === this.#conversation.peer) this.#conversation.drop(news.keys)
         break

@@ -7,7 +7,9 @@ export class Viewer {
   readonly #dialog = the<HTMLDialogElement>('picture')
   readonly #view = the<HTMLImageElement>('picture-view')
   readonly #save = the<HTMLAnchorElement>('picture-save')
+  readonly #bar = the<HTMLProgressElement>('picture-progress')
   #url = ''
+  #key = ''
 
   constructor(worker: Calls) {
     this.#worker = worker
@@ -34,10 +36,13 @@ export class Viewer {
     const state = the('picture-state')
     the('picture-name').textContent = file!.name
     state.textContent = 'Downloading and decrypting …'
+    this.#key = key
+    this.#bar.value = 0
+    this.#bar.hidden = false
     this.#dialog.showModal()
     try {
       const blob = await this.#worker.fetch(key)
-      if (!this.#dialog.open) return
+      if (!this.#dialog.open || this.#key !== key) return
       this.#url = URL.createObjectURL(blob)
       state.textContent = ''
       this.#save.href = this.#url
@@ -48,13 +53,20 @@ export class Viewer {
       this.#view.alt = file!.name
       this.#view.hidden = false
     } catch (err) {
-      state.textContent = err instanceof Error ? err.message : String(err)
+      if (this.#key === key) state.textContent = err instanceof Error ? err.message : String(err)
+    } finally {
+      if (this.#key === key) this.#bar.hidden = true
     }
+  }
+
+  /** Shows how far the download of a message's file is. */
+  progress(key: string, share: number): void {
+    if (key === this.#key) this.#bar.value = share
   }
 
   #forget(): void {
     if (this.#url) URL.revokeObjectURL(this.#url)
-    this.#url = ''
+    this.#url = this.#key = ''
     this.#view.hidden = this.#save.hidden = true
     this.#view.removeAttribute('src')
   }

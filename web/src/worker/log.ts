@@ -57,6 +57,14 @@ export class Log {
     return this.#inTurn(() => this.#keep(chat, rows))
   }
 
+  /** Takes a message back that was not sent. */
+  drop({ key, peer }: Row): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#store.drop(key)
+      await this.#gone(peer, [key])
+    })
+  }
+
   #inTurn<T>(act: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(act)
     this.#turn = done.catch(() => {})
@@ -141,11 +149,15 @@ export class Log {
     this.#sweep = null
     const { gone, next } = await this.#store.sweep(this.#owner.now())
     for (const peer of new Set(gone.map((each) => each.peer))) {
-      await this.#findLast(peer)
-      this.#owner.tell({ type: 'gone', peer, keys: gone.filter((each) => each.peer === peer).map((each) => each.key) })
-      this.#owner.tellChat(this.#owner.chat(peer))
+      await this.#gone(peer, gone.filter((each) => each.peer === peer).map((each) => each.key))
     }
     this.#plan(next)
+  }
+
+  async #gone(peer: string, keys: string[]): Promise<void> {
+    await this.#findLast(peer)
+    this.#owner.tell({ type: 'gone', peer, keys })
+    this.#owner.tellChat(this.#owner.chat(peer))
   }
 }
 

@@ -1,83 +1,55 @@
-import { type Attachment, decryptAttachment, encryptAttachment } from '../../../sdk/js/src/index.ts'
-import { ask, SiteError, type Tokens } from './site.ts'
+import { type Attachment, base64, encryptAttachment, type FileBody, type Media } from '../../../sdk/js/src/index.ts'
+import type { News } from '../talk.ts'
 
-/** What begins a message's media where it names a blob. */
-export const mediaPrefix = 'media:'
-
-/** The type of a message that brings a file: e2ee.TypeFile of the Go SDK. */
-export const typeFile = 2
-
-/** How often in a row a part is tried. */
-const tries = 5
-
-/** The largest thumbnail that the Go SDK takes. */
-const thumbnailBytes = 32 << 10
-
-/** A file as a message of its type carries it: the Go SDK's e2ee.File. Bytes are base64. */
-export interface FileBody {
-  key: string
-  digest: string
-  size: number
-  blob: string
+/** A picture on its way to the store. */
+interface Upload {
+  /** null: not encrypted yet. */
+  sealed: { file: Uint8Array; attachment: Attachment } | null
+  /** The blob's name; '': not begun. */
   name: string
-  type: string
-  thumbnail?: string
-  text?: string
+  abort: AbortController
 }
 
-interface Slot {
-  name: string
-  type: string
-  part_bytes: number
-  complete: boolean
-  missing: { part: number; size: number; url: string }[]
-}
+/**
+ * Pictures on their way to the store, by their messages. One that was cut off goes on with the blob that was begun, as long as the page
+ * lives: the next page begins another one.
+ */
+export class Uploads {
+  readonly #media: Media
+  readonly #tell: (news: News) => void
+  readonly #begun = new Map<string, Upload>()
 
-/** Encrypts a picture's bytes and uploads them; the result has where they are and what opens them. */
-export async function upload(tokens: Tokens, bytes: Uint8Array): Promise<Pick<FileBody, 'key' | 'digest' | 'size' | 'blob'>> {
-  const { file, attachment } = await encryptAttachment(bytes)
-  let slot = await ask<Slot>('POST', '/v1/media', await tokens.get(), { size: file.length, type: 'application/octet-stream', ttl: 0 })
-  const path = `/v1/media/${encodeURIComponent(slot.name)}`
-  for (let n = 1; !slot.complete && slot.missing.length > 0; n++) {
-    for (const { part, size, url } of slot.missing) {
-      const at = (part - 1) * slot.part_bytes
-      const put = await fetch(url, { method: 'PUT', headers: { 'Content-Type': slot.type }, body: file.slice(at, at + size) })
-      if (!put.ok && n === tries) throw new SiteError(put.status, `a part of the picture was answered with ${put.status}`)
-    }
-    slot = await ask<Slot>('GET', `${path}/slot`, await tokens.get())
+  constructor(media: Media, tell: (news: News) => void) {
+    this.#media = media
+    this.#tell = tell
   }
-  if (!slot.complete) await ask('POST', `${path}/end`, await tokens.get())
-  return { key: attachment.key, digest: base64(attachment.digest), size: attachment.size, blob: slot.name }
-}
 
-/** Downloads and decrypts a file. */
-export async function download(tokens: Tokens, body: FileBody): Promise<Uint8Array> {
-  const { url } = await ask<{ url: string }>('GET', `/v1/media/${encodeURIComponent(body.blob)}`, await tokens.get())
-  const got = await fetch(url)
-  if (!got.ok) throw new SiteError(got.status, `the download was answered with ${got.status}`)
-  const attachment: Attachment = { key: body.key, digest: bytesOf(body.digest), size: body.size }
-  return decryptAttachment(new Uint8Array(await got.arrayBuffer()), attachment)
-}
-
-/** Reads what a message of a file says; null: nothing that is one. */
-export function fileOf(content: Uint8Array): FileBody | null {
-  try {
-    const f = JSON.parse(new TextDecoder().decode(content)) as FileBody
-    const texts = [f.key, f.digest, f.blob, f.name, f.type, f.thumbnail ?? '', f.text ?? '']
-    if (!f.blob || !(f.size >= 0) || texts.some((each) => typeof each !== 'string')) return null
-    if ((f.thumbnail ?? '').length > (thumbnailBytes * 4) / 3 + 4) return null
-    return { ...f, name: f.name.replace(/^.*[/\\]/, '').replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, '_') || 'file' }
-  } catch {
-    return null
+  /** Encrypts a picture's bytes and uploads them; the result has where they are and what opens them. */
+  async send(key: string, bytes: Uint8Array, ttlSeconds: number): Promise<Pick<FileBody, 'key' | 'digest' | 'size' | 'blob'>> {
+    const upload = this.#begun.get(key) ?? { sealed: null, name: '', abort: new AbortController() }
+    this.#begun.set(key, upload)
+    const { signal } = (upload.abort = new AbortController())
+    upload.sealed ??= await encryptAttachment(bytes)
+    const { file, attachment } = upload.sealed
+    const blob = await this.#media.upload(file, {
+      name: upload.name, ttlSeconds, signal,
+      begun: (name) => (upload.name = name),
+      progress: (done, total) => this.#tell({ type: 'progress', key, done, total }),
+    })
+    this.#begun.delete(key)
+    return { key: attachment.key, digest: base64(attachment.digest), size: attachment.size, blob }
   }
-}
 
-export function base64(bytes: Uint8Array): string {
-  let s = ''
-  for (const b of bytes) s += String.fromCharCode(b)
-  return btoa(s)
-}
+  /** Stops what is on its way, to go on later. */
+  pause(): void {
+    for (const { abort } of this.#begun.values()) abort.abort(new Error('not now'))
+  }
 
-export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0))
+  /** Stops one for good, and takes back what arrived of it. */
+  cancel(key: string): void {
+    const upload = this.#begun.get(key)
+    this.#begun.delete(key)
+    upload?.abort.abort(new Error('it was cancelled'))
+    if (upload?.name) void this.#media.drop(upload.name).catch(() => {}) // the sweep finds it
+  }
 }

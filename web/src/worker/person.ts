@@ -1,10 +1,10 @@
 import {
-  type Body, bodyOf, ChatError, Client, counts, EncryptionError, type EncryptedEvent, groupOf, isGroup, type Message as Received, saidOf, type SaidPage, StateError, Unread,
+  base64, type Body, bodyOf, ChatError, Client, counts, EncryptionError, type EncryptedEvent, fetchFile, groupOf, isGroup, Media, type Message as Received, saidOf, type SaidPage, StateError, Unread,
 } from '../../../sdk/js/src/index.ts'
 import type { Calls, Change, News, Page, State } from '../talk.ts'
 import { Groups, nameOf, titleOf } from './groups.ts'
 import { Log } from './log.ts'
-import { base64, download } from './media.ts'
+import { Uploads } from './media.ts'
 import { shrink } from './picture.ts'
 import { idOfOrder, isChange, rowOf } from './rows.ts'
 import { Sender } from './sender.ts'
@@ -61,6 +61,7 @@ export class Person implements Calls {
   #log!: Log
   #unread!: Unread
   #tokens!: Tokens
+  #media!: Media
   #sender!: Sender
   readonly #groups: Groups
   #client: Client | null = null
@@ -87,6 +88,7 @@ export class Person implements Calls {
     if (this.#user === '') {
       this.#user = user
       this.#tokens = new Tokens(user)
+      this.#media = new Media('', () => this.#tokens.get())
       this.#store = await Store.open(user)
       this.#unread = new Unread(user)
       this.#log = new Log(this.#store, {
@@ -118,11 +120,12 @@ export class Person implements Calls {
         chat: (peer) => this.#chat(peer),
         keep: (chat, ...rows) => this.#keep(chat, ...rows),
         find: (client, peer) => this.#merge(client, peer).catch(() => void this.#merged.delete(peer)),
+        drop: (row) => this.#log.drop(row),
         changed: (client, row) => void this.#groups.changed(client, row),
         state: (state, text) => this.#state(state, text),
       },
       this.#store,
-      this.#tokens,
+      new Uploads(this.#media, this.#tell),
     )
   }
 
@@ -489,11 +492,16 @@ export class Person implements Calls {
     await this.#sender.write(peer, newBody({ kind: 'file', file: { key: '', digest: '', size: bytes.length, blob: '', ...about } }), '', key)
   }
 
+  async cancel(key: string): Promise<void> {
+    const row = await this.#store.row(key)
+    if (row) await this.#sender.cancel(row)
+  }
+
   async fetch(key: string): Promise<Blob> {
     const row = await this.#store.row(key)
     const file = row?.body.file
     if (!file) throw new Error('there is no file with this message')
-    const bytes = file.blob ? await download(this.#tokens, file) : await this.#store.file(key)
+    const bytes = file.blob ? await fetchFile(this.#media, file, { progress: (done, total) => this.#tell({ type: 'progress', key, done, total }) }) : await this.#store.file(key)
     if (!bytes) throw new Error('the picture is not in this browser any more')
     return new Blob([bytes.slice()], { type: pictureTypes.test(file.type) ? file.type : 'application/octet-stream' })
   }

@@ -1,7 +1,6 @@
-import { apply, type Body as Said, bodyOf, changes, endOf, type Item, isGroup, type Message as Received, parseChange } from '../../../sdk/js/src/index.ts'
+import { apply, type Body as Said, bodyOf, bytesOfBase64, changes, endOf, fileOf, type Item, isGroup, type Message as Received, parseChange } from '../../../sdk/js/src/index.ts'
 import { sortKeyOfId } from '../../../sdk/js/src/id.ts'
 import type { Change, Message, Quote } from '../talk.ts'
-import { bytesOf, fileOf } from './media.ts'
 import { newBody, type Row } from './store.ts'
 
 /** The suite of a change of a group, which the server reads. */
@@ -81,7 +80,7 @@ export function carry(row: Row, kept: Row): void {
 export function viewOf({ key, peer, mine, from, order, at, stage, place, id, body }: Row, quoted: Row | null = null, waiting: Row[] = []): Message {
   const { note, file, change, target, deleted } = body
   const seen = stage === 'failed' ? stage : stage === 'done' ? (mine ? 'sent' : 'received') : 'waiting'
-  const picture = file && { name: file.name, type: file.type, size: file.size, thumbnail: file.thumbnail ? bytesOf(file.thumbnail) : null }
+  const picture = file && { name: file.name, type: file.type, size: file.size, thumbnail: file.thumbnail ? bytesOfBase64(file.thumbnail) : null }
   const view: Message = {
     key, peer, mine, from, order, at, stage: seen, place, id, text: body.text, note, file: picture, change, deleted,
     reply: target && !deleted ? quoteOf(target, quoted) : null,
@@ -89,6 +88,7 @@ export function viewOf({ key, peer, mine, from, order, at, stage, place, id, bod
     reactions: body.reactions.filter((each) => each.text !== '').map(({ user, text }) => ({ user, text })),
     timer: body.kind === 'timer' ? body.seconds : null,
     changing: waiting.length > 0,
+    sending: stage === 'waiting' && file !== null && !file.blob,
   }
   for (const { from: user, body: { kind, text } } of waiting) {
     if (kind === 'edit') Object.assign(view, { text, edited: true })

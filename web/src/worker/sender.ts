@@ -1,9 +1,8 @@
-import { bodyOf, ChatError, Client, ClosedError, EncryptionError, isGroup, msOfId, type Sent } from '../../../sdk/js/src/index.ts'
+import { bodyOf, ChatError, Client, ClosedError, EncryptionError, isGroup, mediaPrefix, msOfId, type Sent, typeFile } from '../../../sdk/js/src/index.ts'
 import { sortKeyOfId } from '../../../sdk/js/src/id.ts'
 import type { Change, State } from '../talk.ts'
-import { mediaPrefix, typeFile, upload } from './media.ts'
+import type { Uploads } from './media.ts'
 import { orderOfWaiting } from './rows.ts'
-import type { Tokens } from './site.ts'
 import type { Body, ChatRow, Row, Store } from './store.ts'
 
 /** Before what could not be sent is tried again: doubled up to the second. */
@@ -20,6 +19,8 @@ export interface Writer {
   keep(chat: ChatRow, ...rows: Row[]): Promise<void>
   /** Looks in the server's history where a message is that had arrived. */
   find(client: Client, peer: string): Promise<void>
+  /** Forgets a message that was not sent. */
+  drop(row: Row): Promise<void>
   /** The server has taken a change of a group in. */
   changed(client: Client, row: Row): void
   state(state: State, text: string): void
@@ -32,16 +33,16 @@ export interface Writer {
 export class Sender {
   readonly #writer: Writer
   readonly #store: Store
-  readonly #tokens: Tokens
+  readonly #uploads: Uploads
   /** What waits for the SDK, by chat. */
   readonly #queues = new Map<string, Row[]>()
   readonly #pumping = new Set<string>()
   readonly #retries = new Map<string, { timer: number; waitMs: number }>()
 
-  constructor(writer: Writer, store: Store, tokens: Tokens) {
+  constructor(writer: Writer, store: Store, uploads: Uploads) {
     this.#writer = writer
     this.#store = store
-    this.#tokens = tokens
+    this.#uploads = uploads
   }
 
   /** Takes up what an earlier page left that the SDK never got. */
@@ -77,8 +78,19 @@ export class Sender {
     this.pumpAll()
   }
 
+  /** Takes back a message whose picture is not uploaded yet. */
+  async cancel(row: Row): Promise<void> {
+    const waits = this.#queue(row.peer).find((each) => each.key === row.key)
+    if (!waits?.body.file || waits.body.file.blob) return
+    this.#unqueue(row)
+    this.#uploads.cancel(row.key)
+    await this.#writer.drop(row)
+    void this.pump(row.peer)
+  }
+
   /** Tries nothing by itself any more until it is pumped. */
   pause(): void {
+    this.#uploads.pause()
     for (const { timer } of this.#retries.values()) clearTimeout(timer)
     this.#retries.clear()
   }
@@ -94,8 +106,9 @@ export class Sender {
     try {
       for (;;) {
         const [{ client }, row] = [this.#writer, this.#queue(peer)[0]]
-        if (!client || !row || !(await this.#hand(client, row))) return
-        this.#retries.delete(peer)
+        if (!client || !row) return
+        if (await this.#hand(client, row)) this.#retries.delete(peer)
+        else if (client === this.#writer.client) return
       }
     } finally {
       this.#pumping.delete(peer)
@@ -120,6 +133,7 @@ export class Sender {
       void this.#follow(client, sent, row)
       return true
     } catch (err) {
+      if (!this.#queue(row.peer).includes(row)) return true // it was cancelled
       if (client !== this.#writer.client || client.error) return false // the next connection goes on
       if ((err instanceof ChatError && err.action === 'stop') || (err instanceof EncryptionError && err.reason === 'not_member')) {
         this.#unqueue(row)
@@ -147,7 +161,9 @@ export class Sender {
     if (!file.blob) {
       const bytes = await this.#store.file(row.key)
       if (!bytes) throw new ChatError('bad_media', 'the picture is not in this browser any more')
-      Object.assign(file, await upload(this.#tokens, bytes))
+      const uploaded = await this.#uploads.send(row.key, bytes, ttlSeconds)
+      if (!this.#queue(peer).includes(row)) throw new Error('it was cancelled')
+      Object.assign(file, uploaded)
       await this.#bound(row).keep()
       await this.#store.dropFile(row.key)
     }

@@ -1,8 +1,7 @@
 import { Seal } from '../../../sdk/js/src/e2ee/seal.ts'
 import { completed, requested } from '../../../sdk/js/src/idb.ts'
-import { type BodyKind, changes, type MessageId, type Reaction } from '../../../sdk/js/src/index.ts'
+import { type BodyKind, changes, type FileBody, type MessageId, type Reaction } from '../../../sdk/js/src/index.ts'
 import type { Change } from '../talk.ts'
-import type { FileBody } from './media.ts'
 
 const rows = 'rows' // messages; what they say is sealed
 const chats = 'chats'
@@ -193,6 +192,13 @@ export class Store {
     }
     await completed(tx)
     return { gone, next }
+  }
+
+  /** Removes a message and its picture, durably. */
+  async drop(key: string): Promise<void> {
+    const tx = this.#db.transaction([rows, files], 'readwrite', { durability: 'strict' })
+    for (const name of [rows, files]) tx.objectStore(name).delete(key)
+    await completed(tx)
   }
 
   /** Keeps the bytes of a picture until they are uploaded. */
