@@ -31,28 +31,22 @@ export function lineOf(e: EncryptedEvent): string | null {
   return null
 }
 
-/** Takes all that comes for a client from now on. */
+/** What comes, as lines that a test takes one after the other. */
 export class Lines {
   readonly #lines: string[] = []
   readonly #more = new Notifier()
   #end: Error | null = null
 
-  constructor(client: Client) {
-    void this.#take(client)
+  push(line: string | null): void {
+    if (line === null) return
+    this.#lines.push(line)
+    this.#more.fire()
   }
 
-  async #take(client: Client): Promise<void> {
-    try {
-      for (;;) {
-        const line = lineOf(await client.receive())
-        if (line === null) continue
-        this.#lines.push(line)
-        this.#more.fire()
-      }
-    } catch (err) {
-      this.#end = err as Error
-      this.#more.fire()
-    }
+  /** Nothing more comes. */
+  close(why: Error): void {
+    this.#end = why
+    this.#more.fire()
   }
 
   async next(n: number): Promise<string[]> {
@@ -68,4 +62,14 @@ export class Lines {
     while (!this.#end) await this.#more.wait()
     return (this.#end as Error & { codeName?: string }).codeName ?? String(this.#end)
   }
+}
+
+/** Takes all that comes for a client from now on. */
+export function linesOf(client: Client): Lines {
+  const lines = new Lines()
+  const take = async () => {
+    for (;;) lines.push(lineOf(await client.receive()))
+  }
+  take().catch((err: Error) => lines.close(err))
+  return lines
 }

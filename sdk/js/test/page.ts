@@ -1,6 +1,6 @@
 // What the browser's tests run in a page and in a Worker.
-import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptionError, Media, MemoryJournal } from '../src/index.ts'
-import { Lines } from './lines.ts'
+import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, Media, MemoryJournal } from '../src/index.ts'
+import { type Lines, linesOf } from './lines.ts'
 
 let client: Client
 let lines: Lines
@@ -27,17 +27,17 @@ const calls: Record<string, (...args: never[]) => unknown> = {
       if (e.type !== type) continue
       if (!('message' in e)) return { type: e.type }
       client.handled()
-      return { type: e.type, from: e.message.from, text: text(e.message.content), id: e.message.id, reason: e.type === 'failed' ? (e.error as EncryptionError).reason : undefined }
+      return { type: e.type, from: e.message.from, text: text(e.message.content), id: e.message.id }
     }
   },
   async history(peer: string) {
     return (await client.history(peer)).messages.map((m) => text(m.content))
   },
   /** Instead of next: takes all that comes. */
-  listen: () => void (lines = new Lines(client)),
+  listen: () => void (lines = linesOf(client)),
   hear: (n: number) => lines.next(n),
   ended: () => lines.end(),
-  makeGroup: async (name: string, users: string[]) => (await client.createGroup(new TextEncoder().encode(name), users)).group,
+  makeGroup: async (name: string, users: string[]) => (await client.createGroup(name ? new TextEncoder().encode(name) : null, users)).group,
   changeGroup: async (group: string, verb: 'add' | 'remove', users: string[]) => void (await client.changeGroup(group, verb, users)),
   offerLink: () => client.offerLink(),
   join: (code: string) => client.join(code),

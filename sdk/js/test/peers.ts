@@ -3,14 +3,13 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { text as streamText } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll } from 'vitest'
 
 import { Client, MemoryJournal, parseChange } from '../src/index.ts'
-import { changeLine, Lines } from './lines.ts'
+import { changeLine, Lines, linesOf } from './lines.ts'
 import { Browser } from './tab.ts'
-import { data, dir, fresh, options, rookery, Server } from './world.ts'
+import { type At, data, dir, fresh, options, rookery, Server } from './world.ts'
 
 export interface Peer {
   readonly user: string
@@ -19,10 +18,15 @@ export interface Peer {
   /** Why nothing more comes. */
   ended(): Promise<string>
   send(to: string, text: string): Promise<unknown>
+  /** A device that goes on sending to a user or group, so its messages have one session. */
+  speaker(to: string): Promise<(text: string) => unknown>
+  /** Makes a group; one without a name gets no message that says it. */
   makeGroup(name: string, users: string[]): Promise<string>
   changeGroup(group: string, verb: 'add' | 'remove', users: string[]): Promise<unknown>
   offerLink(): Promise<string>
   revoke(device: string): Promise<unknown>
+  /** Accepts the identity that a user has now. */
+  accept(user: string): Promise<unknown>
   close(): Promise<unknown>
 }
 
@@ -48,28 +52,30 @@ export function startWorld(): World {
 }
 
 /** Opens a user's first device, whose keys others find then; or, by the code that another device shows, a further one. */
-export type Kind = (world: World, user: string, device?: string, code?: string) => Promise<Peer>
+export type Kind = (world: { server: At; browser: Browser }, user: string, device?: string, code?: string) => Promise<Peer>
 
 const bytes = (s: string) => new TextEncoder().encode(s)
 const refreshMs = 0.001 // who reads is looked up for each message
 
-function open({ server }: World, user: string, device: string): Promise<Client> {
+function open({ server }: { server: At }, user: string, device: string): Promise<Client> {
   return Client.open({ ...options(server, user), device, journal: new MemoryJournal(), keyFile: join(dir, `${user}.${device}.keys`), refreshMs })
 }
 
 const inNode: Kind = async (world, user, device = 'node', code) => {
   const c = await open(world, user, device)
-  const lines = new Lines(c)
+  const lines = linesOf(c)
   await (code ? c.join(code) : c.published())
   return {
     user,
     hear: (n) => lines.next(n),
     ended: () => lines.end(),
     send: async (to, content) => (await c.send(to, content)).durable(),
-    makeGroup: async (name, users) => (await c.createGroup(bytes(name), users)).group,
+    speaker: async (to) => (content) => c.send(to, content),
+    makeGroup: async (name, users) => (await c.createGroup(name ? bytes(name) : null, users)).group,
     changeGroup: (group, verb, users) => c.changeGroup(group, verb, users),
     offerLink: () => c.offerLink(),
     revoke: (device) => c.removeDevice(device),
+    accept: (user) => c.accept(user),
     close: () => c.close(),
   }
 }
@@ -83,10 +89,12 @@ const inPage: Kind = async ({ server, browser }, user, device = 'page', code) =>
     hear: (n) => tab.call('hear', n),
     ended: () => tab.call('ended'),
     send: (to, content) => tab.call('send', to, content, true),
+    speaker: async (to) => (content) => tab.call('send', to, content, false),
     makeGroup: (name, users) => tab.call('makeGroup', name, users),
     changeGroup: (group, verb, users) => tab.call('changeGroup', group, verb, users),
     offerLink: () => tab.call('offerLink'),
     revoke: (device) => tab.call('revoke', device),
+    accept: (user) => tab.call('accept', user),
     close: () => tab.call('close').then(() => tab.page.close()),
   }
 }
@@ -108,10 +116,22 @@ function lineOfPrinted(r: Printed): string | null {
   const group = r.to?.startsWith(':')
   if (r.type === 'copy') return group ? null : `copy: ${r.content}`
   if (r.type !== 'message') return null
+  if (r.suite === 0) return `${r.from}${group ? '' : ' alone'}: (not encrypted) ${r.content}`
   if (!group) return `${r.from} alone: ${r.content}`
   if (r.suite === 3) return changeLine(r.from, parseChange(Buffer.from(r.content_base64!, 'base64')))
   const named = /^<named the group (.*)>$/.exec(r.content!)
   return named ? `${r.from} named ${named[1]}` : `${r.from}: ${r.content}`
+}
+
+const faults: [string, RegExp][] = [
+  ['replayed', /: a message that came again/],
+  ['forged', /: a message that its sender did not write so/],
+]
+
+/** Of a line that it tells the user aside. */
+function lineOfFault(line: string): string | null {
+  const fault = faults.find(([, says]) => says.test(line))
+  return fault ? `failed: ${fault[0]}` : null
 }
 
 /**
@@ -126,32 +146,39 @@ const inGo: Kind = async (world, user, device = 'ear', code) => {
   if (code) await go('device', 'link', code, `--device=${device}`)
   const running: ChildProcess[] = []
   const start = (...args: string[]) => {
-    const child = spawn(rookery, [...args, ...common], { stdio: ['ignore', 'pipe', 'pipe'], env })
+    const child = spawn(rookery, [...args, ...common], { stdio: 'pipe', env })
     running.push(child)
     return child
   }
   const tail = start('tail', '--json', `--device=${device}`)
-  const told = streamText(tail.stderr!)
-  const printed = createInterface({ input: tail.stdout! })[Symbol.asyncIterator]()
   const sent = new Set<string>()
+  let mouths = 0
+  const lines = new Lines()
+  let told = ''
+  createInterface({ input: tail.stdout! }).on('line', (printed) => {
+    const record = JSON.parse(printed) as Printed
+    const mine = record.type === 'copy' ? sent.has(record.content!) : record.from === user // by a command
+    if (!mine) lines.push(lineOfPrinted(record))
+  })
+  createInterface({ input: tail.stderr! }).on('line', (line) => {
+    told += `${line}\n`
+    lines.push(lineOfFault(line))
+  })
+  tail.on('close', () => lines.close(new Error(`${device} of ${user} ended: ${told}`)))
   const peer: Peer = {
     user,
-    async hear(n) {
-      const lines: string[] = []
-      while (lines.length < n) {
-        const { value, done } = await printed.next()
-        if (done) throw new Error(`${device} of ${user} ended: ${await told}`)
-        const record = JSON.parse(value) as Printed
-        const line = lineOfPrinted(record)
-        const mine = record.type === 'copy' ? sent.has(record.content!) : record.from === user // by a command
-        if (line !== null && !mine) lines.push(line)
-      }
-      return lines
-    },
-    ended: async () => /revoked/.exec(await told)?.[0] ?? told,
+    hear: (n) => lines.next(n),
+    ended: async () => /revoked|$/.exec(await lines.end())![0] || told,
     send: (to, content) => {
       sent.add(content)
-      return go('send', '--wait=durable', `--device=mouth-${sent.size}`, `--to=${to}`, content)
+      return go('send', '--wait=durable', `--device=mouth-${++mouths}`, `--to=${to}`, content)
+    },
+    async speaker(to) {
+      const chat = start('chat', '--json', `--device=mouth-${++mouths}`, `--with=${to}`)
+      return (content) => {
+        sent.add(content)
+        chat.stdin!.write(`${content}\n`)
+      }
     },
     makeGroup: (name, users) => go('group', 'create', `--name=${name}`, ...users),
     changeGroup: (group, verb, users) => go('group', verb === 'add' ? 'invite' : verb, group, ...users),
@@ -160,6 +187,7 @@ const inGo: Kind = async (world, user, device = 'ear', code) => {
       return value as string
     },
     revoke: (device) => go('device', 'revoke', device),
+    accept: (user) => go('safety', '--accept', user),
     async close() {
       for (const child of running) child.kill()
     },
@@ -169,7 +197,7 @@ const inGo: Kind = async (world, user, device = 'ear', code) => {
 }
 
 /** Returns when a peer's device has keys: it has read what somebody wrote. */
-async function knock(world: World, peer: Peer): Promise<void> {
+async function knock(world: { server: At }, peer: Peer): Promise<void> {
   const somebody = fresh('bell')
   const c = await open(world, somebody, 'bell')
   await c.published()

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 
-import { dir, type Server, token } from './world.ts'
+import { type At, dir, token } from './world.ts'
 
 const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
@@ -34,7 +34,7 @@ export class Browser {
   }
 
   /** Opens a page with a device; with a clock, that is what it is there. */
-  async open(server: Server, user: string, options: object = {}, clock?: Date): Promise<Tab> {
+  async open(server: At, user: string, options: object = {}, clock?: Date): Promise<Tab> {
     const page = await this.context.newPage()
     if (clock) await page.clock.setSystemTime(clock)
     const tab = new Tab(page, `http://127.0.0.1:${(this.pages.address() as AddressInfo).port}/`)
@@ -57,7 +57,7 @@ export class Tab {
     private readonly address: string,
   ) {}
 
-  async load(server: Server, user: string, options: object = {}): Promise<void> {
+  async load(server: At, user: string, options: object = {}): Promise<void> {
     await this.page.goto(this.address)
     await this.page.waitForFunction(() => 'rookery' in globalThis)
     await this.call('open', server.url, user, 'page', token(user), options)

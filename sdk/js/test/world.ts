@@ -13,6 +13,11 @@ export const rookery = resolve(process.env.ROOKERY_BIN || '../../bin/rookery')
 export const dir = mkdtempSync(join(tmpdir(), 'rookery-js-'))
 export const data = join(dir, 'data')
 
+/** Where a server is. */
+export interface At {
+  readonly url: string
+}
+
 /** A server of its own for these tests, on the embedded defaults. */
 export class Server {
   private constructor(
@@ -52,7 +57,7 @@ export function token(user: string): string {
   return JSON.parse(out)[user]
 }
 
-export function options(server: Server, user: string, more: Partial<ClientOptions> = {}): ClientOptions {
+export function options(server: At, user: string, more: Partial<ClientOptions> = {}): ClientOptions {
   return { url: server.url, user, device: 'node', token: () => token(user), WebSocket, backoffMinMs: 50, backoffMaxMs: 500, ...more }
 }
 
