@@ -22,7 +22,8 @@ import (
 // MediaPrefix begins a message's Media where it names a blob; the name follows.
 const MediaPrefix = "media:"
 
-// mediaTries is how often in a row a part is tried that the network cut off.
+// mediaTries is how often in a row an upload or download is tried without
+// getting any further.
 const mediaTries = 5
 
 // answerBytes bounds an answer of the API.
@@ -65,83 +66,103 @@ type mediaSlot struct {
 
 // Upload puts a blob's bytes and returns its name, for a message's Media. It
 // goes on after interruptions of the network, and with Upload.Name after those
-// of the process: parts that arrived are not sent again.
+// of the process: parts that arrived are not sent again. After mediaTries tries
+// in a row that put nothing it returns the last one's error.
 func (m *Media) Upload(ctx context.Context, src io.ReaderAt, u Upload) (name string, err error) {
 	if u.Type == "" {
 		u.Type = "application/octet-stream"
 	}
+	for failures := 0; ; {
+		parts, err := m.uploadOnce(ctx, src, &u)
+		if err == nil || chat.CodeOf(err).Action() != chat.ActionRetry || ctx.Err() != nil {
+			return u.Name, err
+		}
+		if parts > 0 {
+			failures = 0
+		}
+		if failures++; failures >= mediaTries {
+			return u.Name, err
+		}
+		select {
+		case <-ctx.Done():
+			return u.Name, err
+		case <-time.After(time.Duration(failures) * DefaultBackoffMin):
+		}
+	}
+}
+
+// uploadOnce goes on with an upload to its end, and returns how many parts it
+// put, also where it fails.
+func (m *Media) uploadOnce(ctx context.Context, src io.ReaderAt, u *Upload) (parts int, err error) {
+	for {
+		// Which are missing, and where they go, the server knows best.
+		slot, err := m.slot(ctx, u)
+		if err != nil || slot.Complete {
+			return parts, err
+		}
+		if len(slot.Missing) == 0 {
+			return parts, m.api(ctx, http.MethodPost, "/v1/media/"+url.PathEscape(u.Name)+"/end", nil, nil)
+		}
+		n, err := m.putParts(ctx, src, slot, u.Progress)
+		parts += n
+		if err != nil {
+			return parts, err
+		}
+	}
+}
+
+// slot asks where an upload is, and begins it if it has no name.
+func (m *Media) slot(ctx context.Context, u *Upload) (*mediaSlot, error) {
 	var slot mediaSlot
+	var err error
 	if u.Name == "" {
 		ask := map[string]any{"size": u.Size, "type": u.Type, "ttl": int64((u.TTL + time.Second - 1) / time.Second)}
 		err = m.api(ctx, http.MethodPost, "/v1/media", ask, &slot)
 	} else {
-		err = m.slot(ctx, u.Name, &slot)
+		err = m.api(ctx, http.MethodGet, "/v1/media/"+url.PathEscape(u.Name)+"/slot", nil, &slot)
 	}
 	if err != nil {
-		return u.Name, err
+		return nil, err
 	}
+	u.Name = slot.Name
 	if slot.Size != u.Size || slot.PartBytes < 1 {
-		return slot.Name, chat.Errorf(chat.CodeBadMedia, "the upload %s is of %d bytes, not of %d", slot.Name, slot.Size, u.Size)
+		return nil, chat.Errorf(chat.CodeBadMedia, "the upload %s is of %d bytes, not of %d", slot.Name, slot.Size, u.Size)
 	}
 	if u.Begun != nil {
 		u.Begun(slot.Name)
+		u.Begun = nil // once is enough
 	}
-	for failures := 0; !slot.Complete && len(slot.Missing) > 0; {
-		before := len(slot.Missing)
-		if err = m.putParts(ctx, src, &slot, u.Progress); err != nil {
-			if failures++; failures >= mediaTries || ctx.Err() != nil || before == 0 {
-				return slot.Name, err
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Duration(failures) * DefaultBackoffMin):
-			}
-		} else {
-			failures = 0
-		}
-		// Which are missing, and where they go, the server knows best.
-		if err := m.slot(ctx, slot.Name, &slot); err != nil {
-			return slot.Name, err
-		}
-	}
-	if slot.Complete {
-		return slot.Name, nil
-	}
-	return slot.Name, m.api(ctx, http.MethodPost, "/v1/media/"+url.PathEscape(slot.Name)+"/end", nil, nil)
+	return &slot, nil
 }
 
-func (m *Media) slot(ctx context.Context, name string, to *mediaSlot) error {
-	*to = mediaSlot{}
-	return m.api(ctx, http.MethodGet, "/v1/media/"+url.PathEscape(name)+"/slot", nil, to)
-}
-
-// putParts puts the parts that a slot lists.
-func (m *Media) putParts(ctx context.Context, src io.ReaderAt, slot *mediaSlot, progress func(done, total int64)) error {
+// putParts puts the parts that a slot lists, and returns how many it put.
+func (m *Media) putParts(ctx context.Context, src io.ReaderAt, slot *mediaSlot, progress func(done, total int64)) (parts int, err error) {
 	for _, p := range slot.Missing {
 		at := int64(p.Part-1) * slot.PartBytes
 		if p.Part < 1 || p.Size < 1 || p.Size > slot.PartBytes || at+p.Size > slot.Size {
-			return chat.Errorf(chat.CodeInternal, "the server asks for a part that is none: %d, of %d bytes", p.Part, p.Size)
+			return parts, chat.Errorf(chat.CodeInternal, "the server asks for a part that is none: %d, of %d bytes", p.Part, p.Size)
 		}
 		r, err := http.NewRequestWithContext(ctx, http.MethodPut, p.URL, io.NewSectionReader(src, at, p.Size))
 		if err != nil {
-			return err
+			return parts, err
 		}
 		r.ContentLength = p.Size
 		r.Header.Set("Content-Type", slot.Type)
 		res, err := m.client().Do(r)
 		if err != nil {
-			return fmt.Errorf("client: upload: %w", err)
+			return parts, fmt.Errorf("%w: %w", chat.Errorf(chat.CodeUnavailable, "the upload was cut off"), err)
 		}
 		text, _ := io.ReadAll(io.LimitReader(res.Body, refusalBytes))
 		res.Body.Close()
 		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("client: upload: part %d was answered with %s: %s", p.Part, res.Status, bytes.TrimSpace(text))
+			return parts, chat.Errorf(chat.CodeUnavailable, "part %d was answered with %s: %s", p.Part, res.Status, bytes.TrimSpace(text))
 		}
+		parts++
 		if progress != nil {
 			progress(at+p.Size, slot.Size)
 		}
 	}
-	return nil
+	return parts, nil
 }
 
 // Download is one download.

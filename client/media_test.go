@@ -1,0 +1,133 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/rookery-chat/rookery/chat"
+)
+
+// parts is a server and its store that hold one upload of parts of a byte.
+// Requests go wrong as fail says, before they arrive.
+type parts struct {
+	text  string
+	have  []bool
+	asked map[string]int // requests, by method
+	ended bool
+	fail  func(method string, n int) error // n: of that method, from 1
+}
+
+func newParts(text string, fail func(method string, n int) error) *parts {
+	return &parts{text: text, have: make([]bool, len(text)), asked: map[string]int{}, fail: fail}
+}
+
+func (p *parts) upload() (string, error) {
+	m := Media{Web: "http://rookery", HTTP: &http.Client{Transport: p}, Token: func(context.Context) (string, error) { return "t", nil }}
+	return m.Upload(context.Background(), strings.NewReader(p.text), Upload{Size: int64(len(p.text))})
+}
+
+func (p *parts) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.asked[r.Method]++
+	if err := p.fail(r.Method, p.asked[r.Method]); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	switch {
+	case r.Method == http.MethodPut:
+		var part int
+		fmt.Sscanf(r.URL.Path, "/store/%d", &part)
+		b, err := io.ReadAll(r.Body)
+		p.have[part-1] = err == nil && string(b) == p.text[part-1:part]
+	case strings.HasSuffix(r.URL.Path, "/end"):
+		p.ended = true
+	default:
+		missing := []map[string]any{}
+		for i, have := range p.have {
+			if !have {
+				missing = append(missing, map[string]any{"part": i + 1, "size": 1, "url": fmt.Sprintf("http://store/store/%d", i+1)})
+			}
+		}
+		json.NewEncoder(w).Encode(map[string]any{"name": "x", "size": len(p.text), "part_bytes": 1, "complete": p.ended, "missing": missing})
+	}
+	return w.Result(), nil
+}
+
+var errAway = errors.New("the network went away")
+
+// TestUploadGetsFurther holds that an upload that gets a part further with each
+// try goes on, however often it is cut off.
+func TestUploadGetsFurther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newParts(strings.Repeat("ab", mediaTries), func(method string, n int) error {
+			if method == http.MethodPut && n%2 == 0 {
+				return errAway
+			}
+			return nil
+		})
+		if name, err := p.upload(); name != "x" || err != nil || !p.ended {
+			t.Errorf("%q, %v, ended: %v, parts: %v", name, err, p.ended, p.have)
+		}
+	})
+}
+
+// TestUploadAsksAgain holds that an upload outlives tries that do not even
+// reach the server, before it is begun, in the middle, and at its end.
+func TestUploadAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newParts("ab", func(method string, n int) error {
+			if (method == http.MethodPost && (n < mediaTries || n == mediaTries+1)) || (method == http.MethodGet && n == 1) {
+				return errAway
+			}
+			return nil
+		})
+		if name, err := p.upload(); name != "x" || err != nil || !p.ended {
+			t.Errorf("%q, %v, ended: %v, asked: %v", name, err, p.ended, p.asked)
+		}
+		if p.asked[http.MethodPut] != 2 {
+			t.Errorf("%d parts were sent, not 2", p.asked[http.MethodPut])
+		}
+	})
+}
+
+// TestUploadGivesUp holds that a network that stays away ends an upload after so
+// many tries, whatever it was about to do.
+func TestUploadGivesUp(t *testing.T) {
+	for _, away := range []string{http.MethodPost, http.MethodPut} {
+		t.Run(away, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newParts("ab", func(method string, _ int) error {
+					if method == away {
+						return errAway
+					}
+					return nil
+				})
+				if _, err := p.upload(); chat.CodeOf(err) != chat.CodeUnavailable || p.asked[away] != mediaTries {
+					t.Errorf("%v after %d tries", err, p.asked[away])
+				}
+			})
+		})
+	}
+}
+
+// TestUploadRefused holds that what the server refuses is asked for once.
+func TestUploadRefused(t *testing.T) {
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, `{"number":%d,"text":"it is full"}`, chat.CodeQuota)
+	}))
+	defer srv.Close()
+	m := Media{Web: srv.URL, HTTP: srv.Client(), Token: func(context.Context) (string, error) { return "t", nil }}
+	if _, err := m.Upload(t.Context(), strings.NewReader("a"), Upload{Size: 1}); chat.CodeOf(err) != chat.CodeQuota || asked != 1 {
+		t.Errorf("%v after %d tries", err, asked)
+	}
+}
