@@ -1,7 +1,7 @@
 // Replies, edits, deletions, reactions, messages that disappear, blocking, and what is unread.
 import { expect, test } from 'vitest'
 
-import { fresh, looks, pair as pairIn, setUp, Somebody } from './world.ts'
+import { fresh, looks, pair as pairIn, setUp, Somebody, waitMs } from './world.ts'
 
 const world = setUp()
 const pair = (a?: string, b?: string) => pairIn(world, a, b)
@@ -172,12 +172,22 @@ test('messages disappear, in both browsers', async () => {
   expect(await bob.page.locator('#presence').textContent()).not.toContain('disappear')
 })
 
+/** Polls whether a browser has yet to tell the server that somebody is blocked, or is not any more. */
+function untold(who: Somebody, peer: Somebody) {
+  return expect.poll(() => who.page.evaluate(async ([user, name]) => {
+    const requested = <T>(request: IDBRequest<T>) => new Promise<T>((done) => (request.onsuccess = () => done(request.result)))
+    const chats = (await requested(indexedDB.open(`rookery-page:${user}`))).transaction('chats').objectStore('chats')
+    return ((await requested(chats.getAll())) as { peer: string; untold: boolean }[]).find((chat) => chat.peer === name)?.untold
+  }, [who.name, peer.name]), { timeout: waitMs })
+}
+
 test('who is blocked is not heard, until that is taken back', async () => {
   const [alice, bob] = await pair()
   await alice.page.getByRole('button', { name: 'More about this chat' }).click()
   await alice.page.getByRole('button', { name: `Block ${bob.name}`, exact: true }).click()
   await alice.page.getByText(`You have blocked ${bob.name}`).waitFor()
   await alice.page.locator('#chats').getByText('Blocked').waitFor()
+  await untold(alice, bob).toBe(false)
   expect(await alice.page.getByRole('textbox', { name: 'Message' }).isVisible()).toBe(false)
   await bob.say('hidden')
   await bob.tick('hidden', 'sent')
@@ -191,6 +201,28 @@ test('who is blocked is not heard, until that is taken back', async () => {
   await bob.say('at last')
   await alice.message('at last').waitFor()
   expect(await alice.texts()).toEqual(['hello', 'I hear you again', 'at last'])
+})
+
+test('in aeroplane mode too somebody is blocked, and unblocked, which the server gets to know after', async () => {
+  const [alice, bob] = await pair()
+  await alice.aeroplane(true)
+  await alice.page.getByRole('button', { name: 'More about this chat' }).click()
+  await alice.page.getByRole('button', { name: `Block ${bob.name}`, exact: true }).click()
+  await alice.page.getByText(`You have blocked ${bob.name}`).waitFor()
+  await untold(alice, bob).toBe(true)
+  await alice.page.reload()
+  await alice.page.getByText(`You have blocked ${bob.name}`).waitFor()
+  await untold(alice, bob).toBe(false)
+  await bob.say('hidden')
+  await bob.tick('hidden', 'sent')
+  await alice.aeroplane(true)
+  await alice.page.getByRole('button', { name: 'Unblock', exact: true }).click()
+  await alice.page.getByRole('textbox', { name: 'Message' }).waitFor()
+  await alice.aeroplane(false)
+  await untold(alice, bob).toBe(false)
+  await bob.say('at last')
+  await alice.message('at last').waitFor()
+  expect(await alice.texts()).toEqual(['hello', 'at last'])
 })
 
 test('in a group: reactions of several, who is left out, and the lines of what changed as history has them', async () => {

@@ -29,7 +29,7 @@ const pictureTypes = /^image\/(png|jpeg|gif|webp|avif)$/
 
 const nothingYet: Omit<ChatRow, 'peer'> = {
   delivered: 0n, read: 0n, mine: 0n, top: 0n, unread: 0, changed: false, name: '', others: [], out: false,
-  blocked: false, timer: 0, timerId: '', leftOut: [], unannounced: [], unseen: [],
+  blocked: false, untold: false, timer: 0, timerId: '', leftOut: [], unannounced: [], unseen: [],
 }
 
 const nothingSaid = bodyOf('newer')
@@ -195,6 +195,7 @@ export class Person implements Calls {
   async #resume(client: Client): Promise<void> {
     await this.#sender.resume(client, (peer) => this.#merged.delete(peer))
     for (const chat of this.#recent()) if (chat.mine > 0n) client.markRead(chat.peer, chat.mine)
+    for (const chat of this.#chats.values()) if (chat.untold) void this.#tellBlocked(client, chat)
   }
 
   async #listen(client: Client): Promise<void> {
@@ -225,7 +226,7 @@ export class Person implements Calls {
       case 'failed':
         return this.#received(event.message, nothingSaid, whyUnreadable(event.error))
       case 'blocks':
-        for (const user of event.users) await this.#setBlocked(user, event.blocked)
+        for (const user of event.users) if (!this.#chats.get(user)?.untold) await this.#setBlocked(user, event.blocked)
         return
       case 'left_out':
         return this.#keep(Object.assign(this.#chat(event.group), { leftOut: event.users }))
@@ -360,7 +361,7 @@ export class Person implements Calls {
       if (!(err instanceof ChatError && err.codeName === 'bad_name')) throw err // the server has no blocking
     }
     this.#blocked = new Set(users)
-    for (const chat of this.#chats.values()) await this.#setBlocked(chat.peer, this.#blocked.has(chat.peer))
+    for (const chat of this.#chats.values()) await this.#setBlocked(chat.peer, chat.untold ? chat.blocked : this.#blocked.has(chat.peer))
   }
 
   async #setBlocked(user: string, blocked: boolean): Promise<void> {
@@ -477,10 +478,27 @@ export class Person implements Calls {
   }
 
   async block(peer: string, on: boolean): Promise<void> {
-    const client = this.#connected()
-    if (on) await client.block([peer])
-    else await client.unblock([peer])
+    const chat = this.#chat(peer)
+    chat.untold = true
     await this.#setBlocked(peer, on)
+    if (this.#client) void this.#tellBlocked(this.#client, chat)
+  }
+
+  /** Tells the server whether the user has blocked somebody. Where it does not get to know, the next connection tells it again. */
+  async #tellBlocked(client: Client, chat: ChatRow): Promise<void> {
+    const { peer, blocked } = chat
+    let refused = false
+    try {
+      const sent = await (blocked ? client.block([peer]) : client.unblock([peer]))
+      await sent.durable()
+    } catch (err) {
+      refused = err instanceof ChatError && err.action === 'stop'
+      if (!refused) return
+    }
+    if (chat.blocked !== blocked) return // the user has changed it again, which is told by itself
+    chat.untold = false
+    await this.#keep(chat)
+    if (refused) await this.#lookBlocked(client).catch(() => {}) // the next connection looks
   }
 
   async sendPicture(peer: string, file: File): Promise<void> {

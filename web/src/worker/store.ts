@@ -66,6 +66,8 @@ export interface ChatRow {
   others: string[]
   out: boolean
   blocked: boolean
+  /** The server does not know of `blocked` yet. */
+  untold: boolean
   /** For how long messages live that are sent now, and the message that said so. */
   timer: number
   timerId: MessageId | ''
