@@ -72,7 +72,8 @@ type connectOrder struct {
 	Bare      bool             `json:"bare,omitempty"`
 	AtOnce    int              `json:"at_once,omitempty"`
 	Rate      float64          `json:"rate,omitempty"`
-	Some      bool             `json:"some,omitempty"` // not all have to come up
+	Some      bool             `json:"some,omitempty"`      // not all have to come up
+	Returning bool             `json:"returning,omitempty"` // devices show the tokens that they had in the order before
 }
 
 // Patterns of a load.
@@ -142,10 +143,14 @@ func decodeHistogram(s string) (h *hdrhistogram.Histogram, err error) {
 
 // agent makes its part of a load.
 type agent struct {
-	run      *run
-	token    func(user string) (string, error)
-	begun    []*conn // that are prepared
-	orders   chan *order
+	run    *run
+	token  func(user string) (string, error)
+	begun  []*conn // that are prepared
+	orders chan *order
+
+	tokens    map[string]string // of devices that return, by user
+	tokensKey []byte            // the key's file that signed them
+
 	out      *json.Encoder
 	idleMark int64
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,9 @@ func (a *agent) prepare(o *connectOrder) (err error) {
 			return err
 		}
 		a.token = signer(key)
-		token = a.token
+		if token = a.token; o.Returning {
+			token = a.returning(o.Key)
+		}
 	}
 	a.begun, err = r.prepare(o.First, o.Count, o.DevicesOf, token)
 	return err
@@ -112,6 +115,23 @@ func keyOf(file []byte) (auth.Key, error) {
 func signer(key auth.Key) func(user string) (string, error) {
 	return func(user string) (string, error) {
 		return key.Sign(auth.NewClaims("", user, "", tokenFor))
+	}
+}
+
+// returning makes a user's token the first time only: a device that comes back
+// shows the one it had.
+func (a *agent) returning(key []byte) func(user string) (string, error) {
+	if !bytes.Equal(key, a.tokensKey) {
+		a.tokensKey, a.tokens = key, map[string]string{}
+	}
+	return func(user string) (token string, err error) {
+		token, ok := a.tokens[user]
+		if !ok {
+			if token, err = a.token(user); err == nil {
+				a.tokens[user] = token
+			}
+		}
+		return token, err
 	}
 }
 

@@ -107,21 +107,20 @@ func (c *conn) flush() {
 	c.loop.want(c, len(c.out) > 0, !c.frozen)
 }
 
-// write queues a message and writes it at once unless something waits already.
+// write writes a message at once unless something waits already.
 func (c *conn) write(packets []byte) {
-	waiting := len(c.out) > 0
-	c.out = frame.AppendMasked(c.out, frame.OpBinary, packets, c.run.mask)
-	if !waiting {
-		c.push()
-	}
+	c.loop.out = frame.AppendMasked(c.loop.out[:0], frame.OpBinary, packets, c.run.mask)
+	c.push(c.loop.out)
 }
 
-// push writes what is queued, where nothing has waited for the socket before.
-func (c *conn) push() {
-	if c.fd < 0 {
+// push writes out behind what waits for the socket, and keeps what that does not
+// take. Connections build out where all do, which stays in the caches.
+func (c *conn) push(out []byte) {
+	if c.fd < 0 || len(c.out) > 0 {
+		c.out = append(c.out, out...)
 		return
 	}
-	n, err := transfer(unix.SYS_WRITE, c.fd, c.out)
+	n, err := transfer(unix.SYS_WRITE, c.fd, out)
 	if err == unix.EAGAIN {
 		n, err = 0, nil
 	}
@@ -129,7 +128,8 @@ func (c *conn) push() {
 		c.loop.drop(c, err)
 		return
 	}
-	if c.out = append(c.out[:0], c.out[n:]...); len(c.out) > 0 {
+	if n < len(out) {
+		c.out = append(c.out, out[n:]...)
 		c.loop.want(c, true, !c.frozen)
 	}
 }

@@ -18,7 +18,7 @@ const (
 const (
 	serverBare = "bare"        // `rookery echo`: accept and handshake
 	serverNew  = "rookery-new" // devices that the server has never seen, which it writes durably
-	serverFull = "rookery"     // devices that it knows
+	serverFull = "rookery"     // devices that it knows, with the tokens that they had
 	wayStorm   = "storm"
 	wayRate    = "rate"
 )
@@ -114,7 +114,7 @@ func (c *connectRun) round(ctx context.Context, x *ConnectFigures) error {
 		t = c.bare
 	}
 	open := t.descriptors()
-	want := connectOrder{Count: x.Count, Total: x.Count, DevicesOf: -1, AtOnce: dialsAtOnce, Some: true}
+	want := connectOrder{Count: x.Count, Total: x.Count, DevicesOf: -1, AtOnce: dialsAtOnce, Some: true, Returning: true}
 	if x.Way == wayRate {
 		want.Rate = c.o.Rate
 	}

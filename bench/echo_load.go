@@ -198,8 +198,7 @@ func (c *echoConn) greeting(in []byte) []byte {
 		return in
 	}
 	if len(in) == 0 { // the handshake alone
-		c.out = frame.AppendMasked(c.out, frame.OpBinary, hello, c.load.mask)
-		c.push()
+		c.push(frame.AppendMasked(nil, frame.OpBinary, hello, c.load.mask))
 		return nil
 	}
 	n, ev, ok, err := c.reader.Next(in, &readLimits)
@@ -266,11 +265,11 @@ func (c *echoConn) send(n int, now int64) {
 	if len(c.stamps) < c.flying+n {
 		panic("more messages in flight than the connection was made for")
 	}
-	waiting := len(c.out) > 0
+	out := c.load.loop.out[:0]
 	for range n {
-		at := len(c.out) + c.frameAt
-		c.out = append(c.out, c.frame...)
-		binary.LittleEndian.PutUint64(c.out[at:], uint64(now)^c.frameXor)
+		at := len(out) + c.frameAt
+		out = append(out, c.frame...)
+		binary.LittleEndian.PutUint64(out[at:], uint64(now)^c.frameXor)
 		next := c.oldest + c.flying
 		if next >= len(c.stamps) {
 			next -= len(c.stamps)
@@ -280,9 +279,8 @@ func (c *echoConn) send(n int, now int64) {
 	}
 	c.load.inFlight += n
 	c.load.sent += uint64(n)
-	if !waiting {
-		c.push()
-	}
+	c.load.loop.out = out
+	c.push(out)
 }
 
 // start brings every connection to a depth.

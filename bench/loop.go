@@ -22,7 +22,8 @@ type loop struct {
 	events []unix.EpollEvent
 	conns  []*conn // by descriptor
 	buf    []byte
-	nowNs  int64 // of the machine's monotonic clock, refreshed after each wait
+	out    []byte // what is about to be written
+	nowNs  int64  // of the machine's monotonic clock, refreshed after each wait
 	base   time.Time
 	baseNs int64                   // what the clock showed at base
 	lost   func(*conn, error) bool // is told of a connection that ended; true: it is no fault of the load

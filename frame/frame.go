@@ -78,13 +78,16 @@ func (l *Limits) overheadBytes() int {
 }
 
 // Event is a whole message or a control frame.
+//
+// Its fields stand so that it has 32 bytes: what is larger the compiler keeps in
+// memory and not in registers, which doubled the time of a frame.
 type Event struct {
 	Op Op
+	// Code is the code of a close, CloseNoStatus where it has none.
+	Code uint16
 	// Payload is lent until the next call of the Reader or until the buffer
 	// given to it is reused, whichever is first. For a close it is the reason.
 	Payload []byte
-	// Code is the code of a close, CloseNoStatus where it has none.
-	Code uint16
 }
 
 // Error says what a peer did wrong and with which code to close.

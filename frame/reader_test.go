@@ -348,3 +348,10 @@ func TestReadsWithoutAllocating(t *testing.T) {
 		}
 	}
 }
+
+// Four words are what the compiler keeps in registers.
+func TestEventIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(Event{}); n > 4*unsafe.Sizeof(uintptr(0)) {
+		t.Errorf("an event takes %d bytes", n)
+	}
+}

@@ -134,33 +134,29 @@ func (p *peer) handshake(c *engine.Conn, in []byte) []byte {
 
 // frames answers every frame in in, and all of them with one write.
 func (p *peer) frames(c *engine.Conn, in []byte) {
+	pending := c.Pending()
+	out := *pending
 	for {
 		n, ev, ok, err := p.reader.Next(in, p.limits)
 		in = in[n:]
-		switch {
-		case err != nil:
+		if err != nil {
 			bad := err.(*frame.Error)
-			pending := c.Pending()
-			*pending = frame.AppendClose(*pending, bad.Code, bad.Reason)
+			out = frame.AppendClose(out, bad.Code, bad.Reason)
 			c.Close()
-		case ok:
-			p.answer(c, ev)
-			continue
 		}
-		return
+		if !ok {
+			break
+		}
+		switch ev.Op {
+		case frame.OpPing:
+			out = frame.AppendMessage(out, frame.OpPong, ev.Payload)
+		case frame.OpPong: // of a ping nobody sent: RFC 6455 section 5.5.3 allows it
+		case frame.OpClose:
+			out = frame.AppendClose(out, ev.Code, string(ev.Payload))
+			c.Close()
+		default:
+			out = frame.AppendDeflated(out, ev.Op, ev.Payload, p.deflate)
+		}
 	}
-}
-
-func (p *peer) answer(c *engine.Conn, ev frame.Event) {
-	pending := c.Pending()
-	switch ev.Op {
-	case frame.OpPing:
-		*pending = frame.AppendMessage(*pending, frame.OpPong, ev.Payload)
-	case frame.OpPong: // of a ping nobody sent: RFC 6455 section 5.5.3 allows it
-	case frame.OpClose:
-		*pending = frame.AppendClose(*pending, ev.Code, string(ev.Payload))
-		c.Close()
-	default:
-		*pending = frame.AppendDeflated(*pending, ev.Op, ev.Payload, p.deflate)
-	}
+	*pending = out
 }

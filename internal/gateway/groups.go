@@ -13,12 +13,12 @@ const (
 	historyScan = 20  // pages of a group's history that a request looks at until it finds something for its user
 )
 
-func (g *Gateway) tellGroupLimits(limits map[string]uint64) {
-	if g.opt.GroupMembers > 0 {
-		limits[packet.LimitGroupMembers], limits[packet.LimitGroupInfo] = uint64(g.opt.GroupMembers), uint64(g.opt.GroupInfo)
+func (o *Options) tellGroupLimits(limits map[string]uint64) {
+	if o.GroupMembers > 0 {
+		limits[packet.LimitGroupMembers], limits[packet.LimitGroupInfo] = uint64(o.GroupMembers), uint64(o.GroupInfo)
 	}
-	if g.opt.Blocks > 0 {
-		limits[packet.LimitBlocks] = uint64(g.opt.Blocks)
+	if o.Blocks > 0 {
+		limits[packet.LimitBlocks] = uint64(o.Blocks)
 	}
 }
 

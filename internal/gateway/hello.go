@@ -321,26 +321,30 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 }
 
 func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
-	o := &g.opt
-	w := &packet.Welcome{
+	return &packet.Welcome{
 		Version: packet.Version, Now: s.st().loop.NowMs(), Node: j.node, User: s.user().Name(),
-		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(o.Heartbeat.Milliseconds()), Expires: s.expiresMs(),
-		Limits: map[string]uint64{
-			packet.LimitMessage: uint64(o.MessageBytes), packet.LimitContent: uint64(o.ContentBytes), packet.LimitMedia: uint64(o.MediaBytes),
-			packet.LimitInflight: uint64(o.Inflight), packet.LimitWindow: uint64(o.Window), packet.LimitWindowBytes: uint64(o.WindowBytes),
-			packet.LimitRate: uint64(o.Rate), packet.LimitBurst: uint64(o.RateBurst), packet.LimitRateBytes: uint64(o.RateBytes),
-			packet.LimitHistory: uint64(o.HistoryRows), packet.LimitChats: uint64(o.ChatRows), packet.LimitWatches: uint64(o.Watches),
-			packet.LimitRequests: uint64(o.Requests), packet.LimitWaiting: uint64(o.Waiting), packet.LimitTTL: uint64(o.MaxTTL / time.Second),
-			packet.LimitFuture: uint64(o.FutureLimit / time.Second), packet.LimitRetryAge: uint64(o.RetryAge / time.Second),
-		},
+		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(g.opt.Heartbeat.Milliseconds()), Expires: s.expiresMs(),
+		Limits: g.told,
 	}
-	g.tellKeyLimits(w.Limits)
-	g.tellGroupLimits(w.Limits)
-	w.Limits[packet.LimitDevices] = uint64(o.Devices)
+}
+
+// limitsTold are the limits that every welcome tells.
+func (o *Options) limitsTold() map[string]uint64 {
+	limits := map[string]uint64{
+		packet.LimitMessage: uint64(o.MessageBytes), packet.LimitContent: uint64(o.ContentBytes), packet.LimitMedia: uint64(o.MediaBytes),
+		packet.LimitInflight: uint64(o.Inflight), packet.LimitWindow: uint64(o.Window), packet.LimitWindowBytes: uint64(o.WindowBytes),
+		packet.LimitRate: uint64(o.Rate), packet.LimitBurst: uint64(o.RateBurst), packet.LimitRateBytes: uint64(o.RateBytes),
+		packet.LimitHistory: uint64(o.HistoryRows), packet.LimitChats: uint64(o.ChatRows), packet.LimitWatches: uint64(o.Watches),
+		packet.LimitRequests: uint64(o.Requests), packet.LimitWaiting: uint64(o.Waiting), packet.LimitTTL: uint64(o.MaxTTL / time.Second),
+		packet.LimitFuture: uint64(o.FutureLimit / time.Second), packet.LimitRetryAge: uint64(o.RetryAge / time.Second),
+		packet.LimitDevices: uint64(o.Devices),
+	}
+	o.tellKeyLimits(limits)
+	o.tellGroupLimits(limits)
 	if o.CheckPush != nil {
-		w.Limits[packet.LimitPush] = pushTokenBytes
+		limits[packet.LimitPush] = pushTokenBytes
 	}
-	return w
+	return limits
 }
 
 // leave takes a session out of presence and counts. It may be called twice.

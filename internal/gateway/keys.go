@@ -22,10 +22,10 @@ type keyRate struct {
 // deviceRowBytes is about what a device takes in an answer.
 const deviceRowBytes = 200
 
-func (g *Gateway) tellKeyLimits(limits map[string]uint64) {
-	k := &g.opt.Keys
+func (o *Options) tellKeyLimits(limits map[string]uint64) {
+	k := &o.Keys
 	limits[packet.LimitOneTimeKeys], limits[packet.LimitKeyUsers] = uint64(k.OneTime), uint64(k.Users)
-	limits[packet.LimitKeyDevices], limits[packet.LimitKeyRate] = uint64(k.Devices), uint64(g.opt.KeyRate)
+	limits[packet.LimitKeyDevices], limits[packet.LimitKeyRate] = uint64(k.Devices), uint64(o.KeyRate)
 }
 
 // spendKeys takes a packet about keys, or returns the error that refuses it.
