@@ -103,11 +103,11 @@ func (p *Plan) full() {
 	for _, n := range []int{1_000, 5_000, 15_000} {
 		p.add(fmt.Sprintf("idle@%d", n), 3, 60, bench.Options{Connections: n})
 	}
-	for _, rate := range []float64{1_000, 2_500, 5_000, 10_000, 20_000} {
+	for _, rate := range []float64{1_000, 2_500, 5_000, 10_000, 15_000, 20_000} {
 		p.add(fmt.Sprintf("trickle@%.0f", rate), 5, 45, bench.Options{Rate: rate})
 	}
 	p.add("trickle@5000/1000", 5, 40, bench.Options{Rate: 5_000, Connections: 1_000})
-	for _, rate := range []float64{100_000, 300_000, 1_160_000} {
+	for _, rate := range []float64{100_000, 300_000, 500_000, 1_160_000} {
 		p.add(fmt.Sprintf("firehose@%.0f", rate), 3, 60, bench.Options{Rate: rate})
 	}
 	p.add("stages", 3, 20, bench.Options{})
