@@ -15,6 +15,7 @@ type inbox struct {
 	manual   bool          // nothing is handled by being passed on
 	known    bool          // mine is a position of the server's word or ours
 	mine     chat.Position // everything up to here has been received
+	returned chat.Position // everything up to here has been returned by Receive
 	handled  chat.Position // everything up to here has been handled by the app
 	kept     chat.Position // everything up to here is durably known as handled
 	queue    []waiting
@@ -98,6 +99,7 @@ func (in *inbox) append(w waiting) {
 func (in *inbox) next() (w waiting, ok bool) {
 	for len(in.queue) > 0 && !in.closed {
 		w, in.queue = in.queue[0], in.queue[1:]
+		in.returned = max(in.returned, w.pos)
 		if w.event != nil {
 			return w, true
 		}
@@ -165,8 +167,16 @@ func (c *Client) Handled() {
 	}
 }
 
-// HandledTo says, with Options.Manual, that everything up to a position that
-// Receive returned has been handled.
+// Received returns how far Receive has come in the user's chain. The Place of a
+// message to a group does not tell: that is in the group's order.
+func (c *Client) Received() chat.Position {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in.returned
+}
+
+// HandledTo says, with Options.Manual, that everything up to a position has been
+// handled, which Received returned after Receive had.
 func (c *Client) HandledTo(position chat.Position) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

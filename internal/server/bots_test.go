@@ -1,14 +1,17 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/internal/config"
 )
 
@@ -107,8 +110,6 @@ func TestBotsTalk(t *testing.T) {
 	}
 }
 
-// TestBotComesBack holds that what a service has not said to be handled is given
-// to the next life of its session, and what it has is not.
 // What has no position of its own, such as the end of an empty inbox, is given
 // until it is said to be handled, and can be said to be.
 func TestBotLetsGoOfWhatHasNoPosition(t *testing.T) {
@@ -123,6 +124,8 @@ func TestBotLetsGoOfWhatHasNoPosition(t *testing.T) {
 	}
 }
 
+// TestBotComesBack holds that what a service has not said to be handled is given
+// to the next life of its session, and what it has is not.
 func TestBotComesBack(t *testing.T) {
 	dir := t.TempDir()
 	s := startServer(t, dir, nil)
@@ -134,16 +137,64 @@ func TestBotComesBack(t *testing.T) {
 	if texts, _ := bob.messages(next); len(texts) != 1 || texts[0] != "two" {
 		t.Errorf("the second: %q", texts)
 	}
-	for kept := ""; kept != next; { // what was said goes its way as a mark
-		cursors, err := s.store.Cursors(t.Context(), "bob")
+	awaitMark(t, s, "bob", next)
+	stopServer(t, s)
+	s = startServer(t, dir, nil)
+	if texts, _ := newService(t, s, "bob").messages(""); len(texts) != 1 || texts[0] != "two" {
+		t.Errorf("after a restart: %q", texts)
+	}
+}
+
+// awaitMark waits until what a service has said is in the store.
+func awaitMark(t *testing.T, s *Server, user chat.User, next string) {
+	t.Helper()
+	for kept := ""; kept != next; {
+		cursors, err := s.store.Cursors(t.Context(), user)
 		must(t, err)
 		for _, c := range cursors {
 			kept = c.Position.String()
 		}
 	}
+}
+
+// In a group a message's place is the group's. What a service handles is told by
+// its position in the user's chain.
+func TestBotInAGroup(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, nil)
+	bob, ann := newService(t, s, "bob"), newService(t, s, "ann")
+	founder, err := client.Dial(t.Context(), client.Options{
+		URL: "ws://" + s.Addr().String(), User: "carol", Device: "phone",
+		Token: func(context.Context) (string, error) { return token(t, s, "carol", "phone", time.Hour), nil },
+	})
+	must(t, err)
+	group, sent, err := founder.CreateGroup(t.Context(), nil, "ann", "bob")
+	must(t, err)
+	must(t, sent.Durable(t.Context()))
+	_, next := bob.messages("") // that there is a group
+	tell := func(to, text string) string {
+		body, _ := json.Marshal(map[string]any{"to": to, "content": []byte(text)})
+		return ann.call(200, "PUT", "/v1/messages/"+ann.id(), string(body))["place"].(string)
+	}
+	for i, to := range []string{"bob", "bob", group, "bob", group, group} {
+		text, texts := strconv.Itoa(i), []string(nil)
+		place := tell(to, text)
+		if texts, next = bob.messages(next); len(texts) != 1 || texts[0] != text {
+			t.Errorf("message %d came as %q", i, texts)
+		}
+		if to == group {
+			bob.call(200, "POST", "/v1/read", `{"peer":"`+group+`","position":"`+place+`"}`)
+		}
+	}
+	if answer := bob.call(200, "GET", "/v1/events?wait=0&after="+next, ""); len(answer["events"].([]any)) != 0 {
+		t.Errorf("all is handled, and comes again: %v", answer)
+	}
+	awaitMark(t, s, "bob", next)
+	tell(group, "later")
+	must(t, founder.Close(t.Context()))
 	stopServer(t, s)
 	s = startServer(t, dir, nil)
-	if texts, _ := newService(t, s, "bob").messages(""); len(texts) != 1 || texts[0] != "two" {
+	if texts, _ := newService(t, s, "bob").messages(""); len(texts) != 1 || texts[0] != "later" {
 		t.Errorf("after a restart: %q", texts)
 	}
 }

@@ -38,10 +38,10 @@ func messageOf(m *chat.Message) *message {
 	}
 }
 
-// event is one link of the user's chain.
+// event is one link of the user's chain, or what happened behind the one before.
 type event struct {
 	Type      string   `json:"type"` // message, copy, receipt, truncated, problem
-	Position  string   `json:"position,omitempty"`
+	Position  string   `json:"position"`
 	Message   *message `json:"message,omitempty"`
 	Peer      string   `json:"peer,omitempty"`      // of a receipt
 	Delivered string   `json:"delivered,omitempty"` // of a receipt
@@ -57,15 +57,15 @@ type event struct {
 func eventOf(e client.Event) (out event, ok bool) {
 	switch e := e.(type) {
 	case client.Message:
-		return event{Type: "message", Message: messageOf(&e.Message), Position: e.Place.String(), pos: e.Place}, true
+		return event{Type: "message", Message: messageOf(&e.Message)}, true
 	case client.Copy:
 		return event{Type: "copy", Message: messageOf(&e.Message)}, true
 	case client.Receipt:
 		return event{Type: "receipt", Peer: e.Peer.Name(), Delivered: e.Delivered.String(), Read: e.Receipt.Read.String()}, true
 	case client.CaughtUp:
-		return event{Type: "caught_up", Position: e.Position.String(), pos: e.Position}, true
+		return event{Type: "caught_up"}, true
 	case client.Truncated:
-		return event{Type: "truncated", Position: e.Position.String(), pos: e.Position}, true
+		return event{Type: "truncated"}, true
 	case client.Problem:
 		return event{Type: "problem", ID: e.ID.String(), Text: e.Err.Error()}, true
 	}
@@ -211,13 +211,9 @@ func (s *Server) botEvents(w http.ResponseWriter, r *http.Request, id caller) (a
 	if err := b.receive(r.Context(), s.bots.life, wait); err != nil {
 		return nil, err
 	}
-	next := chat.Position(0)
-	for _, e := range b.pending {
-		next = max(next, e.pos)
-	}
 	answer := map[string]any{"events": append([]event{}, b.pending...)}
-	if len(b.pending) > 0 { // also where none has a position: else they would be given for ever
-		answer["next"] = next.String()
+	if n := len(b.pending); n > 0 {
+		answer["next"] = b.pending[n-1].Position
 	}
 	return answer, nil
 }
@@ -262,6 +258,8 @@ func (b *bot) receive(ctx, life context.Context, wait time.Duration) error {
 			return err
 		}
 		if out, ok := eventOf(e); ok {
+			out.pos = b.client.Received()
+			out.Position = out.pos.String()
 			b.pending = append(b.pending, out)
 			cancel() // from here on only what is there
 		}
