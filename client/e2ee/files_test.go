@@ -172,6 +172,17 @@ func TestSafetyNumber(t *testing.T) {
 		if other.Digits == ours.Digits || bytes.Equal(other.Scan, ours.Scan) {
 			t.Error("the same number for others")
 		}
+		if same, err := ours.Scanned(other.QR()); same || err != nil {
+			t.Errorf("another's code was scanned: %v, %v", same, err)
+		}
+	}
+	if same, err := ours.Scanned(theirs.QR()); !same || err != nil {
+		t.Errorf("the other side's code was scanned: %v, %v", same, err)
+	}
+	for _, text := range []string{"", ours.Digits, qrBefore, ours.QR()[:100], ours.QR() + "A", ours.QR()[len(qrBefore):]} {
+		if same, err := ours.Scanned(text); same || err == nil {
+			t.Errorf("%q was taken for a code", text)
+		}
 	}
 }
 

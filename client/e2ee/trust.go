@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha512"
+	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -219,6 +220,27 @@ type Safety struct {
 	Digits   string // 60 of them in groups of five, to be compared by eye or ear
 	Scan     []byte // for a QR code: both sides show the same bytes
 	Verified bool   // as Verify noted
+}
+
+// qrBefore begins the text of a QR code. Like what follows it, it is of the
+// characters that QR codes have a short form for.
+const qrBefore = "ROOKERY-SAFETY:"
+
+var qrEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// QR returns Scan as the text of a QR code, for the other user to scan.
+func (s Safety) QR() string { return qrBefore + qrEncoding.EncodeToString(s.Scan) }
+
+// Scanned reports whether a code that was scanned from the other user's screen is
+// this one. Where it is not, somebody stands in between, or it is the code with
+// somebody else. The error is of a text that is no such code.
+func (s Safety) Scanned(text string) (same bool, err error) {
+	code, ok := strings.CutPrefix(strings.TrimSpace(text), qrBefore)
+	scan, err := qrEncoding.DecodeString(code)
+	if !ok || err != nil || len(scan) != len(s.Scan) {
+		return false, errors.New("e2ee: what was scanned is no safety code, which begins with " + qrBefore)
+	}
+	return bytes.Equal(scan, s.Scan), nil
 }
 
 // Safety returns the safety number with a user, whose identity it looks up where

@@ -262,5 +262,5 @@ func (o machine) safety(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"digits": s.Digits, "scan": toJS(s.Scan), "verified": s.Verified}, nil
+	return map[string]any{"digits": s.Digits, "scan": toJS(s.Scan), "qr": s.QR(), "verified": s.Verified}, nil
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/mdp/qrterminal/v3"
 )
 
 // safetyFlags are safety's own.
 type safetyFlags struct {
 	*clientFlags
 	verified, accept bool
+	scanned          string
 	peer             string
 }
 
@@ -20,6 +23,7 @@ func cmdSafety(ctx context.Context, env *Env, args []string) int {
 	common, fs := newClientFlags("safety")
 	f := safetyFlags{clientFlags: common}
 	fs.BoolVar(&f.verified, "verified", false, "note that the number was compared, and is the same on both sides")
+	fs.StringVar(&f.scanned, "scanned", "", "note that the number was compared, if this is the text of the QR code that the other sees")
 	fs.BoolVar(&f.accept, "accept", false, "trust the identity that the user has now, after it has changed")
 	if code, ok := parseFlags(env, fs, "rookery safety --as USER [flags] USER", args); !ok {
 		return code
@@ -64,6 +68,12 @@ func (f *safetyFlags) run(ctx context.Context, env *Env, c *session) int {
 		}
 	}
 	s, err := c.sealed.Safety(ctx, f.peer)
+	if err == nil && f.scanned != "" {
+		f.verified, err = s.Scanned(f.scanned)
+		if err == nil && !f.verified {
+			err = fmt.Errorf("that is not the code with %s: somebody stands in between, or it is the code with another user", f.peer)
+		}
+	}
 	if err == nil && f.verified {
 		s.Verified, err = true, c.sealed.Verify(f.peer, true)
 	}
@@ -71,8 +81,11 @@ func (f *safetyFlags) run(ctx context.Context, env *Env, c *session) int {
 		return f.exit(env, err)
 	}
 	if f.json {
-		env.printJSON(map[string]any{"type": "safety", "peer": f.peer, "digits": s.Digits, "verified": s.Verified})
+		env.printJSON(map[string]any{"type": "safety", "peer": f.peer, "digits": s.Digits, "qr": s.QR(), "verified": s.Verified})
 		return ExitOK
+	}
+	if _, _, ok := terminal(env); ok {
+		qrterminal.GenerateHalfBlock(s.QR(), qrterminal.L, env.Stdout)
 	}
 	fmt.Fprintln(env.Stdout, s.Digits)
 	if s.Verified {

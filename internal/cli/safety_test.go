@@ -30,6 +30,21 @@ func TestSafety(t *testing.T) {
 	if out := run(ExitOK, "safety", "--as", "alice", "--verified", "bob", "--json"); !strings.Contains(out, `"verified":true`) {
 		t.Errorf("noted: %s", out)
 	}
+	code := func(as, of string) string {
+		_, rest, _ := strings.Cut(run(ExitOK, "safety", "--as", as, of, "--json"), `"qr":"`)
+		qr, _, _ := strings.Cut(rest, `"`)
+		return qr
+	}
+	if out := run(ExitOK, "safety", "--as", "bob", "--scanned", code("alice", "bob"), "alice", "--json"); !strings.Contains(out, `"verified":true`) {
+		t.Errorf("scanned: %s", out)
+	}
+	s.hasKeys("carol")
+	if out := run(ExitFailed, "safety", "--as", "alice", "--scanned", code("alice", "carol"), "bob"); !strings.Contains(out, "somebody stands in between") {
+		t.Errorf("another's code: %s", out)
+	}
+	if out := run(ExitFailed, "safety", "--as", "alice", "--scanned", before, "bob"); !strings.Contains(out, "no safety code") {
+		t.Errorf("the digits as a code: %s", out)
+	}
 	whileInUse := func(args ...string) {
 		t.Helper()
 		tail := s.start(nil, "tail", "--as", "alice", "--json")

@@ -56,7 +56,7 @@ test('Node to Node: both ways, history, safety numbers, a device of files again'
   expect((await b.chats()).chats.map((each) => text(each.last))).toEqual(['hi'])
   const safety = await a.safety(bob)
   expect(safety).toEqual(await b.safety(alice))
-  expect([safety.digits.length, safety.scan.length, safety.verified]).toEqual([71, 68, false])
+  expect([safety.digits.length, safety.scan.length, safety.qr.length, safety.verified]).toEqual([71, 68, 124, false])
   await a.verify(bob, true)
   expect((await a.safety(bob)).verified).toBe(true)
   b.handled()

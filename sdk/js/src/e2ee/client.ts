@@ -87,8 +87,10 @@ export interface LinkOptions {
 export interface Safety {
   /** 60 digits in groups of five, to be compared by eye or ear. */
   digits: string
-  /** For a QR code: both sides show the same bytes. */
+  /** What {@link qr} stands for: both sides have the same bytes. */
   scan: Uint8Array
+  /** The text of a QR code to show; scanned from the other's screen it has to be the very same (then {@link Client.verify} notes it). */
+  qr: string
   /** As {@link Client.verify} noted. */
   verified: boolean
 }

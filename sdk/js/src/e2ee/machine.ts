@@ -56,7 +56,7 @@ export interface Machine {
   offerLink: Async<[boolean, readonly string[]], string>
   withdrawLink: Plain<[], null>
   join: Async<[string, AbortSignal | null], null>
-  safety: Async<[string], { digits: string; scan: Uint8Array; verified: boolean }>
+  safety: Async<[string], { digits: string; scan: Uint8Array; qr: string; verified: boolean }>
   truncated: Plain<[], null>
   own: Async<[Uint8Array], null>
   changing: Async<[string, Uint8Array], null>
