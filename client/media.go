@@ -274,10 +274,33 @@ func (w *counting) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Drop removes a blob of the user's own, such as of a message that is deleted
-// for everyone.
+// Drop removes a blob of the user's own. One that is gone already is no error.
 func (m *Media) Drop(ctx context.Context, name string) error {
 	return m.api(ctx, http.MethodDelete, "/v1/media/"+url.PathEscape(name), nil, nil)
+}
+
+// DropAfter is Drop of the blob of a message that is deleted for everyone: it
+// waits until the deletion is durable, so that no message stays whose file is
+// gone, and then tries mediaTries times to reach the server. Where that fails, or
+// ctx or the process ends before it, the blob stays until its end.
+func (m *Media) DropAfter(ctx context.Context, deletion *Sent, name string) error {
+	if err := deletion.Durable(ctx); err != nil {
+		return err
+	}
+	for failures := 1; ; failures++ {
+		err := m.Drop(ctx, name)
+		if chat.CodeOf(err) == chat.CodeNotFound { // its end was before this
+			return nil
+		}
+		if err == nil || chat.CodeOf(err).Action() != chat.ActionRetry || failures == mediaTries {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Duration(failures) * DefaultBackoffMin):
+		}
+	}
 }
 
 func (m *Media) client() *http.Client {

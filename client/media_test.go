@@ -29,9 +29,12 @@ func newParts(text string, fail func(method string, n int) error) *parts {
 	return &parts{text: text, have: make([]bool, len(text)), asked: map[string]int{}, fail: fail}
 }
 
+func (p *parts) media() *Media {
+	return &Media{Web: "http://rookery", HTTP: &http.Client{Transport: p}, Token: func(context.Context) (string, error) { return "t", nil }}
+}
+
 func (p *parts) upload() (string, error) {
-	m := Media{Web: "http://rookery", HTTP: &http.Client{Transport: p}, Token: func(context.Context) (string, error) { return "t", nil }}
-	return m.Upload(context.Background(), strings.NewReader(p.text), Upload{Size: int64(len(p.text))})
+	return p.media().Upload(context.Background(), strings.NewReader(p.text), Upload{Size: int64(len(p.text))})
 }
 
 func (p *parts) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -129,5 +132,37 @@ func TestUploadRefused(t *testing.T) {
 	m := Media{Web: srv.URL, HTTP: srv.Client(), Token: func(context.Context) (string, error) { return "t", nil }}
 	if _, err := m.Upload(t.Context(), strings.NewReader("a"), Upload{Size: 1}); chat.CodeOf(err) != chat.CodeQuota || asked != 1 {
 		t.Errorf("%v after %d tries", err, asked)
+	}
+}
+
+// TestDropAfter holds how often a blob is tried to be dropped where the web
+// listener is away, and comes back, and that it stays where the deletion of its
+// message does not arrive.
+func TestDropAfter(t *testing.T) {
+	for what, c := range map[string]struct {
+		refusal     error
+		away, tries int
+		code        chat.Code
+	}{
+		"away":    {nil, mediaTries, mediaTries, chat.CodeUnavailable},
+		"back":    {nil, mediaTries - 1, mediaTries, chat.CodeOK},
+		"refused": {chat.Errorf(chat.CodeNotMember, "she has left"), 0, 0, chat.CodeNotMember},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newParts("a", func(_ string, n int) error {
+					if n <= c.away {
+						return errAway
+					}
+					return nil
+				})
+				deletion := &Sent{c: new(Client), accepted: make(chan struct{}), place: 1, err: c.refusal, peer: new(peer)}
+				close(deletion.accepted)
+				err := p.media().DropAfter(context.Background(), deletion, "x")
+				if chat.CodeOf(err) != c.code || p.asked[http.MethodDelete] != c.tries {
+					t.Errorf("%v after %d tries", err, p.asked[http.MethodDelete])
+				}
+			})
+		})
 	}
 }

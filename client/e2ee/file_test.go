@@ -15,6 +15,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
 	"github.com/rookery-chat/rookery/internal/auth"
 )
 
@@ -173,4 +174,59 @@ func TestFileNames(t *testing.T) {
 			t.Errorf("%q became %q, not %q", name, got, want)
 		}
 	}
+}
+
+// loses loses the first requests that drop a blob.
+type loses struct{ n int }
+
+func (l *loses) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodDelete && l.n > 0 {
+		l.n--
+		return nil, errors.New("the network went away")
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestDeletedFile deletes a file's message for everyone: its blob is there until
+// the deletion is durable, and not after it, also where the network goes away in
+// between. Nobody else's deletion drops it.
+func TestDeletedFile(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.device("alice", "phone"), w.device("bob", "phone")
+	path := filepath.Join(w.dir, "regretted.jpg")
+	w.must(os.WriteFile(path, []byte("a picture"), 0o600))
+	media := w.media("alice", &loses{n: 2})
+	sent, err := alice.SendFile(w.ctx(), media, "bob", FileUpload{Path: path}, client.SendOptions{})
+	w.must(err)
+	w.must(sent.Durable(w.ctx()))
+	typed, _ := w.next(bob).(Typed)
+	f, err := FileOf(&typed.Message)
+	w.must(err)
+	there := func() error {
+		_, err := w.media("bob", nil).Download(w.ctx(), f.Blob, new(bytes.Buffer), client.Download{})
+		return err
+	}
+	deletes := func(c *Client, to string) *client.Sent {
+		s, err := c.SendBody(w.ctx(), to, content.Body{Kind: content.KindDelete, Target: sent.ID()})
+		w.must(err)
+		return s
+	}
+	if err := w.media("bob", nil).DropAfter(w.ctx(), deletes(bob, "alice"), f.Blob); chat.CodeOf(err) != chat.CodeForbidden {
+		t.Errorf("bob's own deletion dropped it: %v", err)
+	}
+	ended, end := context.WithCancel(w.ctx())
+	end()
+	deletion := deletes(alice, "bob")
+	if media.DropAfter(ended, deletion, f.Blob) == nil {
+		t.Error("it was dropped in no time")
+	}
+	w.must(there())
+	w.must(media.DropAfter(w.ctx(), deletion, f.Blob))
+	if status, _ := deletion.Status(); status < chat.Sent {
+		t.Errorf("it was dropped when the deletion was %v", status)
+	}
+	if err := there(); chat.CodeOf(err) != chat.CodeNotFound {
+		t.Errorf("after the deletion: %v", err)
+	}
+	w.must(media.DropAfter(w.ctx(), deletion, f.Blob)) // another device may have been first
 }

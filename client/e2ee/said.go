@@ -43,7 +43,9 @@ func Said(e client.Event) (m chat.Message, b content.Body, ok bool) {
 
 // SendBody sends a body, encrypted. A text that replies to nothing and lives for
 // ever goes as Send does it, which every version reads. SendOptions.TTL is for
-// how long the server keeps the message, and receivers a text.
+// how long the server keeps the message, and receivers a text. Who deletes a
+// message that brought a file gives the result, and File.Blob, to client.Media's
+// DropAfter.
 func (c *Client) SendBody(ctx context.Context, to string, b content.Body, options ...client.SendOptions) (*client.Sent, error) {
 	if len(options) > 0 && b.Kind == content.KindText {
 		b.Seconds = content.LifeSeconds(options[0].TTL)

@@ -24,6 +24,7 @@ const (
 // chatFlags are chat's own.
 type chatFlags struct {
 	*clientFlags
+	fileFlags
 	with string
 }
 
@@ -33,6 +34,7 @@ func cmdChat(ctx context.Context, env *Env, args []string) int {
 	common, fs := newClientFlags("chat")
 	f := chatFlags{clientFlags: common}
 	fs.StringVar(&f.with, "with", "", "the other user, or a group")
+	f.addWeb(fs)
 	const usage = "rookery chat --as USER --with USER [flags]   (Enter sends; PgUp and PgDn scroll; Ctrl-C ends)"
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
@@ -46,7 +48,12 @@ func cmdChat(ctx context.Context, env *Env, args []string) int {
 		return ExitUsage
 	}
 	return f.session(ctx, env, receives, nil, func(ctx context.Context, c *session) int {
-		t := &talk{c: c, env: env, json: f.json, me: f.as, peer: f.with, posts: make(chan func(), 256), said: content.NewTimeline()}
+		media, err := f.clientFlags.media(f.web)
+		if err != nil {
+			env.errorLines(err)
+			return ExitUsage
+		}
+		t := &talk{c: c, media: media, env: env, json: f.json, me: f.as, peer: f.with, posts: make(chan func(), 256), said: content.NewTimeline()}
 		t.view = chatView{me: f.as, peer: f.with, connected: true, more: true}
 		if in, out, ok := terminal(env); ok && !f.json {
 			return t.onScreen(ctx, in, out)
@@ -66,6 +73,7 @@ func terminal(env *Env) (in, out *os.File, ok bool) {
 // others post.
 type talk struct {
 	c        *session
+	media    *client.Media
 	env      *Env
 	json     bool
 	me, peer string
@@ -129,16 +137,21 @@ func (t *talk) earlier(ctx context.Context) {
 		if string(s.To()) == t.peer {
 			t.view.put(bubble{id: s.ID(), mine: true, text: "(written in an earlier run)"})
 		}
-		t.follow(ctx, s)
+		t.follow(ctx, s, "")
 	}
 }
 
-// follow follows a message until it is accepted. One that is on no line, as it
-// changes another, is told of when it fails.
-func (t *talk) follow(ctx context.Context, s *client.Sent) {
+// follow follows a message until it is accepted, and then drops the blob that
+// it deletes, if it does. One that is on no line, as it changes another, is told
+// of when it fails.
+func (t *talk) follow(ctx context.Context, s *client.Sent, blob string) {
 	t.pending++
 	go func() {
 		err := s.Durable(ctx)
+		var stays error
+		if err == nil && blob != "" {
+			stays = t.media.DropAfter(ctx, s, blob)
+		}
 		t.post(ctx, func() {
 			t.pending--
 			b := bubble{id: s.ID(), place: s.Place()}
@@ -147,6 +160,9 @@ func (t *talk) follow(ctx context.Context, s *client.Sent) {
 			}
 			if !t.view.update(b) && err != nil {
 				t.view.notice = "not sent: " + err.Error()
+			}
+			if stays != nil {
+				t.view.notice = "the message is deleted, its encrypted file stays at the server until its end: " + stays.Error()
 			}
 			t.watch()
 		})

@@ -23,6 +23,7 @@ const (
 type waitingMessage struct {
 	id   chat.ID
 	body content.Body
+	blob string // that it deletes
 }
 
 // say sends a body and shows it.
@@ -41,8 +42,9 @@ func (t *talk) say(ctx context.Context, b content.Body) error {
 	if b.Kind == content.KindText {
 		b.Seconds = content.LifeSeconds(t.said.Timer())
 	}
+	blob := t.blobOf(b)
 	t.show(chat.Message{ID: s.ID(), From: chat.User(t.me), To: chat.User(t.peer)}, b)
-	t.follow(ctx, s)
+	t.follow(ctx, s, blob)
 	return nil
 }
 
@@ -61,7 +63,7 @@ func (t *talk) wait(ctx context.Context, b content.Body) error {
 	if err != nil {
 		return err
 	}
-	t.waiting = append(t.waiting, waitingMessage{id, b})
+	t.waiting = append(t.waiting, waitingMessage{id, b, t.blobOf(b)})
 	t.show(chat.Message{ID: id, From: chat.User(t.me), To: chat.User(t.peer)}, b)
 	if len(t.waiting) == 1 {
 		t.lookAgain(ctx)
@@ -87,6 +89,6 @@ func (t *talk) sendWaiting(ctx context.Context) {
 			t.view.update(bubble{id: w.id, failed: err.Error()})
 			continue
 		}
-		t.follow(ctx, s)
+		t.follow(ctx, s, w.blob)
 	}
 }

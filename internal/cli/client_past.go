@@ -99,7 +99,7 @@ func sealedBody(typ uint8, m *chat.Message) content.Body {
 		if err != nil {
 			return text("<a file that cannot be read>")
 		}
-		return text(fileText(&f))
+		return content.Body{Kind: content.KindText, Text: fileText(&f), File: m.Content}
 	case e2ee.TypeGroupInfo:
 		var info e2ee.GroupInfo
 		json.Unmarshal(m.Content, &info) // without a name: of none

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/client/content"
 	"github.com/rookery-chat/rookery/client/e2ee"
 )
 
@@ -63,11 +64,26 @@ func (s *session) fileTold(ctx context.Context, typed e2ee.Typed) client.Event {
 	if err != nil {
 		return client.Problem{ID: m.ID, Err: fmt.Errorf("a file of %s: %w", m.From, err)}
 	}
+	body := content.Body{Kind: content.KindText, Text: text, File: m.Content}
 	m.Content, m.Media = []byte(text), ""
-	if typed.Copy {
-		return client.Copy{Message: m}
+	if typed.Copy { // the user's own, who may delete it
+		return told{m: m, body: body, isCopy: true}
 	}
 	return client.Message{Message: m}
+}
+
+// blobOf is the store's name of the file that a deletion by the user is of; "":
+// it is of none that is known here.
+func (t *talk) blobOf(b content.Body) string {
+	it := t.said.Item(b.Target)
+	if b.Kind != content.KindDelete || it == nil || string(it.From) != t.me || it.Body.File == nil {
+		return ""
+	}
+	f, err := e2ee.FileOf(&chat.Message{Content: it.Body.File})
+	if err != nil {
+		return ""
+	}
+	return f.Blob
 }
 
 // fileText is a file as a line of text, behind the text beside it.

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,5 +46,44 @@ func TestSendAndSaveFile(t *testing.T) {
 	}
 	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--file", path, "--web", "http://127.0.0.1:1"); code == ExitOK || !strings.Contains(errOut, "web listener") {
 		t.Errorf("no listener: %d %s", code, errOut)
+	}
+}
+
+// A file that its sender deletes for everyone in a conversation cannot be fetched
+// any more.
+func TestChatDeletesFile(t *testing.T) {
+	s := startTestServer(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	path := filepath.Join(t.TempDir(), "walrus.txt")
+	if err := os.WriteFile(path, []byte("the walrus"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.hasKeys("bob")
+	in, types, _ := os.Pipe()
+	alice := s.start(in, "chat", "--as", "alice", "--with", "bob", "--web", s.web)
+	fmt.Fprintln(types, "first") // so that the conversation has her device, and the file comes of another
+	for line := ""; !strings.Contains(line, "first"); {
+		line = alice.line()
+	}
+	blobs := func() (found []string) {
+		filepath.WalkDir(filepath.Join(s.data, "media"), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				found = append(found, path)
+			}
+			return nil
+		})
+		return found
+	}
+	if code, _, errOut := s.run("send", "--as", "alice", "--to", "bob", "--file", path, "--web", s.web, "--wait", "durable"); code != ExitOK || len(blobs()) != 1 {
+		t.Fatal(code, errOut, blobs())
+	}
+	for line := ""; !strings.Contains(line, "[file walrus.txt"); {
+		line = alice.line()
+	}
+	fmt.Fprintln(types, "/delete")
+	types.Close()
+	alice.wantExit(ExitOK)
+	if left := blobs(); len(left) != 0 {
+		t.Errorf("after the deletion there is %v", left)
 	}
 }

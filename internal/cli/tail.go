@@ -98,7 +98,11 @@ func (f *tailFlags) print(env *Env, c *session, e client.Event) {
 	case client.Copy:
 		fmt.Fprintf(env.Stdout, "%s  to %s: %s\n", clock(&e.Message), e.To, c.textOf(&e.Message))
 	case told:
-		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.m), e.m.From, e.text())
+		who := string(e.m.From)
+		if e.isCopy {
+			who = "to " + string(e.m.To)
+		}
+		fmt.Fprintf(env.Stdout, "%s  %s: %s\n", clock(&e.m), who, e.text())
 	case client.Blocks:
 		fmt.Fprintf(env.Stderr, "blocked %v: %v\n", e.Blocked, e.Users)
 	case client.Connected:
