@@ -1,12 +1,14 @@
 import { get } from 'node:http'
-import { deflateSync } from 'node:zlib'
 import type { Route } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { fresh, looks, pair as pairIn, setUp, Somebody, waitMs } from './world.ts'
+import { fresh, looks, pair as pairIn, png, setUp, Somebody, waitMs } from './world.ts'
 
 const world = setUp()
 const pair = (a?: string, b?: string) => pairIn(world, a, b)
+
+/** How often the page is loaded for its figures, with nothing cached and again. */
+const loads = 7
 
 /** Bytes of a file of the page on the wire. */
 function compressed(path: string): Promise<number> {
@@ -16,25 +18,6 @@ function compressed(path: string): Promise<number> {
       answer.on('data', (piece: Buffer) => (bytes += piece.length)).on('end', () => resolve(bytes))
     }).on('error', reject)
   })
-}
-
-/** A PNG of one colour into another. */
-function png(width: number, height: number): Buffer {
-  const table = Array.from({ length: 256 }, (_, n) => { for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1; return n >>> 0 })
-  const crc = (b: Buffer) => (b.reduce((c, x) => table[(c ^ x) & 255]! ^ (c >>> 8), 0xffffffff) ^ 0xffffffff) >>> 0
-  const chunk = (type: string, data: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type), data])
-    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)]
-    length.writeUInt32BE(data.length)
-    sum.writeUInt32BE(crc(body))
-    return Buffer.concat([length, body, sum])
-  }
-  const head = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0])
-  head.writeUInt32BE(width, 0)
-  head.writeUInt32BE(height, 4)
-  const rows = Buffer.alloc(height * (1 + 3 * width))
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) rows.set([70 + (90 * y) / height, 140 + (60 * x) / width, 130], y * (1 + 3 * width) + 1 + 3 * x)
-  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', head), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))])
 }
 
 test('two talk encrypted: ticks, typing, presence, the list of chats', async () => {
@@ -355,6 +338,7 @@ test('the shell is small; what it weighs and how soon it can be used', async () 
   const name = fresh('fast')
   const page = await world.one.newPage()
   await page.addInitScript((user) => sessionStorage.setItem('rookery.user', user), name)
+  const cache = await page.context().newCDPSession(page)
   const measure = async () => {
     await page.goto(world.server.web)
     const usable = await page.evaluate(() => new Promise<number>((done) => {
@@ -362,15 +346,29 @@ test('the shell is small; what it weighs and how soon it can be used', async () 
       look()
     }))
     await page.getByText('Connected, end-to-end encrypted').waitFor()
-    return [usable, await page.evaluate(() => performance.now())].map(Math.round)
+    return [usable, await page.evaluate(() => performance.now())] as const
   }
-  const [first, connected] = await measure()
-  const [again, reconnected] = await measure()
+  await measure() // makes the keys
+  const [fetched, cached]: (readonly [number, number])[][] = [[], []]
+  for (let i = 0; i < loads; i++) {
+    await cache.send('Network.clearBrowserCache')
+    fetched!.push(await measure())
+    cached!.push(await measure())
+  }
   const shell = ['/', '/page.js', '/style.css', '/icon.svg', '/worker.js', '/crypto/go-exec.js']
   const weights = Object.fromEntries(await Promise.all([...shell, '/crypto/e2ee.wasm'].map(async (path) => [path, await compressed(path)] as const)))
   const weight = shell.reduce((sum, path) => sum + weights[path]!, 0)
   expect(Math.min(...Object.values(weights))).toBeGreaterThan(0)
   expect(weight).toBeLessThan(100_000)
-  console.log(`page: shell ${(weight / 1000).toFixed(1)} kB compressed, encryption ${(weights['/crypto/e2ee.wasm']! / 1000).toFixed(0)} kB; ` +
-    `usable after ${first} ms, connected after ${connected} ms; once cached ${again} and ${reconnected} ms`)
+  const kB = (bytes: number) => `${(bytes / 1000).toFixed(1)} kB`
+  const spread = (all: (readonly [number, number])[], which: 0 | 1) => {
+    const sorted = all.map((each) => Math.round(each[which])).sort((a, b) => a - b)
+    return `${sorted[loads >> 1]} (${sorted[0]} to ${sorted.at(-1)}) ms`
+  }
+  // Figures, not judged here: docs/performance.md has them.
+  console.log([
+    `page weight: shell ${kB(weight)} compressed (${shell.map((path) => `${path} ${kB(weights[path]!)}`).join(', ')}); encryption beside it ${kB(weights['/crypto/e2ee.wasm']!)}`,
+    `page, time to interactive, median (least to most) of ${loads} loads each: nothing cached ${spread(fetched!, 0)}, cached ${spread(cached!, 0)}`,
+    `page, connected and encrypted, the same loads: nothing cached ${spread(fetched!, 1)}, cached ${spread(cached!, 1)}`,
+  ].join('\n'))
 })
