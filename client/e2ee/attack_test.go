@@ -9,6 +9,7 @@ import (
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
+	"github.com/rookery-chat/rookery/internal/config"
 	"github.com/rookery-chat/rookery/packet"
 )
 
@@ -297,7 +298,7 @@ func TestUnsignedAndWeakKeys(t *testing.T) {
 }
 
 // With no one-time key left sessions begin with the fallback key, and the device
-// publishes more when it hears of it.
+// publishes more when it connects.
 func TestExhaustedOneTimeKeys(t *testing.T) {
 	w := newWorld(t)
 	bob := w.device("bob", "phone")
@@ -317,6 +318,62 @@ func TestExhaustedOneTimeKeys(t *testing.T) {
 	keys, err = alice.Client.ClaimKeys(w.ctx(), packet.DeviceRef{User: "bob", Device: "phone"})
 	if err != nil || keys[0].Fallback {
 		t.Errorf("no new keys: %+v, %v", keys, err)
+	}
+}
+
+// publications is a link that tells what is published over it, and how many
+// one-time keys the server has then.
+type publications struct {
+	Link
+	of chan publication
+}
+
+type publication struct{ oneTime, left int }
+
+func (l publications) PutKeys(ctx context.Context, put packet.KeysPut) (left int, err error) {
+	if left, err = l.Link.PutKeys(ctx, put); err == nil {
+		l.of <- publication{len(put.OneTime), left}
+	}
+	return left, err
+}
+
+// A device whose one-time keys become few while it is connected publishes more,
+// over the same connection.
+func TestFewOneTimeKeys(t *testing.T) {
+	w := newWorld(t)
+	of := make(chan publication, 100)
+	bob := w.device("bob", "phone", func(o *Options) { o.wrap = func(l Link) Link { return publications{l, of} } })
+	session := bob.Client.Session()
+	go func() { // until it is closed
+		for {
+			if _, err := bob.Receive(w.ctx()); err != nil {
+				return
+			}
+		}
+	}()
+	// As it starts, in two steps, and as it is connected.
+	for _, want := range []publication{{0, 0}, {keepOneTime, keepOneTime}, {0, keepOneTime}} {
+		if got := <-of; got != want {
+			t.Fatalf("published: %+v, want %+v", got, want)
+		}
+	}
+	alice := w.device("alice", "phone")
+	low := config.Default().Keys.Low
+	for range keepOneTime - low + 1 {
+		keys, err := alice.Client.ClaimKeys(w.ctx(), packet.DeviceRef{User: "bob", Device: "phone"})
+		if err != nil || len(keys) != 1 || keys[0].Fallback {
+			t.Fatalf("%+v, %v", keys, err)
+		}
+	}
+	for _, want := range []publication{{0, low - 1}, {keepOneTime - low + 1, keepOneTime}} {
+		if got := <-of; got != want {
+			t.Fatalf("published: %+v, want %+v", got, want)
+		}
+	}
+	select {
+	case <-session:
+		t.Error("it has connected anew")
+	default:
 	}
 }
 
