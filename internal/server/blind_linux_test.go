@@ -235,9 +235,6 @@ func (h *hunt) capture(servers ...*Server) {
 
 // packets searches what was captured, also as it is without the masks of frames.
 func (h *hunt) packets() {
-	if h.wire == nil {
-		return
-	}
 	var all, said []io.Reader
 	for f, s := range h.wire.end() {
 		all = append(all, bytes.NewReader(s.data))
