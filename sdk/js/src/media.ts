@@ -1,6 +1,7 @@
 import { sleep } from './core.ts'
 import { ChatError, isRetry } from './errors.ts'
 import { refusalWaitMs } from './pace.ts'
+import type { Sent } from './sent.ts'
 
 /** What begins a message's `media` where it names a blob; the name follows. */
 export const mediaPrefix = 'media:'
@@ -128,9 +129,21 @@ export class Media {
     }, signal)
   }
 
-  /** Removes a blob of the user's own, or an upload that was begun. */
+  /** Removes a blob of the user's own, or an upload that was begun. One that is gone already is no error. */
   async drop(name: string, signal?: AbortSignal): Promise<void> {
     await this.#api('DELETE', encodeURIComponent(name), signal)
+  }
+
+  /**
+   * Is drop of the blob of a message that is deleted for everyone: it waits until the deletion is durable, so that no message stays
+   * whose file is gone, and then tries {@link mediaTries} times to reach the server. Where that fails, or the page ends before it, the
+   * blob stays until its end. Errors are those of {@link Sent.durable}, too.
+   */
+  async dropAfter(deletion: Sent, name: string, signal?: AbortSignal): Promise<void> {
+    await deletion.durable(signal)
+    await insist(() => 0, () => this.drop(name, signal), signal).catch((err: unknown) => {
+      if (!(err instanceof ChatError && err.codeName === 'not_found')) throw err // its end was before this
+    })
   }
 
   async #api<T>(method: string, path: string, signal?: AbortSignal, ask?: object): Promise<T> {

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 
-import { fetchFile, fileOf, Media, mediaTries, sendFile } from '../src/index.ts'
+import { bodyOf, type Client, fetchFile, fileOf, Media, mediaTries, type Sent, sendFile } from '../src/index.ts'
 import { Browser } from './tab.ts'
 import { dir, fresh, next, openDevice, Server, token } from './world.ts'
 
@@ -125,6 +125,29 @@ test('a file is sent encrypted, and fetched', async () => {
   expect(await fetchFile(mediaOf(bob), got)).toEqual(bytes)
   await expect(fetchFile(mediaOf(bob), { ...got, size: 1000 })).rejects.toMatchObject({ codeName: 'too_large' })
   expect((await mediaOf(bob).download(got.blob)).length).toBeLessThan(70_000 * 1.125)
+  await Promise.all([a.close(), b.close()])
+})
+
+test('a file whose message is deleted for everyone cannot be fetched any more, once that is durable', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const [a, b] = await Promise.all([openDevice(server, alice, 'one'), openDevice(server, bob, 'one')])
+  const sent = await sendFile(a, mediaOf(alice), bob, { bytes: file.subarray(0, 1000), name: 'regretted.jpg', type: 'image/jpeg' })
+  await sent.durable()
+  const { blob } = fileOf((await next(b, 'typed')).message.content!)!
+  const deletes = (c: Client, to: string) => c.sendBody(to, bodyOf('delete', { target: sent.id }))
+  await expect(mediaOf(bob).dropAfter(await deletes(b, alice), blob)).rejects.toMatchObject({ codeName: 'forbidden' })
+  await expect(mediaOf(alice).dropAfter({ durable: () => Promise.reject(new Error('refused')) } as unknown as Sent, blob)).rejects.toThrow('refused')
+  await mediaOf(bob).download(blob)
+  const deletion = await deletes(a, bob)
+  const asked = network(async (all, go) => {
+    expect(deletion.status).not.toBe('pending')
+    if (times(all, 'DELETE /v1/media/NAME') < mediaTries) throw new TypeError('the network is gone')
+    return go()
+  })
+  await mediaOf(alice).dropAfter(deletion, blob)
+  expect(asked.length).toBe(mediaTries)
+  await expect(mediaOf(bob).download(blob)).rejects.toMatchObject({ codeName: 'not_found' })
+  await mediaOf(alice).dropAfter(deletion, blob) // another device may have been first
   await Promise.all([a.close(), b.close()])
 })
 

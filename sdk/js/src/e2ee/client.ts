@@ -189,7 +189,8 @@ export class Client extends PlainClient {
   /**
    * Sends a body, encrypted: a reply, an edit, a deletion, a reaction, a timer, or a text. A text that replies to nothing and lives
    * for ever goes as {@link Client.send} does it, which every version reads. `ttlSeconds` is for how long the server keeps the
-   * message, and receivers a text. Throws {@link ChatError} `bad_packet` for a body that cannot be.
+   * message, and receivers a text. Who deletes a message that brought a file gives the result, and {@link FileBody.blob}, to
+   * {@link Media.dropAfter}. Throws {@link ChatError} `bad_packet` for a body that cannot be.
    */
   async sendBody(to: string, body: Body, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
     const { type, content } = typedOf(body.kind === 'text' ? { ...body, seconds: this.ttlOf(options) } : body)
