@@ -166,6 +166,7 @@ test('a page that was away for a day gets what it missed, in order, and what it 
   const { address } = server
   await server.kill()
   await tab.call('send', ann, 'kept', false)
+  await tab.call('close') // else what was handled just now may come again
   await tab.page.close()
   server = await Server.start(address)
   for (const missed of ['three', 'four', 'five']) await node.send(bob, missed)
