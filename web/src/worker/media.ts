@@ -1,4 +1,4 @@
-import { type Attachment, base64, encryptAttachment, type FileBody, type Media } from '../../../sdk/js/src/index.ts'
+import { type Attachment, base64, encryptAttachment, type FileBody, type Media, type Sent } from '../../../sdk/js/src/index.ts'
 import type { News } from '../talk.ts'
 
 /** A picture on its way to the store. */
@@ -38,6 +38,11 @@ export class Uploads {
     })
     this.#begun.delete(key)
     return { key: attachment.key, digest: base64(attachment.digest), size: attachment.size, blob }
+  }
+
+  /** Drops the picture of a message once its deletion has arrived. */
+  drop(deletion: Sent, blob: string): void {
+    void this.#media.dropAfter(deletion, blob).catch(() => {}) // the sweep finds it
   }
 
   /** Stops what is on its way, to go on later. */

@@ -470,7 +470,8 @@ export class Person implements Calls {
   async change(key: string, kind: 'edit' | 'delete' | 'reaction', text: string): Promise<void> {
     const row = await this.#store.row(key)
     if (!row?.id) throw new Error('that message is not here any more')
-    await this.#sender.write(row.peer, newBody({ kind, text, target: row.id }))
+    const drops = kind === 'delete' && row.mine ? (row.body.file?.blob ?? '') : ''
+    await this.#sender.write(row.peer, newBody({ kind, text, target: row.id, drops }))
   }
 
   async setTimer(peer: string, seconds: number): Promise<void> {

@@ -200,6 +200,7 @@ export class Sender {
 
   /** Keeps what becomes of a message that the SDK has. */
   async #follow(client: Client, sent: Sent, row: Row): Promise<void> {
+    if (row.body.drops) this.#uploads.drop(sent, row.body.drops)
     try {
       await sent.durable()
       Object.assign(row, { stage: 'done', place: sent.place })

@@ -25,11 +25,13 @@ export interface Body {
   edited: MessageId | null
   deleted: boolean
   reactions: Reaction[]
+  /** Of a deletion: the blob of the user's own picture that it deletes, '' where there is none. */
+  drops: string
 }
 
 /** A body with nothing but what is given. */
 export function newBody(some: Partial<Body>): Body {
-  return { kind: 'text', text: '', note: '', file: null, change: null, target: null, seconds: 0, edited: null, deleted: false, reactions: [], ...some }
+  return { kind: 'text', text: '', note: '', file: null, change: null, target: null, seconds: 0, edited: null, deleted: false, reactions: [], drops: '', ...some }
 }
 
 /** A message as it is kept, and what it says. */
