@@ -151,6 +151,8 @@ export interface Calls {
   cancel(key: string): Promise<void>
   /** Downloads and decrypts what a message brings. */
   fetch(key: string): Promise<Blob>
+  /** Ends that, where it is under way: fetch throws then. */
+  stopFetch(key: string): Promise<void>
   /** The user has been shown all of a chat. */
   shown(peer: string): Promise<void>
   typing(peer: string, on: boolean): Promise<void>

@@ -10,6 +10,7 @@ export class Viewer {
   readonly #bar = the<HTMLProgressElement>('picture-progress')
   #url = ''
   #key = ''
+  #turn = 0 // counts openings and closings: what was asked for before is nothing to a later one
 
   constructor(worker: Calls) {
     this.#worker = worker
@@ -37,12 +38,13 @@ export class Viewer {
     the('picture-name').textContent = file!.name
     state.textContent = 'Downloading and decrypting …'
     this.#key = key
+    const turn = ++this.#turn
     this.#bar.value = 0
     this.#bar.hidden = false
     this.#dialog.showModal()
     try {
       const blob = await this.#worker.fetch(key)
-      if (!this.#dialog.open || this.#key !== key) return
+      if (this.#turn !== turn) return
       this.#url = URL.createObjectURL(blob)
       state.textContent = ''
       this.#save.href = this.#url
@@ -53,9 +55,9 @@ export class Viewer {
       this.#view.alt = file!.name
       this.#view.hidden = false
     } catch (err) {
-      if (this.#key === key) state.textContent = err instanceof Error ? err.message : String(err)
+      if (this.#turn === turn) state.textContent = err instanceof Error ? err.message : String(err)
     } finally {
-      if (this.#key === key) this.#bar.hidden = true
+      if (this.#turn === turn) this.#bar.hidden = true
     }
   }
 
@@ -64,7 +66,10 @@ export class Viewer {
     if (key === this.#key) this.#bar.value = share
   }
 
+  /** The dialog was closed; what it waited for is not wanted any more. */
   #forget(): void {
+    this.#turn++
+    void this.#worker.stopFetch(this.#key)
     if (this.#url) URL.revokeObjectURL(this.#url)
     this.#url = this.#key = ''
     this.#view.hidden = this.#save.hidden = true

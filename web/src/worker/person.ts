@@ -1,5 +1,5 @@
 import {
-  base64, type Body, bodyOf, ChatError, Client, counts, EncryptionError, type EncryptedEvent, fetchFile, groupOf, isGroup, Media, type Message as Received, saidOf, type SaidPage, StateError, Unread,
+  base64, type Body, bodyOf, ChatError, Client, counts, EncryptionError, type EncryptedEvent, fetchFile, type FileBody, groupOf, isGroup, Media, type Message as Received, saidOf, type SaidPage, StateError, Unread,
 } from '../../../sdk/js/src/index.ts'
 import type { Calls, Change, News, Page, State } from '../talk.ts'
 import { Groups, nameOf, titleOf } from './groups.ts'
@@ -74,6 +74,8 @@ export class Person implements Calls {
   /** Chats whose oldest message is here. */
   readonly #whole = new Set<string>()
   #blocked: ReadonlySet<string> = new Set()
+  /** What is being downloaded, by its messages. */
+  readonly #downloads = new Map<string, AbortController>()
 
   constructor(tell: (news: News) => void) {
     this.#tell = tell
@@ -520,9 +522,24 @@ export class Person implements Calls {
     const row = await this.#store.row(key)
     const file = row?.body.file
     if (!file) throw new Error('there is no file with this message')
-    const bytes = file.blob ? await fetchFile(this.#media, file, { progress: (done, total) => this.#tell({ type: 'progress', key, done, total }) }) : await this.#store.file(key)
+    const bytes = file.blob ? await this.#download(key, file) : await this.#store.file(key)
     if (!bytes) throw new Error('the picture is not in this browser any more')
     return new Blob([bytes.slice()], { type: pictureTypes.test(file.type) ? file.type : 'application/octet-stream' })
+  }
+
+  async #download(key: string, file: FileBody): Promise<Uint8Array> {
+    await this.stopFetch(key)
+    const abort = new AbortController()
+    this.#downloads.set(key, abort)
+    try {
+      return await fetchFile(this.#media, file, { signal: abort.signal, progress: (done, total) => this.#tell({ type: 'progress', key, done, total }) })
+    } finally {
+      if (this.#downloads.get(key) === abort) this.#downloads.delete(key)
+    }
+  }
+
+  async stopFetch(key: string): Promise<void> {
+    this.#downloads.get(key)?.abort(new Error('it was closed'))
   }
 
   async shown(peer: string): Promise<void> {
