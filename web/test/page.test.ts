@@ -143,6 +143,33 @@ test('a picture: small in the message, whole in a dialog, and again after a relo
   await alice.page.getByText('no picture that this browser can read').waitFor()
 })
 
+test('a picture that is deleted for everyone leaves the store', async () => {
+  const [alice, bob] = await pair()
+  const begun = alice.page.context().waitForEvent('request', (each) => each.method() === 'POST' && each.url().endsWith('/v1/media'))
+  await alice.page.getByLabel('Send a picture').setInputFiles({ name: 'regretted.png', mimeType: 'image/png', buffer: png(400, 200) })
+  const { name } = (await (await (await begun).response())!.json()) as { name: string }
+  const url = new URL(`v1/media/${encodeURIComponent(name)}`, world.server.web).href
+  const picture = alice.page.getByRole('article', { name: 'You: picture' })
+  await picture.getByRole('img', { name: 'read', exact: true }).waitFor()
+  // Without a connection the deletion waits, and the picture is there as long.
+  const asked: string[] = []
+  alice.page.context().on('request', (each) => void (each.method() === 'DELETE' && asked.push(each.url())))
+  await alice.aeroplane(true)
+  await picture.getByRole('button', { name: 'Reply, react and more' }).click()
+  await alice.page.getByRole('button', { name: 'Delete for everyone' }).click()
+  await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click()
+  await alice.message('You deleted this message').waitFor()
+  expect(asked).toEqual([])
+  const dropped = alice.page.context().waitForEvent('requestfinished', (each) => each.method() === 'DELETE')
+  await alice.aeroplane(false)
+  expect((await dropped).url()).toBe(url)
+  expect((await (await dropped).response())!.status()).toBe(200)
+  await bob.message('This message was deleted').waitFor()
+  const token = ((await (await dropped).allHeaders())['authorization'])!
+  const link = (await (await fetch(url, { headers: { Authorization: token } })).json()) as { url: string }
+  expect((await fetch(new URL(link.url, world.server.web))).status).toBe(404)
+})
+
 test('closing a picture ends its download, and it can be opened again', async () => {
   const [alice, bob] = await pair()
   await alice.page.getByLabel('Send a picture').setInputFiles({ name: 'shore.png', mimeType: 'image/png', buffer: png(900, 600) })
