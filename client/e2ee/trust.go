@@ -238,7 +238,7 @@ func (s Safety) Scanned(text string) (same bool, err error) {
 	code, ok := strings.CutPrefix(strings.TrimSpace(text), qrBefore)
 	scan, err := qrEncoding.DecodeString(code)
 	if !ok || err != nil || len(scan) != len(s.Scan) {
-		return false, errors.New("e2ee: what was scanned is no safety code, which begins with " + qrBefore)
+		return false, fmt.Errorf("e2ee: what was scanned is no safety code: it would begin with %q", qrBefore)
 	}
 	return bytes.Equal(scan, s.Scan), nil
 }
