@@ -231,14 +231,10 @@ func (c *Machine) knock(ctx context.Context, l *linkCode) (*joining, error) {
 	}
 	c.joining = j
 	c.mu.Unlock()
-	if err == nil {
-		err = c.vault.sync()
-	}
 	if err != nil {
 		return nil, err
 	}
-	e := share{device: c.device, session: x.session, parts: []part{one}}
-	durable, err := c.link.SendShare(ctx, c.user, e.append(nil), 0)
+	durable, err := c.sendPart(ctx, c.user, x.session, one, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -47,12 +47,18 @@ func (c *Machine) tellTrusted(ctx context.Context, d *device, x *told, ttl time.
 	}
 	one, err := c.telling(d, x)
 	c.mu.Unlock()
-	if err == nil {
-		err = c.vault.sync()
-	}
 	if err != nil {
 		return nil, err
 	}
-	e := share{device: c.device, session: x.session, parts: []part{one}}
-	return c.link.SendShare(ctx, d.User, e.append(nil), ttl)
+	return c.sendPart(ctx, d.User, x.session, one, ttl)
+}
+
+// sendPart sends what telling made for one device, once the session that encrypted
+// it is kept.
+func (c *Machine) sendPart(ctx context.Context, user string, session sessionID, one part, ttl time.Duration) (durable func(context.Context) error, err error) {
+	if err := c.vault.sync(); err != nil {
+		return nil, err
+	}
+	e := share{device: c.device, session: session, parts: []part{one}}
+	return c.link.SendShare(ctx, user, e.append(nil), ttl)
 }
