@@ -21,11 +21,12 @@ import (
 )
 
 // StageFigures are what a message costs in one stage, in this process and with
-// nothing else about it: medians of the rounds.
+// nothing else about it: medians of the rounds where it does not say otherwise.
 type StageFigures struct {
 	Name        string  `json:"name"`
 	PerSecond   float64 `json:"per_second"`         // messages
 	CPUUs       float64 `json:"cpu_us"`             // processor time a message, of all this process does
+	LeastUs     float64 `json:"cpu_us_least"`       // the same in the round where it was least: what neighbours on the machine change least
 	OfReference float64 `json:"of_reference"`       // the same as a multiple of the reference's in its round
 	Spread      Spread  `json:"of_reference_range"` // of that, over the rounds
 	Allocations float64 `json:"allocations"`        // a message
@@ -131,7 +132,8 @@ func medianStage(rounds []StageFigures) StageFigures {
 	f := StageFigures{Name: rounds[0].Name, Spread: of(func(f *StageFigures) float64 { return f.OfReference })}
 	f.OfReference = f.Spread.Median
 	f.PerSecond = of(func(f *StageFigures) float64 { return f.PerSecond }).Median
-	f.CPUUs = of(func(f *StageFigures) float64 { return f.CPUUs }).Median
+	cpu := of(func(f *StageFigures) float64 { return f.CPUUs })
+	f.CPUUs, f.LeastUs = cpu.Median, cpu.Min
 	f.Allocations = of(func(f *StageFigures) float64 { return f.Allocations }).Median
 	return f
 }

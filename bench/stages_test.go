@@ -15,7 +15,7 @@ func TestStages(t *testing.T) {
 	var names []string
 	for _, f := range r.Stages {
 		names = append(names, f.Name)
-		if f.PerSecond <= 0 || f.CPUUs <= 0 || f.OfReference <= 0 || f.Spread.Min > f.OfReference || f.Spread.Max < f.OfReference {
+		if f.PerSecond <= 0 || f.LeastUs <= 0 || f.CPUUs < f.LeastUs || f.OfReference <= 0 || f.Spread.Min > f.OfReference || f.Spread.Max < f.OfReference {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -59,24 +59,27 @@ func TestStagesDoWhatTheyCount(t *testing.T) {
 }
 
 func TestGuard(t *testing.T) {
-	landed := []StageFigures{{Name: "decode", OfReference: 0.5, Allocations: 0.02}, {Name: "store", OfReference: 4, Allocations: 2}}
-	now := func(decode, store StageFigures) []StageFigures {
-		decode.Name, store.Name = "decode", "store"
-		return []StageFigures{decode, store}
+	figures := func(reference, decode, store StageFigures) []StageFigures {
+		reference.Name, decode.Name, store.Name = StageReference, "decode", "store"
+		return []StageFigures{reference, decode, store}
 	}
-	as := now(landed[0], landed[1])
-	slower, greedy := as[0], as[1]
-	slower.OfReference *= guardSlack * 1.01
+	reference, decode, store := StageFigures{LeastUs: 2}, StageFigures{LeastUs: 1, Allocations: 0.02}, StageFigures{LeastUs: 8, Allocations: 2}
+	landed := figures(reference, decode, store)
+	slower, greedy := decode, store
+	slower.LeastUs *= guardSlack * 1.01
 	greedy.Allocations += guardAllocations * 1.01
+	slowMachine := figures(StageFigures{LeastUs: 20}, StageFigures{LeastUs: 10}, StageFigures{LeastUs: 80})
 	for _, c := range []struct {
 		now  []StageFigures
 		want []string
 	}{
-		{as, nil},
-		{now(slower, as[1]), []string{"decode: 1.01 of the reference's"}},
-		{now(as[0], greedy), []string{"store: 2.10 allocations"}},
-		{now(slower, greedy), []string{"decode", "store"}},
-		{as[:1], []string{"store is not measured any more"}},
+		{landed, nil},
+		{slowMachine, nil},
+		{figures(reference, slower, store), []string{"decode: 0.81 of the reference's"}},
+		{figures(reference, decode, greedy), []string{"store: 2.10 allocations"}},
+		{figures(reference, slower, greedy), []string{"decode", "store"}},
+		{landed[:2], []string{"store is not measured any more"}},
+		{landed[1:], []string{StageReference + " is not measured any more", "decode: NaN", "store: NaN"}},
 	} {
 		worse := Guard(landed, c.now)
 		if len(worse) != len(c.want) {

@@ -16,7 +16,7 @@ func cmdBenchGuard(ctx context.Context, env *Env, args []string) int {
 	fs := pflag.NewFlagSet("bench guard", pflag.ContinueOnError)
 	write := fs.Bool("write", false, "write the file instead: what is measured lands")
 	usage := "rookery bench guard FILE [flags]\n\nMeasures the profile stages, and fails when a stage takes much more processor time a message than the result in the file,\n" +
-		"as a multiple of the reference's in the same run, or allocates more."
+		"the least of its rounds as a multiple of the reference's least in the same run, or allocates more."
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
 	}
@@ -61,7 +61,7 @@ func cmdBenchGuard(ctx context.Context, env *Env, args []string) int {
 		return ExitOK
 	}
 	for _, f := range now.Stages {
-		fmt.Fprintf(env.Stdout, "%-10s %8.3f us  %6.2f of the reference (%.2f to %.2f)  %6.2f allocations a message\n", f.Name, f.CPUUs, f.OfReference, f.Spread.Min, f.Spread.Max, f.Allocations)
+		fmt.Fprintf(env.Stdout, "%-10s %8.3f us at least  %6.2f of the reference  %6.2f allocations a message\n", f.Name, f.LeastUs, bench.LeastOfReference(now.Stages, f.Name), f.Allocations)
 	}
 	worse := bench.Guard(landed.Stages, now.Stages)
 	for _, w := range worse {
