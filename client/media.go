@@ -26,6 +26,10 @@ const MediaPrefix = "media:"
 // getting any further.
 const mediaTries = 5
 
+// maxMediaWait bounds how long an upload, a download or a Drop waits when the
+// server or the store says by Retry-After when to come again.
+const maxMediaWait = 2 * time.Minute
+
 // answerBytes bounds an answer of the API.
 const answerBytes = 1 << 20
 
@@ -67,7 +71,8 @@ type mediaSlot struct {
 // Upload puts a blob's bytes and returns its name, for a message's Media. It
 // goes on after interruptions of the network, and with Upload.Name after those
 // of the process: parts that arrived are not sent again. After mediaTries tries
-// in a row that put nothing it returns the last one's error.
+// in a row that put nothing it returns the last one's error. What says by
+// Retry-After when to come again is heeded, for two minutes at most.
 func (m *Media) Upload(ctx context.Context, src io.ReaderAt, u Upload) (name string, err error) {
 	if u.Type == "" {
 		u.Type = "application/octet-stream"
@@ -83,10 +88,8 @@ func (m *Media) Upload(ctx context.Context, src io.ReaderAt, u Upload) (name str
 		if failures++; failures >= mediaTries {
 			return u.Name, err
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, err, failures) {
 			return u.Name, err
-		case <-time.After(time.Duration(failures) * DefaultBackoffMin):
 		}
 	}
 }
@@ -155,7 +158,7 @@ func (m *Media) putParts(ctx context.Context, src io.ReaderAt, slot *mediaSlot, 
 		text, _ := io.ReadAll(io.LimitReader(res.Body, refusalBytes))
 		res.Body.Close()
 		if res.StatusCode != http.StatusOK {
-			return parts, chat.Errorf(chat.CodeUnavailable, "part %d was answered with %s: %s", p.Part, res.Status, bytes.TrimSpace(text))
+			return parts, storeError(res, "part %d was answered with %s: %s", p.Part, res.Status, bytes.TrimSpace(text))
 		}
 		parts++
 		if progress != nil {
@@ -173,7 +176,7 @@ type Download struct {
 
 // Download writes a blob's bytes from d.From on, and returns how many there are
 // now, also where it fails: who has them goes on from there. It goes on by
-// itself after interruptions of the network.
+// itself after interruptions of the network, and heeds Retry-After as Upload does.
 func (m *Media) Download(ctx context.Context, name string, dst io.Writer, d Download) (have int64, err error) {
 	have = d.From
 	for failures := 0; ; failures++ {
@@ -189,10 +192,8 @@ func (m *Media) Download(ctx context.Context, name string, dst io.Writer, d Down
 		if failures >= mediaTries {
 			return have, err
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, err, failures+1) {
 			return have, err
-		case <-time.After(time.Duration(failures+1) * DefaultBackoffMin):
 		}
 	}
 }
@@ -222,11 +223,11 @@ func (m *Media) downloadOnce(ctx context.Context, name string, dst io.Writer, ha
 	}
 	defer res.Body.Close()
 	total, err := expectRange(res, have)
-	if err == nil && total != link.Size {
-		err = chat.Errorf(chat.CodeUnavailable, "the media store has %d bytes of the blob, not %d", total, link.Size)
-	}
 	if err != nil {
-		return have, false, err
+		return have, chat.CodeOf(err).Action() == chat.ActionRetry, err
+	}
+	if total != link.Size {
+		return have, false, chat.Errorf(chat.CodeUnavailable, "the media store has %d bytes of the blob, not %d", total, link.Size)
 	}
 	w := &counting{dst: dst, have: have, total: total, progress: progress}
 	_, err = io.Copy(w, res.Body)
@@ -253,7 +254,14 @@ func expectRange(res *http.Response, from int64) (total int64, err error) {
 	case res.StatusCode == http.StatusNotFound:
 		return 0, chat.Errorf(chat.CodeNotFound, "there is no such blob, or not any more")
 	}
-	return 0, chat.Errorf(chat.CodeUnavailable, "the media store answered the download with %s", res.Status)
+	return 0, storeError(res, "the media store answered the download with %s", res.Status)
+}
+
+// storeError is what the store refused, with when it says to come again.
+func storeError(res *http.Response, format string, args ...any) error {
+	e := chat.Errorf(chat.CodeUnavailable, format, args...)
+	e.RetryAfter = parseRetryAfter(res.Header.Get("Retry-After"), time.Now())
+	return e
 }
 
 // counting writes and tells how far it is.
@@ -281,8 +289,9 @@ func (m *Media) Drop(ctx context.Context, name string) error {
 
 // DropAfter is Drop of the blob of a message that is deleted for everyone: it
 // waits until the deletion is durable, so that no message stays whose file is
-// gone, and then tries mediaTries times to reach the server. Where that fails, or
-// ctx or the process ends before it, the blob stays until its end.
+// gone, and then tries mediaTries times to reach the server, at the times that a
+// Retry-After asks for. Where that fails, or ctx or the process ends before it, the
+// blob stays until its end.
 func (m *Media) DropAfter(ctx context.Context, deletion *Sent, name string) error {
 	if err := deletion.Durable(ctx); err != nil {
 		return err
@@ -295,11 +304,25 @@ func (m *Media) DropAfter(ctx context.Context, deletion *Sent, name string) erro
 		if err == nil || chat.CodeOf(err).Action() != chat.ActionRetry || failures == mediaTries {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, err, failures) {
 			return err
-		case <-time.After(time.Duration(failures) * DefaultBackoffMin):
 		}
+	}
+}
+
+// pause waits before the next try: as long as the error says, or longer with each
+// of the failures in a row. false: ctx has ended.
+func pause(ctx context.Context, err error, failures int) bool {
+	wait := time.Duration(failures) * DefaultBackoffMin
+	var e *chat.Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		wait = min(e.RetryAfter, maxMediaWait)
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
 	}
 }
 
@@ -339,7 +362,7 @@ func (m *Media) api(ctx context.Context, method, path string, ask, answer any) e
 		return chat.Errorf(chat.CodeUnavailable, "the web listener's answer was cut off: %v", err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return apiError(res.Status, text)
+		return apiError(res, text)
 	}
 	if answer == nil {
 		return nil
@@ -347,17 +370,20 @@ func (m *Media) api(ctx context.Context, method, path string, ask, answer any) e
 	return json.Unmarshal(text, answer)
 }
 
-// apiError reads the body of an answer that is an error.
-func apiError(status string, text []byte) error {
+// apiError reads an answer that is an error: one of the server has a body that says
+// all, one of a proxy in front of it may have a Retry-After.
+func apiError(res *http.Response, text []byte) error {
 	var f struct {
 		Number  uint16 `json:"number"`
 		Text    string `json:"text"`
 		RetryMs int64  `json:"retry_ms"`
 	}
 	if err := json.Unmarshal(text, &f); err != nil || f.Number == 0 {
-		return errors.Join(chat.Errorf(chat.CodeUnavailable, "the web listener answered with %s", status), err)
+		f.Number, f.Text = uint16(chat.CodeUnavailable), "the web listener answered with "+res.Status
 	}
 	e := chat.Errorf(chat.Code(f.Number), "%s", f.Text)
-	e.RetryAfter = time.Duration(f.RetryMs) * time.Millisecond
+	if e.RetryAfter = time.Duration(f.RetryMs) * time.Millisecond; e.RetryAfter <= 0 {
+		e.RetryAfter = parseRetryAfter(res.Header.Get("Retry-After"), time.Now())
+	}
 	return e
 }

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 )
@@ -39,11 +41,21 @@ func (p *parts) upload() (string, error) {
 
 func (p *parts) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.asked[r.Method]++
-	if err := p.fail(r.Method, p.asked[r.Method]); err != nil {
-		return nil, err
-	}
 	w := httptest.NewRecorder()
+	if err := p.fail(r.Method, p.asked[r.Method]); err != nil {
+		var no refusal
+		if !errors.As(err, &no) {
+			return nil, err
+		}
+		w.Header().Set("Retry-After", no.after)
+		w.WriteHeader(no.status)
+		io.WriteString(w, no.body)
+		return w.Result(), nil
+	}
 	switch {
+	case r.URL.Path == "/blob":
+		w.Header().Set("Content-Length", strconv.Itoa(len(p.text)))
+		io.WriteString(w, p.text)
 	case r.Method == http.MethodPut:
 		var part int
 		fmt.Sscanf(r.URL.Path, "/store/%d", &part)
@@ -58,10 +70,18 @@ func (p *parts) RoundTrip(r *http.Request) (*http.Response, error) {
 				missing = append(missing, map[string]any{"part": i + 1, "size": 1, "url": fmt.Sprintf("http://store/store/%d", i+1)})
 			}
 		}
-		json.NewEncoder(w).Encode(map[string]any{"name": "x", "size": len(p.text), "part_bytes": 1, "complete": p.ended, "missing": missing})
+		json.NewEncoder(w).Encode(map[string]any{"name": "x", "size": len(p.text), "part_bytes": 1, "complete": p.ended, "missing": missing, "url": "http://store/blob"})
 	}
 	return w.Result(), nil
 }
+
+// refusal is an answer that a request gets instead.
+type refusal struct {
+	status      int
+	after, body string // after: Retry-After
+}
+
+func (r refusal) Error() string { return http.StatusText(r.status) }
 
 var errAway = errors.New("the network went away")
 
@@ -156,11 +176,66 @@ func TestDropAfter(t *testing.T) {
 					}
 					return nil
 				})
-				deletion := &Sent{c: new(Client), accepted: make(chan struct{}), place: 1, err: c.refusal, peer: new(peer)}
-				close(deletion.accepted)
-				err := p.media().DropAfter(context.Background(), deletion, "x")
+				err := p.media().DropAfter(context.Background(), deleted(c.refusal), "x")
 				if chat.CodeOf(err) != c.code || p.asked[http.MethodDelete] != c.tries {
 					t.Errorf("%v after %d tries", err, p.asked[http.MethodDelete])
+				}
+			})
+		})
+	}
+}
+
+// deleted is a deletion that the server has, or refused.
+func deleted(refusal error) *Sent {
+	s := &Sent{c: new(Client), accepted: make(chan struct{}), place: 1, err: refusal, peer: new(peer)}
+	close(s.accepted)
+	return s
+}
+
+// TestMediaRetryAfter holds when all that is asked of the server and the store is
+// asked again: when the answer says, however it says that, for as long as the limit.
+func TestMediaRetryAfter(t *testing.T) {
+	ctx := context.Background()
+	acts := map[string]func(p *parts) error{
+		"upload": func(p *parts) error { _, err := p.upload(); return err },
+		"download": func(p *parts) error {
+			_, err := p.media().Download(ctx, "x", io.Discard, Download{})
+			return err
+		},
+		"drop": func(p *parts) error { return p.media().DropAfter(ctx, deleted(nil), "x") },
+	}
+	for _, c := range []struct {
+		what, act, method string
+		n                 int // of the method, that is refused
+		answer            refusal
+		wait              time.Duration
+	}{
+		{"its body", "upload", http.MethodPost, 1, refusal{429, "8", fmt.Sprintf(`{"number":%d,"retry_ms":7300}`, chat.CodeRateLimited)}, 7300 * time.Millisecond},
+		{"a proxy", "upload", http.MethodPost, 1, refusal{503, "9", "<html>"}, 9 * time.Second},
+		{"no word", "upload", http.MethodPost, 1, refusal{503, "", ""}, DefaultBackoffMin},
+		{"the store", "upload", http.MethodPut, 2, refusal{503, "11", "SlowDown"}, 11 * time.Second},
+		{"the end", "upload", http.MethodPost, 2, refusal{503, "12", ""}, 12 * time.Second},
+		{"the link", "download", http.MethodGet, 1, refusal{429, "13", ""}, 13 * time.Second},
+		{"the store, by a date", "download", http.MethodGet, 2, refusal{503, "Sat, 01 Jan 2000 00:00:14 GMT", ""}, 14 * time.Second},
+		{"a date that was", "download", http.MethodGet, 2, refusal{503, "Fri, 31 Dec 1999 00:00:14 GMT", ""}, DefaultBackoffMin},
+		{"its body", "drop", http.MethodDelete, 1, refusal{429, "", fmt.Sprintf(`{"number":%d,"retry_ms":15000}`, chat.CodeRateLimited)}, 15 * time.Second},
+		{"the most", "drop", http.MethodDelete, 1, refusal{503, "120", ""}, maxMediaWait},
+		{"a day", "drop", http.MethodDelete, 1, refusal{503, "86400", ""}, maxMediaWait},
+		{"a day", "upload", http.MethodPut, 1, refusal{503, "86400", ""}, maxMediaWait},
+		{"a day", "download", http.MethodGet, 2, refusal{503, "86400", ""}, maxMediaWait},
+	} {
+		t.Run(c.act+", "+c.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // its clock begins with the year 2000
+				p := newParts("ab", func(method string, n int) error {
+					if method == c.method && n == c.n {
+						return c.answer
+					}
+					return nil
+				})
+				began := time.Now()
+				err := acts[c.act](p)
+				if waited := time.Since(began); err != nil || waited != c.wait {
+					t.Errorf("%v after %v, want %v", err, waited, c.wait)
 				}
 			})
 		})
