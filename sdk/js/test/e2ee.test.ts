@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { text as streamText } from 'node:stream/consumers'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { bodyOf, Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptedOptions, MemoryJournal, parseChange, PlainClient } from '../src/index.ts'
+import { bytesOfHex, hexOf } from '../src/id.ts'
 import { FileJournal } from '../src/node/index.ts'
 import { data, dir, fresh, next, openDevice, options, rookery, Server, text } from './world.ts'
 
@@ -294,4 +295,14 @@ test('an attachment', async () => {
   expect(await decryptAttachment(sealed, attachment)).toEqual(file)
   sealed[20_000]! ^= 1
   await expect(decryptAttachment(sealed, attachment)).rejects.toMatchObject({ reason: 'attachment' })
+})
+
+describe('docs/vectors/encryption.json, attachments', () => {
+  const { attachments } = JSON.parse(readFileSync(new URL('../../../docs/vectors/encryption.json', import.meta.url), 'utf8'))
+  for (const v of attachments)
+    test(v.name, async () => {
+      const read = decryptAttachment(bytesOfHex(v.sealed), { key: v.key, digest: bytesOfHex(v.digest), size: v.size })
+      if (v.file) expect(hexOf(await read)).toBe(v.file)
+      else await expect(read).rejects.toMatchObject({ reason: 'attachment' })
+    })
 })
