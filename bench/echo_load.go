@@ -65,6 +65,7 @@ type echoLoad struct {
 	sent     uint64
 	echoed   uint64
 	latency  *hdrhistogram.Histogram // us from a message's write to its echo's read
+	want     []byte                  // scratch
 }
 
 // echoConn is one connection of it. A message's first 8 bytes are the time of
@@ -82,10 +83,17 @@ type echoConn struct {
 	echoAt   int
 	echoXor  uint64
 
-	stamps []int64 // of what is in flight, a ring
+	bursts []burst // in flight, a ring
 	oldest int
-	flying int
-	come   int // bytes of the oldest's echo that have come
+	after  int // the newest
+	flying int // messages
+	come   int // bytes of the oldest message's echo that have come
+}
+
+// burst are messages that went out in one write, all with its time.
+type burst struct {
+	at int64
+	n  int
 }
 
 func newEchoLoad(speaks string, size int) (*echoLoad, error) {
@@ -101,7 +109,7 @@ func newEchoLoad(speaks string, size int) (*echoLoad, error) {
 }
 
 func (e *echoLoad) newConn(i, depth int) *echoConn {
-	c := &echoConn{conn: conn{user: userOf(i), index: int32(i), fd: -1}, load: e, stamps: make([]int64, max(depth, 1))}
+	c := &echoConn{conn: conn{user: userOf(i), index: int32(i), fd: -1}, load: e, bursts: make([]burst, max(depth, 1))}
 	c.conn.take = c.take
 	content := make([]byte, e.size)
 	for j := range content {
@@ -229,58 +237,61 @@ func (c *echoConn) takeFrames(in []byte, now int64) error {
 	}
 }
 
-// takeEchoes compares every byte with what has to come back.
+// takeEchoes compares every byte with what has to come back, a burst at a time:
+// message by message the load would cost more than a bare echo.
 func (c *echoConn) takeEchoes(in []byte, now int64) error {
 	for len(in) > 0 {
 		if c.flying == 0 {
 			return errTooMany
 		}
-		stamp := c.stamps[c.oldest]
-		if c.come == 0 {
-			binary.LittleEndian.PutUint64(c.echo[c.echoAt:], uint64(stamp)^c.echoXor)
-		}
-		want := c.echo[c.come:]
+		b := &c.bursts[c.oldest]
+		whole := min(b.n, (c.come+len(in)+len(c.echo)-1)/len(c.echo))
+		c.load.want = stamped(c.load.want[:0], c.echo, c.echoAt, uint64(b.at)^c.echoXor, whole)
+		want := c.load.want[c.come:]
 		n := min(len(in), len(want))
 		if !bytes.Equal(in[:n], want[:n]) {
 			return errWrongEcho
 		}
 		in = in[n:]
-		if c.come += n; c.come < len(c.echo) {
+		done := (c.come + n) / len(c.echo)
+		c.come = (c.come + n) % len(c.echo)
+		if done == 0 {
 			break
 		}
-		c.come = 0
-		if c.oldest++; c.oldest == len(c.stamps) {
-			c.oldest = 0
+		if b.n -= done; b.n == 0 {
+			c.oldest = (c.oldest + 1) % len(c.bursts)
 		}
-		c.flying--
-		c.load.inFlight--
-		c.load.echoed++
-		c.load.latency.RecordValue(max((now-stamp)/1000, 1))
+		c.flying -= done
+		c.load.inFlight -= done
+		c.load.echoed += uint64(done)
+		c.load.latency.RecordValues(max((now-b.at)/1000, 1), int64(done))
 	}
 	return nil
 }
 
+// stamped appends n times a message with a stamp.
+func stamped(dst, message []byte, at int, stamp uint64, n int) []byte {
+	begin := len(dst)
+	dst = append(dst, message...)
+	binary.LittleEndian.PutUint64(dst[begin+at:], stamp)
+	for have, all := len(message), n*len(message); have < all; have = len(dst) - begin {
+		dst = append(dst, dst[begin:begin+min(have, all-have)]...)
+	}
+	return dst
+}
+
 // send writes n messages at once.
 func (c *echoConn) send(n int, now int64) {
-	if len(c.stamps) < c.flying+n {
+	if len(c.bursts) < c.flying+n {
 		panic("more messages in flight than the connection was made for")
 	}
-	out := c.load.loop.out[:0]
-	for range n {
-		at := len(out) + c.frameAt
-		out = append(out, c.frame...)
-		binary.LittleEndian.PutUint64(out[at:], uint64(now)^c.frameXor)
-		next := c.oldest + c.flying
-		if next >= len(c.stamps) {
-			next -= len(c.stamps)
-		}
-		c.stamps[next] = now
-		c.flying++
-	}
+	c.bursts[c.after] = burst{now, n}
+	c.after = (c.after + 1) % len(c.bursts)
+	c.flying += n
 	c.load.inFlight += n
 	c.load.sent += uint64(n)
-	c.load.loop.out = out
-	c.push(out)
+	c.load.loop.out = stamped(c.load.loop.out[:0], c.frame, c.frameAt, uint64(now)^c.frameXor, n)
+	c.push(c.load.loop.out)
 }
 
 // start brings every connection to a depth.
