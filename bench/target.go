@@ -272,28 +272,32 @@ func metricOf(admin, name string) (float64, error) {
 // it keeps for the next burst it gives back meanwhile.
 const quietFor = 15 * time.Second
 
-// stillBytes is how much a process's memory may move in a second and still count
-// as standing still.
-const stillBytes = 256 << 10
+// A process's memory stands still when it moves by less than stillBytes in a
+// second, stillFor times in a row: Go begins to give back what a collection freed
+// a second or two later. Who waits longer than settleMost gets it as it is.
+const (
+	stillBytes = 256 << 10
+	stillFor   = 3
+	settleMost = 60 * time.Second
+)
 
 // settle leaves the server alone, asks it to collect its garbage, and waits
 // until its memory stands still.
 func (t *target) settle() int64 {
 	time.Sleep(quietFor)
-	last := int64(0)
-	for range 30 {
+	last, still := int64(0), 0
+	for end := time.Now().Add(settleMost); still < stillFor && time.Now().Before(end); time.Sleep(time.Second) {
 		for _, admin := range t.admins {
 			if r, err := http.Get(admin + "/debug/pprof/heap?gc=1"); err == nil {
 				io.Copy(io.Discard, r.Body)
 				r.Body.Close()
 			}
 		}
-		now := t.resident()
-		if still := int64(len(t.children)) * stillBytes; now-last < still && last-now < still {
-			return now
+		now, most := t.resident(), int64(len(t.children))*stillBytes
+		if still++; now-last >= most || last-now >= most {
+			still = 0
 		}
 		last = now
-		time.Sleep(time.Second)
 	}
 	return last
 }
