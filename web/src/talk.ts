@@ -101,15 +101,35 @@ export interface Chat {
   unseen: string[]
 }
 
-/** Where the connection stands. `elsewhere`: another browser has the name. `stopped`: nothing more happens by itself. */
-export type State = 'starting' | 'offline' | 'online' | 'aeroplane' | 'elsewhere' | 'stopped'
+/** A device of the user's. */
+export interface Device {
+  name: string
+  /** As the user calls it; '': by no name. */
+  label: string
+  /** When it first connected, ms since 1970. */
+  since: number
+  /** It is this browser. */
+  here: boolean
+}
 
-/** What the Worker tells by itself. `progress`: bytes of a message's file, on its way up or down. */
+/**
+ * Where the connection stands. `elsewhere`: other devices have the name, and this one is not linked. `revoked`: another device of the
+ * user's took this one away. `stopped`: nothing more happens by itself.
+ */
+export type State = 'starting' | 'offline' | 'online' | 'aeroplane' | 'elsewhere' | 'revoked' | 'stopped'
+
+/**
+ * What the Worker tells by itself. `progress`: bytes of a message's file, on its way up or down. `link_used`: a device gave the code that
+ * is shown here, and is linked unless there is a fault. `handed`: what was said before is with a device that was linked, which is
+ * this one unless it was given; a fault says why it is not.
+ */
 export type News =
   | { type: 'state'; state: State; text: string }
   | { type: 'chat'; chat: Chat }
   | { type: 'message'; message: Message }
   | { type: 'progress'; key: string; done: number; total: number }
+  | { type: 'link_used'; device: string; fault: string }
+  | { type: 'handed'; device: string; given: boolean; fault: string }
   | { type: 'gone'; peer: string; keys: string[] }
   | { type: 'members'; peer: string; members: Member[] }
   | { type: 'typing'; peer: string; on: boolean }
@@ -122,8 +142,23 @@ export interface Page {
   more: boolean
 }
 
+/** What the page may ask for of the user's devices. It takes a connection. */
+export interface DeviceCalls {
+  devices(): Promise<Device[]>
+  /** Names a device, which the server can read; '' takes the name away. */
+  nameDevice(name: string, label: string): Promise<void>
+  /** Takes a device away for ever. */
+  revokeDevice(name: string): Promise<void>
+  /** Returns the code that links one new device, for ten minutes, with history or without. `link_used` and `handed` tell of it. */
+  offerLink(history: boolean): Promise<string>
+  /** Makes that code good no more. */
+  withdrawLink(): Promise<void>
+  /** Gives the code that another device shows, and returns when this browser is linked. `handed` tells when older messages are here. */
+  join(code: string): Promise<void>
+}
+
 /** What the page may ask for. */
-export interface Calls {
+export interface Calls extends DeviceCalls {
   /** Opens what this browser keeps of a user, tells its chats, and connects. With anew it takes the name over from another browser. */
   open(user: string, anew: boolean): Promise<void>
   /** Begins a chat, where there is none. */
@@ -161,6 +196,8 @@ export interface Calls {
   verify(peer: string, verified: boolean): Promise<void>
   /** Trusts a peer's new identity. */
   accept(peer: string): Promise<void>
+  /** Deletes what this browser keeps of the user, with all keys. After that the page has to be loaded again. */
+  forget(): Promise<void>
   /** Ends the connection, or makes it again. */
   aeroplane(on: boolean): Promise<void>
 }

@@ -2,7 +2,9 @@ import type { Member } from '../../../sdk/js/src/index.ts'
 import type { Calls, Chat, News, State } from '../talk.ts'
 import { About } from './about.ts'
 import { Conversation } from './conversation.ts'
+import { Devices } from './devices.ts'
 import { the, timeText } from './dom.ts'
+import { Join } from './join.ts'
 import { lifeText } from './life.ts'
 import { List } from './list.ts'
 import { Members, NewGroup } from './members.ts'
@@ -26,7 +28,8 @@ const states: Record<State, string> = {
   offline: 'No connection. What you write is sent when there is one.',
   online: 'Connected, end-to-end encrypted',
   aeroplane: 'Aeroplane mode. What you write is sent afterwards.',
-  elsewhere: 'Not connected',
+  elsewhere: 'Not linked',
+  revoked: 'No device of yours any more',
   stopped: 'Stopped',
 }
 
@@ -39,6 +42,8 @@ class App {
   readonly #conversation: Conversation
   readonly #membersDialog: Members
   readonly #about: About
+  readonly #devices: Devices
+  readonly #join: Join
   readonly #members = new Map<string, readonly Member[]>()
   readonly #chats = new Map<string, Chat>()
   readonly #here = new Set<string>()
@@ -55,6 +60,8 @@ class App {
     const safety = new Safety(this.#worker)
     this.#membersDialog = new Members(this.#worker, user, (peer) => void safety.open(peer))
     this.#about = new About(this.#worker)
+    this.#devices = new Devices(this.#worker)
+    this.#join = new Join(this.#worker)
     the('about-open').onclick = () => this.#about.open()
     new NewGroup(this.#worker, (peer) => this.#go(peer))
     the('me').textContent = user
@@ -73,6 +80,7 @@ class App {
       the('elsewhere').hidden = true
       void this.#worker.open(this.#user, true)
     }
+    the('forget').onclick = () => void this.#worker.forget().then(() => location.reload(), (err: Error) => this.#state('stopped', err.message))
     const aeroplane = the<HTMLInputElement>('aeroplane')
     aeroplane.checked = false // some browsers keep it over a reload
     aeroplane.onchange = () => void this.#worker.aeroplane(aeroplane.checked)
@@ -166,6 +174,10 @@ class App {
         this.#conversation.progress(news.key, share)
         return this.#viewer.progress(news.key, share)
       }
+      case 'link_used':
+        return this.#devices.used(news.device, news.fault)
+      case 'handed':
+        return news.given ? this.#devices.handed(news.device, news.fault) : this.#join.handed(news.fault)
       case 'gone':
         if (news.peer === this.#conversation.peer) this.#conversation.drop(news.keys)
         break
@@ -244,6 +256,7 @@ class App {
     the('state').title = text
     the('state').classList.toggle('warning', state === 'stopped')
     if (state === 'elsewhere') the('elsewhere').hidden = false
+    the('revoked').hidden = state !== 'revoked'
     if (state !== 'online') {
       this.#here.clear()
       this.#typing.clear()

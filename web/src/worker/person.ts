@@ -1,22 +1,19 @@
 import {
-  base64, type Body, bodyOf, ChatError, Client, counts, EncryptionError, type EncryptedEvent, fetchFile, type FileBody, groupOf, isGroup, Media, type Message as Received, saidOf, type SaidPage, StateError, Unread,
+  base64, type Body, ChatError, Client, counts, EncryptionError, type EncryptedEvent, fetchFile, type FileBody, groupOf, isGroup, Media, type Message as Received, saidOf, StateError, Unread,
 } from '../../../sdk/js/src/index.ts'
-import type { Calls, Change, News, Page, State } from '../talk.ts'
+import { requested } from '../../../sdk/js/src/idb.ts'
+import type { Calls, Change, DeviceCalls, News, Page, State } from '../talk.ts'
+import { Devices } from './devices.ts'
 import { Groups, nameOf, titleOf } from './groups.ts'
+import { History, max, nothingSaid, pageRows } from './history.ts'
 import { Log } from './log.ts'
 import { Uploads } from './media.ts'
 import { shrink } from './picture.ts'
-import { idOfOrder, isChange, rowOf } from './rows.ts'
+import { idOfOrder, rowOf } from './rows.ts'
 import { Sender } from './sender.ts'
 import { ask, type Config, SiteError, Tokens } from './site.ts'
 import { type ChatRow, newBody, type Row, Store } from './store.ts'
 
-/** Messages of a page. */
-const pageRows = 50
-/** Pages of history that are read to close a gap, or until there is an older message. */
-const gapPages = 10
-/** Messages that are read of a chat which is not known here, to have one for the list. */
-const firstRows = 10
 /** Chats whose users are watched. The server lets a session watch 256. */
 const watchedChats = 128
 /** Before the server is asked again that did not answer. */
@@ -32,9 +29,6 @@ const nothingYet: Omit<ChatRow, 'peer'> = {
   blocked: false, untold: false, timer: 0, timerId: '', leftOut: [], unannounced: [], unseen: [],
 }
 
-const nothingSaid = bodyOf('newer')
-
-const max = (a: bigint, b: bigint) => (a > b ? a : b)
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
 
 /** The compiled encryption: it begins with the Worker, beside everything else. */
@@ -53,7 +47,8 @@ void compiled().catch(() => {})
  * kept before the next one is asked for, so what is marked as delivered is here. What the user writes is kept, then named, then
  * sent under that name, so a page that ends anywhere in between sends it once.
  */
-export class Person implements Calls {
+export class Person implements Omit<Calls, keyof DeviceCalls> {
+  readonly ownDevices: Devices
   readonly #tell: (news: News) => void
   #user = ''
   #anew = false
@@ -68,11 +63,10 @@ export class Person implements Calls {
   #flying = false
   #turn: Promise<void> = Promise.resolve()
   readonly #chats = new Map<string, ChatRow>()
-  /** Of this connection: who is watched, and which chats were compared with the server's. */
+  #history!: History
+  /** Of this connection: who is watched, and the look for what this device has not. */
   #watched = new Set<string>()
-  #merged = new Set<string>()
-  /** Chats whose oldest message is here. */
-  readonly #whole = new Set<string>()
+  #looking: Promise<void> | null = null
   #blocked: ReadonlySet<string> = new Set()
   /** What is being downloaded, by its messages. */
   readonly #downloads = new Map<string, AbortController>()
@@ -84,6 +78,13 @@ export class Person implements Calls {
       get user() { return person.#user },
       chat: (peer) => this.#chat(peer), keep: (chat) => this.#keep(chat), tell,
     })
+    this.ownDevices = new Devices({
+      get device() { return person.#store.device },
+      connected: () => this.#connected(), tell,
+      joined: () => this.#joined(),
+      given: (client) => this.#readAgain(client),
+      revoked: () => this.#tokens.drop(),
+    })
   }
 
   async open(user: string, anew: boolean): Promise<void> {
@@ -92,6 +93,7 @@ export class Person implements Calls {
       this.#tokens = new Tokens(user)
       this.#media = new Media('', () => this.#tokens.get())
       this.#store = await Store.open(user)
+      this.#history = this.#newHistory()
       this.#unread = new Unread(user)
       this.#log = new Log(this.#store, {
         now: () => this.#client?.now ?? Date.now(),
@@ -113,6 +115,16 @@ export class Person implements Calls {
     })
   }
 
+  #newHistory(): History {
+    const person = this
+    return new History(this.#store, {
+      get user() { return person.#user },
+      chat: (peer) => this.#chat(peer),
+      keep: (chat, ...rows) => this.#keep(chat, ...rows),
+      advance: (chat, delivered, read) => this.#advance(chat, delivered, read),
+    })
+  }
+
   #newSender(): Sender {
     const person = this
     return new Sender(
@@ -121,7 +133,7 @@ export class Person implements Calls {
         get client() { return person.#client },
         chat: (peer) => this.#chat(peer),
         keep: (chat, ...rows) => this.#keep(chat, ...rows),
-        find: (client, peer) => this.#merge(client, peer).catch(() => void this.#merged.delete(peer)),
+        find: (client, peer) => this.#history.close(client, peer).catch(() => this.#history.doubt(peer)),
         drop: (row) => this.#log.drop(row),
         changed: (client, row) => void this.#groups.changed(client, row),
         state: (state, text) => this.#state(state, text),
@@ -165,7 +177,8 @@ export class Person implements Calls {
     }
     this.#client = client
     this.#watched = new Set()
-    this.#merged = new Set()
+    this.#looking = null
+    this.#history.doubt()
     void this.#listen(client)
     await this.#resume(client)
   }
@@ -195,7 +208,7 @@ export class Person implements Calls {
 
   /** Goes on with what an earlier page left: what was not sent, and what was read. */
   async #resume(client: Client): Promise<void> {
-    await this.#sender.resume(client, (peer) => this.#merged.delete(peer))
+    await this.#sender.resume(client, (peer) => this.#history.doubt(peer))
     for (const chat of this.#recent()) if (chat.mine > 0n) client.markRead(chat.peer, chat.mine)
     for (const chat of this.#chats.values()) if (chat.untold) void this.#tellBlocked(client, chat)
   }
@@ -204,7 +217,9 @@ export class Person implements Calls {
     try {
       for await (const event of client) await this.#take(client, event)
     } catch (err) {
-      if (client === this.#client) this.#state('stopped', textOf(err))
+      if (client !== this.#client) return
+      if (err instanceof ChatError && err.codeName === 'revoked') this.#state('revoked')
+      else this.#state('stopped', textOf(err))
     }
   }
 
@@ -217,6 +232,7 @@ export class Person implements Calls {
         this.#sender.pumpAll()
         return
       case 'disconnected':
+        if (event.error instanceof ChatError && event.error.action === 'login') this.#tokens.drop() // another device of the user's was revoked
         return this.#state('offline', event.error.message)
       case 'message':
       case 'group_message':
@@ -246,7 +262,7 @@ export class Person implements Calls {
       case 'caught_up':
         return this.#look(client)
       case 'truncated':
-        this.#merged.clear()
+        this.#history.doubt()
         return
       case 'typing':
         return this.#tell({ type: 'typing', peer: event.peer, on: event.on })
@@ -259,6 +275,11 @@ export class Person implements Calls {
         chat.changed = true
         return this.#keep(chat)
       }
+      case 'link_used':
+        return this.ownDevices.used(event)
+      case 'linked_history':
+        void this.ownDevices.handed(client, event) // it asks the server, whose answers do not wait for this
+        return
       case 'problem':
         return this.#problem(client, event.id, event.error)
     }
@@ -325,34 +346,48 @@ export class Person implements Calls {
     else if (id) await this.#lookBlocked(client) // a change of whom the user has blocked was not made
   }
 
+  /** This browser has the user's identity now. */
+  #joined(): void {
+    this.#state('online')
+    this.#sender.pumpAll()
+  }
+
+  /** Reads again what was sent before this device was linked. */
+  async #readAgain(client: Client): Promise<void> {
+    await this.#looking
+    for (const { peer } of this.#chats.values()) {
+      await this.#history.again(client, peer).catch(() => this.#history.doubt(peer))
+      if (isGroup(peer)) void this.#groups.look(client, peer)
+    }
+  }
+
   /**
    * Asks once a connection, when the chain has been read: for chats that this device has no message of, and for what was read, and who
    * was blocked, on another one.
    */
-  async #look(client: Client): Promise<void> {
-    if (this.#merged.has('')) return
-    this.#merged.add('')
-    void (async () => {
-      await this.#lookBlocked(client)
-      const { chats } = await client.chats(null, pageRows)
-      for (const { peer, last, delivered, read, mine } of chats) {
-        const chat = this.#chat(peer)
-        chat.mine = max(chat.mine, mine)
-        const known = await this.#store.byId(last.id)
-        if (!known) {
-          const page = await client.saidBefore(peer, null, firstRows)
-          await this.#keepPage(chat, page)
-          if (isGroup(peer)) void this.#groups.look(client, peer)
-        }
-        this.#watch(client, peer)
-        await this.#advance(chat, delivered, read)
+  #look(client: Client): void {
+    this.#looking ??= this.#lookAt(client).catch(() => void (this.#looking = null)) // the next connection looks again
+  }
+
+  async #lookAt(client: Client): Promise<void> {
+    await this.#lookBlocked(client)
+    const { chats } = await client.chats(null, pageRows)
+    for (const { peer, last, delivered, read, mine } of chats) {
+      const chat = this.#chat(peer)
+      chat.mine = max(chat.mine, mine)
+      const known = await this.#store.byId(last.id)
+      if (!known) {
+        await this.#history.begin(client, peer)
+        if (isGroup(peer)) void this.#groups.look(client, peer)
       }
-      await client.loadUnread(this.#unread, pageRows)
-      for (const chat of this.#chats.values()) {
-        const unread = this.#unread.count(chat.peer)
-        if (unread !== chat.unread) await this.#keep(Object.assign(chat, { unread }))
-      }
-    })().catch(() => this.#merged.delete('')) // the next connection looks again
+      this.#watch(client, peer)
+      await this.#advance(chat, delivered, read)
+    }
+    await client.loadUnread(this.#unread, pageRows)
+    for (const chat of this.#chats.values()) {
+      const unread = this.#unread.count(chat.peer)
+      if (unread !== chat.unread) await this.#keep(Object.assign(chat, { unread }))
+    }
   }
 
   async #lookBlocked(client: Client): Promise<void> {
@@ -409,59 +444,13 @@ export class Person implements Calls {
   async page(peer: string, before: string): Promise<Page> {
     const client = this.#client
     let page = await this.#log.page(peer, before, pageRows)
-    if (before === '' && client && !this.#merged.has(peer)) {
-      this.#merged.add(peer)
-      void this.#merge(client, peer).catch(() => this.#merged.delete(peer))
-    }
-    if (before !== '' && client && page.rows.length < pageRows && !this.#whole.has(peer)) {
-      await this.#fetchOlder(client, peer, page.rows.find((row) => row.id)?.id ?? idOfOrder(before))
+    if (before === '' && client) void this.#history.merge(client, peer)
+    if (before !== '' && client && page.rows.length < pageRows && !this.#history.isWhole(peer)) {
+      await this.#history.older(client, peer, page.rows.find((row) => row.id)?.id ?? idOfOrder(before))
       page = await this.#log.page(peer, before, pageRows)
     }
     const { length } = page.rows
-    return { messages: page.messages, more: length === pageRows || (length > 0 && !this.#whole.has(peer)) }
-  }
-
-  /** Takes from the server's history what this device does not have, back to what it has. */
-  async #merge(client: Client, peer: string): Promise<void> {
-    for (let n = 0, before: string | null = null; n < gapPages; n++) {
-      const page: SaidPage = await client.saidBefore(peer, before, pageRows)
-      const { known } = await this.#keepPage(this.#chat(peer), page)
-      if (page.next === null || known) return
-      before = page.next
-    }
-  }
-
-  /** Takes from the server's history what is older than a message, until there is something to show. */
-  async #fetchOlder(client: Client, peer: string, before: string | null): Promise<void> {
-    for (let n = 0; n < gapPages; n++) {
-      const page: SaidPage = await client.saidBefore(peer, before, pageRows)
-      const { shown } = await this.#keepPage(this.#chat(peer), page)
-      if (page.next === null || shown > 0) return
-      before = page.next
-    }
-  }
-
-  /** Keeps what is new of a page of history, and reports how many messages that shows, and whether some were known. */
-  async #keepPage(chat: ChatRow, page: SaidPage): Promise<{ shown: number; known: boolean }> {
-    const { peer } = page
-    const group = isGroup(peer)
-    const news: Row[] = []
-    let known = false
-    const take = async (m: Received, said: Body) => {
-      const row = await this.#store.byId(m.id)
-      known ||= row !== null
-      // Of a group history has names, and what was said before the user came: nothing to show.
-      if (!row && group && !m.content) return
-      if (!row) news.push(rowOf(m, this.#user, said, m.content ? '' : 'This cannot be read here: its key is on other devices only.'))
-      else if (row.mine && row.place !== m.place && row.stage === 'done') news.push({ ...row, place: m.place })
-    }
-    for (const [i, m] of page.messages.entries()) await take(m, page.bodies[i]!)
-    for (const m of page.changes) await take(m, nothingSaid)
-    for (const row of news) if (!row.mine) chat.top = max(chat.top, row.place)
-    if (news.length > 0) await this.#keep(chat, ...news)
-    await this.#advance(chat, page.delivered, page.read)
-    if (page.next === null) this.#whole.add(peer)
-    return { shown: news.filter((row) => !isChange(row)).length, known }
+    return { messages: page.messages, more: length === pageRows || (length > 0 && !this.#history.isWhole(peer)) }
   }
 
   async send(peer: string, text: string, target: string): Promise<void> {
@@ -571,6 +560,13 @@ export class Person implements Calls {
     chat.changed = false
     await this.#keep(chat)
     void this.#sender.pump(peer)
+  }
+
+  async forget(): Promise<void> {
+    await this.#disconnect()
+    await this.#store.forget()
+    const { device } = this.#store
+    for (const of of ['rookery', 'rookery-keys']) await requested(indexedDB.deleteDatabase(`${of}:${this.#user}:${device}`))
   }
 
   #connected(): Client {

@@ -38,6 +38,11 @@ export class Tokens {
     this.#user = user
   }
 
+  /** The one that is in use is good no more. */
+  drop(): void {
+    this.#renewAt = 0
+  }
+
   async get(): Promise<string> {
     if (Date.now() >= this.#renewAt) {
       const began = Date.now()

@@ -129,6 +129,12 @@ export class Store {
     return new Store(db, seal, name)
   }
 
+  /** Deletes all of it, for ever. Nothing else may be done with it any more. */
+  async forget(): Promise<void> {
+    this.#db.close()
+    await requested(indexedDB.deleteDatabase(this.#db.name))
+  }
+
   async chats(): Promise<ChatRow[]> {
     return requested(this.#db.transaction(chats).objectStore(chats).getAll())
   }
