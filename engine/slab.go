@@ -1,10 +1,12 @@
 package engine
 
 const (
-	loopBits  = 8
-	slotBits  = 24
-	slotMask  = 1<<slotBits - 1
-	chunkBits = 9
+	loopBits = 8
+	slotBits = 24
+	slotMask = 1<<slotBits - 1
+
+	// So many things of whole words fill pages of Go's heap, of 8 KiB, to the end.
+	chunkBits = 10
 	chunkLen  = 1 << chunkBits
 )
 
