@@ -137,20 +137,24 @@ func (t *talk) earlier(ctx context.Context) {
 		if string(s.To()) == t.peer {
 			t.view.put(bubble{id: s.ID(), mine: true, text: "(written in an earlier run)"})
 		}
-		t.follow(ctx, s, "")
+		t.follow(ctx, s, nil)
 	}
 }
 
 // follow follows a message until it is accepted, and then drops the blob that
 // it deletes, if it does. One that is on no line, as it changes another, is told
 // of when it fails.
-func (t *talk) follow(ctx context.Context, s *client.Sent, blob string) {
+func (t *talk) follow(ctx context.Context, s *client.Sent, blob findBlob) {
 	t.pending++
 	go func() {
+		var name string
+		var stays error // of the blob
+		if blob != nil {
+			name, stays = blob(ctx)
+		}
 		err := s.Durable(ctx)
-		var stays error
-		if err == nil && blob != "" {
-			stays = t.media.DropAfter(ctx, s, blob)
+		if err == nil && name != "" {
+			stays = t.media.DropAfter(ctx, s, name)
 		}
 		t.post(ctx, func() {
 			t.pending--
@@ -161,7 +165,7 @@ func (t *talk) follow(ctx context.Context, s *client.Sent, blob string) {
 			if !t.view.update(b) && err != nil {
 				t.view.notice = "not sent: " + err.Error()
 			}
-			if stays != nil {
+			if err == nil && stays != nil {
 				t.view.notice = "the message is deleted, its encrypted file stays at the server until its end: " + stays.Error()
 			}
 			t.watch()

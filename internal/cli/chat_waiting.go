@@ -23,7 +23,7 @@ const (
 type waitingMessage struct {
 	id   chat.ID
 	body content.Body
-	blob string // that it deletes
+	blob findBlob // that it deletes
 }
 
 // say sends a body and shows it.

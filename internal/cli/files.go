@@ -72,18 +72,54 @@ func (s *session) fileTold(ctx context.Context, typed e2ee.Typed) client.Event {
 	return client.Message{Message: m}
 }
 
-// blobOf is the store's name of the file that a deletion by the user is of; "":
-// it is of none that is known here.
-func (t *talk) blobOf(b content.Body) string {
+// findBlob finds the store's name of a file; "": there is none.
+type findBlob func(context.Context) (string, error)
+
+// blobOf is for the file that a deletion by the user is of. One of a message that is
+// not here history has. nil: it is of none.
+func (t *talk) blobOf(b content.Body) findBlob {
+	if b.Kind != content.KindDelete {
+		return nil
+	}
 	it := t.said.Item(b.Target)
-	if b.Kind != content.KindDelete || it == nil || string(it.From) != t.me || it.Body.File == nil {
+	if it == nil {
+		return func(ctx context.Context) (string, error) { return t.blobInHistory(ctx, b.Target) }
+	}
+	blob := t.blobIn(it.From, it.Body)
+	return func(context.Context) (string, error) { return blob, nil }
+}
+
+// blobIn is the store's name of the file that a message of the user brings.
+func (t *talk) blobIn(from chat.User, b content.Body) string {
+	if string(from) != t.me || b.File == nil {
 		return ""
 	}
-	f, err := e2ee.FileOf(&chat.Message{Content: it.Body.File})
+	f, err := e2ee.FileOf(&chat.Message{Content: b.File})
 	if err != nil {
 		return ""
 	}
 	return f.Blob
+}
+
+// blobInHistory is blobIn of a message that is read from history.
+func (t *talk) blobInHistory(ctx context.Context, id chat.ID) (string, error) {
+	for before := chat.NewID(id.Ticks()+1, 0, id.Node()); ; { // right above it
+		page, err := t.c.Said(ctx, t.peer, before, 1)
+		if err != nil {
+			return "", err
+		}
+		for i, m := range page.Messages {
+			switch order := m.ID.Compare(id); {
+			case order == 0:
+				return t.blobIn(m.From, page.Bodies[i]), nil
+			case order < 0:
+				return "", nil
+			}
+		}
+		if before = page.Next; !page.More {
+			return "", nil
+		}
+	}
 }
 
 // fileText is a file as a line of text, behind the text beside it.
