@@ -82,11 +82,13 @@ type talk struct {
 	view     chatView
 	said     *content.Timeline
 	waiting  []waitingMessage
-	next     chat.ID   // where the next page of history begins
-	pending  int       // messages of this run that are not accepted
-	typed    time.Time // the last key
-	told     time.Time // when typing was last said; zero: it is not going on
-	watching bool      // the peer's presence is known or asked for
+	next     chat.ID         // where the next page of history begins
+	pending  int             // messages of this run that are not accepted
+	typed    time.Time       // the last key
+	told     time.Time       // when typing was last said; zero: it is not going on
+	watching bool            // the peer's presence is known or asked for
+	caughtUp bool            // once in this run
+	behind   []func() string // what waits for that
 }
 
 // post has f run on the conversation's goroutine, unless that has ended.
@@ -261,6 +263,8 @@ func (t *talk) take(e client.Event) {
 		}
 	case client.Connected:
 		v.connected, v.trouble = true, ""
+	case client.CaughtUp:
+		t.catchesUp()
 	case client.Disconnected:
 		v.connected, v.known, v.trouble = false, false, e.Err.Error()
 	case client.Problem:

@@ -147,7 +147,15 @@ func (s *session) Handled() {
 	s.Client.Handled()
 }
 
-func namedText(i e2ee.GroupInfo) string { return "<named the group " + i.Name + ">" }
+func namedText(i e2ee.GroupInfo) string {
+	switch {
+	case i.Picture == nil:
+		return "<named the group " + i.Name + ">"
+	case i.Name == "":
+		return "<gave the group a picture>"
+	}
+	return "<named the group " + i.Name + ", with a picture>"
+}
 
 func (s *session) Close(ctx context.Context) error {
 	err := s.past.close()

@@ -85,7 +85,7 @@ type chatCommand struct {
 
 var chatCommands = map[string]string{
 	"/reply": "TEXT", "/edit": "TEXT", "/delete": "", "/react": "EMOJI", "/disappear": "DURATION or off", "/block": "", "/unblock": "",
-	"/safety": "", "/accept": "",
+	"/safety": "", "/accept": "", "/picture": "set FILE, save FILE or nothing",
 }
 
 // chatCommandOf reads a line: a command, a message's id where it is not for the
@@ -110,6 +110,8 @@ func (t *talk) do(ctx context.Context, c chatCommand) error {
 		return t.block(ctx, c.name == "/block")
 	case "/safety", "/accept":
 		return t.safety(ctx, c.name == "/accept")
+	case "/picture":
+		return t.picture(ctx, c.text)
 	case "/disappear":
 		life, err := time.ParseDuration(c.text)
 		if c.text != "off" && (err != nil || life < time.Second) {
