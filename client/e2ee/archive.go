@@ -21,6 +21,7 @@ import (
 //	  kind 1, an identity   s user, 32 Ed25519, 1 whether its safety number was compared
 //	  kind 2, a group       s group, 8 place, name and picture as in a message of TypeGroupInfo
 //	  kind 3, a session     as in past.go
+//	  kind 4, a timer       s user or group, 16 id of the message that set it, 4 seconds
 //
 // Of another kind is what a later version says; it is passed over.
 const (
@@ -29,6 +30,7 @@ const (
 	entryIdentity = 1
 	entryGroup    = 2
 	entrySession  = 3
+	entryTimer    = 4
 )
 
 // Bounds of what is handed over. The newest sessions go; a session is of a
@@ -37,6 +39,7 @@ const (
 	archiveSessions   = 10_000
 	archiveIdentities = 10_000
 	archiveGroups     = 1_000
+	archiveTimers     = 10_000
 	// archivePart is how many bytes the entries of a part have at most: like a
 	// key share it stays well below the least content a server takes.
 	archivePart = 16 << 10
@@ -61,6 +64,7 @@ type archive struct {
 	last       bool
 	identities []identityEntry
 	groups     []groupEntry
+	timers     []timerEntry
 	sessions   []past
 }
 
@@ -102,6 +106,13 @@ func (c *Machine) pack(without []string) (parts [][]byte, sessions int, err erro
 	}
 	if err := c.packGroups(&p, out); err != nil {
 		return nil, 0, err
+	}
+	timers, err := c.timers(out)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range timers {
+		p.add(entryTimer, timers[i].append(nil))
 	}
 	all, err := c.pasts(out)
 	for i := range all {
@@ -266,6 +277,12 @@ func parseArchive(b []byte) (a archive, err error) {
 			}
 			a.groups = append(a.groups, g)
 			e.rest = nil
+		case entryTimer:
+			x := timerEntry{with: e.string()}
+			copy(x.ID[:], e.bytes(len(x.ID)))
+			x.Seconds = e.number(4)
+			_, err = chat.NewPeer("", x.with)
+			a.timers = append(a.timers, x)
 		case entrySession:
 			p := takePast(&e)
 			_, _, err = p.open()

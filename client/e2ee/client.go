@@ -87,6 +87,15 @@ func (l link) Members(ctx context.Context, group, beyond string) (p packet.Group
 	return p, nil
 }
 
+// RevokeDevice is client.RevokeDevice, and Machine.DevicesChanged afterwards.
+func (c *Client) RevokeDevice(ctx context.Context, device string) error {
+	err := c.Client.RevokeDevice(ctx, device)
+	if err != nil || device == c.device { // which can tell nobody any more
+		return err
+	}
+	return c.DevicesChanged(ctx)
+}
+
 // Close ends the client as client.Close does, and writes the keys.
 func (c *Client) Close(ctx context.Context) error {
 	c.Stop()
@@ -102,7 +111,7 @@ func (c *Client) Send(ctx context.Context, to string, content []byte, options ..
 	return c.SendTyped(ctx, to, TypeBody, content, options...)
 }
 
-// SendTyped is Send for a type of content.
+// SendTyped is Send for a type of content. The chat's timer is for the caller to heed, as of Send.
 func (c *Client) SendTyped(ctx context.Context, to string, typ uint8, body []byte, options ...client.SendOptions) (*client.Sent, error) {
 	var o client.SendOptions
 	if len(options) > 0 {

@@ -48,9 +48,12 @@ type FileUpload struct {
 }
 
 // SendFile encrypts a file with a key of its own into a temporary copy, uploads
-// that, and sends a message that brings it. The upload goes on after
+// that, and sends a message that brings it, which lives as SendBody's does. The upload goes on after
 // interruptions of the network, not after the end of the process.
 func (c *Client) SendFile(ctx context.Context, media *client.Media, to string, u FileUpload, o client.SendOptions) (*client.Sent, error) {
+	if o.TTL == 0 {
+		o.TTL = c.Timer(to)
+	}
 	if len(u.Thumbnail) > maxThumbnail {
 		return nil, chat.Errorf(chat.CodeTooLarge, "a thumbnail has at most %d bytes", maxThumbnail)
 	}

@@ -359,6 +359,9 @@ func (c *Machine) Refused(id chat.ID) {
 	if key := changeKey(id); c.vault.get(key) != nil {
 		c.vault.drop(key)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refusedTimer(id)
 }
 
 // standing is what the sender of a message was to the group that it is of. c.mu

@@ -63,8 +63,8 @@ type taking struct {
 	Next   uint32
 	Done   bool
 
-	Sessions, Identities, Groups int // of this try
-	Stored                       int // sessions, of all tries
+	Sessions, Identities, Groups, Timers int // of this try
+	Stored                               int // sessions, of all tries
 }
 
 const takingKey = "taking"
@@ -244,7 +244,7 @@ func (c *Machine) takeHistory(d *device, x *told) error {
 		return fmt.Errorf("%w: history that nobody asked for, of %s of %s", ErrForged, d.Device, d.User)
 	}
 	if x.index == 0 { // the other device began anew
-		t.Next, t.Sessions, t.Identities, t.Groups = 0, 0, 0, 0
+		t.Next, t.Sessions, t.Identities, t.Groups, t.Timers = 0, 0, 0, 0, 0
 	}
 	if x.index != t.Next {
 		return nil // of a try before that
@@ -257,7 +257,8 @@ func (c *Machine) takeHistory(d *device, x *told) error {
 	}
 	t.Next++
 	t.Sessions, t.Identities, t.Groups = t.Sessions+len(a.sessions), t.Identities+len(a.identities), t.Groups+len(a.groups)
-	if t.Sessions > archiveSessions || t.Identities > archiveIdentities || t.Groups > archiveGroups || t.Stored+len(a.sessions) > 2*archiveSessions {
+	t.Timers += len(a.timers)
+	if t.Sessions > archiveSessions || t.Identities > archiveIdentities || t.Groups > archiveGroups || t.Timers > archiveTimers || t.Stored+len(a.sessions) > 2*archiveSessions {
 		err := fmt.Errorf("%w: more history than there may be", ErrForged)
 		c.historyEnds(t, err)
 		return err
@@ -267,6 +268,9 @@ func (c *Machine) takeHistory(d *device, x *told) error {
 	}
 	for i := 0; i < len(a.groups) && err == nil; i++ {
 		err = c.takeGroupOf(&a.groups[i])
+	}
+	for i := 0; i < len(a.timers) && err == nil; i++ {
+		err = c.keepTimer(a.timers[i].with, &a.timers[i].timer)
 	}
 	for i := 0; i < len(a.sessions) && err == nil; i++ {
 		var added bool

@@ -67,7 +67,7 @@ type Options struct {
 	RotateMessages int
 	RotateAfter    time.Duration
 	// Refresh is how old what is known of a chat's devices may be when a
-	// message is sent. 0: DefaultRefresh.
+	// message is sent, where no notice came that some are gone. 0: DefaultRefresh.
 	Refresh time.Duration
 	// Held bounds the messages that wait for their key; of more, the oldest
 	// fail. 0: DefaultHeld.
@@ -134,6 +134,7 @@ type Machine struct {
 	groups    map[string]*roster
 	peers     map[string]*peer
 	changes   uint64       // of rosters and of users' devices: whom to encrypt for may be others
+	notices   uint64       // that came in this run
 	ready     []readyEvent // before what the link brings next
 	held      []heldRow
 	heldNext  uint64

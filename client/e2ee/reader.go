@@ -54,6 +54,9 @@ func OpenReader(ask *client.Client, user, device string, o Options) (*Reader, er
 // Close ends the reader. The client stays.
 func (r *Reader) Close() error { return r.m.Close() }
 
+// DevicesChanged is Machine.DevicesChanged.
+func (r *Reader) DevicesChanged(ctx context.Context) error { return r.m.DevicesChanged(ctx) }
+
 // Read decrypts a message of history of any type, as Machine.ReadableTyped does.
 // A key that has not come to the device yet is taken from the shares that the
 // server keeps: of the 1000 messages before it in the chat with its sender. Read

@@ -138,6 +138,9 @@ func (c *Machine) show(m chat.Message, isCopy, live bool) (out Event, held bool)
 	if i.kind == TypeGroupInfo && m.To.IsGroup() {
 		return c.named(&m, i.body, isCopy, live), false
 	}
+	if err := c.noteTimer(chatOf(c.user, string(m.From), string(m.To)), m.ID, i.kind, i.body, false); err != nil {
+		return failed(m, isCopy, err), false
+	}
 	if m.Content = append([]byte{}, i.body...); i.kind != TypeBody {
 		return Typed{Message: m, Type: i.kind, Copy: isCopy}, false
 	}
@@ -279,6 +282,9 @@ func (c *Machine) takeShare(ctx context.Context, m chat.Message, isCopy bool) er
 		return nil
 	}
 	from := string(m.From)
+	if len(s.parts) == 0 && !isCopy {
+		return c.noticed(from)
+	}
 	for _, p := range s.parts {
 		if p.device != c.device || p.own != (from == c.user) {
 			continue

@@ -43,21 +43,29 @@ func Said(e client.Event) (m chat.Message, b content.Body, ok bool) {
 
 // SendBody sends a body, encrypted. A text that replies to nothing and lives for
 // ever goes as Send does it, which every version reads. SendOptions.TTL is for
-// how long the server keeps the message, and receivers a text. Who deletes a
+// how long the server keeps the message, and receivers a text; 0 is what the chat's
+// timer says (Machine.Timer), and for ever where there is none. Who deletes a
 // message that brought a file gives the result, and File.Blob, to client.Media's
 // DropAfter.
 func (c *Client) SendBody(ctx context.Context, to string, b content.Body, options ...client.SendOptions) (*client.Sent, error) {
-	if len(options) > 0 && b.Kind == content.KindText {
-		b.Seconds = content.LifeSeconds(options[0].TTL)
+	var o client.SendOptions
+	if len(options) > 0 {
+		o = options[0]
+	}
+	if o.TTL == 0 {
+		o.TTL = c.Timer(to)
+	}
+	if o.TTL != 0 && b.Kind == content.KindText {
+		b.Seconds = content.LifeSeconds(o.TTL)
 	}
 	if b.Kind == content.KindText && b.Target.Zero() && b.Seconds == 0 {
-		return c.Send(ctx, to, []byte(b.Text), options...)
+		return c.Send(ctx, to, []byte(b.Text), o)
 	}
 	body, err := b.Append(nil)
 	if err != nil {
 		return nil, err
 	}
-	return c.SendTyped(ctx, to, TypeContent, body, options...)
+	return c.SendTyped(ctx, to, TypeContent, body, o)
 }
 
 // SaidPage is a page of history with what its messages say.

@@ -148,12 +148,12 @@ func TestDisappears(t *testing.T) {
 	w := newWorld(t)
 	alice, bob := w.device("alice", "phone"), w.device("bob", "phone")
 	atBobs := content.NewTimeline()
+	stays := w.says(bob, "alice", content.Body{Kind: content.KindText, Text: "stays"}) // of before the timer
 	w.says(alice, "bob", content.Body{Kind: content.KindTimer, Seconds: 2})
 	w.hears(bob, atBobs)
 	if atBobs.Timer() != 2*time.Second {
 		t.Fatalf("the timer is %v", atBobs.Timer())
 	}
-	stays := w.says(bob, "alice", content.Body{Kind: content.KindText, Text: "stays"})
 	id := w.says(alice, "bob", content.Body{Kind: content.KindText, Text: "soon gone"}, client.SendOptions{TTL: atBobs.Timer()})
 	w.hears(bob, atBobs)
 	it := atBobs.Item(id)

@@ -60,6 +60,9 @@ func (c *Machine) Ready(ctx context.Context, to string, typ uint8, body []byte) 
 				c.in.note(in, s.id(), index, seen{id: id}) // its place comes with it
 			}
 		}
+		if err := c.noteTimer(to, id, typ, body, true); err != nil {
+			return nil, err
+		}
 		e := sealed{session: s.id(), device: c.device, megolm: megolm}
 		return e.append(nil), nil
 	}, done, nil
@@ -303,7 +306,7 @@ func (c *Machine) sendKey(ctx context.Context, to string, s *outbound, devices [
 		if err := c.vault.sync(); err != nil {
 			return err
 		}
-		durable, err := c.sendShares(ctx, shares)
+		durable, err := c.sendShares(ctx, shares, 0)
 		if err != nil {
 			return err
 		}
@@ -376,13 +379,14 @@ func (c *Machine) sharesFor(to string, s *outbound, key []byte, devices []device
 	return shares, nil
 }
 
-func (c *Machine) sendShares(ctx context.Context, shares []shareTo) (durable []func(context.Context) error, err error) {
+// sendShares sends shares, for the server to keep for so long, 0 for ever.
+func (c *Machine) sendShares(ctx context.Context, shares []shareTo, ttl time.Duration) (durable []func(context.Context) error, err error) {
 	durable = make([]func(context.Context) error, len(shares))
 	var g errgroup.Group
 	g.SetLimit(sharesAtOnce)
 	for i := range shares {
 		g.Go(func() (err error) {
-			durable[i], err = c.link.SendShare(ctx, shares[i].to, shares[i].append(nil), 0)
+			durable[i], err = c.link.SendShare(ctx, shares[i].to, shares[i].append(nil), ttl)
 			return err
 		})
 	}

@@ -102,11 +102,14 @@ func (c *Machine) look(ctx context.Context, maxAge time.Duration, users ...strin
 	slices.Sort(stale)
 	stale = slices.Compact(stale)
 	for some := range slices.Chunk(stale, usersAtOnce) {
+		c.mu.Lock()
+		before := c.notices
+		c.mu.Unlock()
 		list, err := c.link.Keys(ctx, some...)
 		if err != nil {
 			return err
 		}
-		if err := c.learnAll(list, some); err != nil {
+		if err := c.learnAll(list, some, before); err != nil {
 			return err
 		}
 	}
@@ -117,7 +120,9 @@ func (c *Machine) look(ctx context.Context, maxAge time.Duration, users ...strin
 // limit is not below this by default.
 const usersAtOnce = 64
 
-func (c *Machine) learnAll(list []packet.UserKeys, asked []string) error {
+// learnAll takes over the answer for users. notices are how many had come when it was
+// asked for: one that came meanwhile may say more, so that the next look asks again.
+func (c *Machine) learnAll(list []packet.UserKeys, asked []string, notices uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, u := range list {
@@ -125,6 +130,11 @@ func (c *Machine) learnAll(list []packet.UserKeys, asked []string) error {
 			return chat.Errorf(chat.CodeInternal, "the server answers for %q, and was asked for %q", u.User, asked)
 		}
 		if err := c.learn(u); err != nil {
+			return err
+		}
+	}
+	for i := 0; i < len(asked) && c.notices != notices; i++ {
+		if err := c.doubt(asked[i]); err != nil {
 			return err
 		}
 	}
@@ -295,10 +305,10 @@ func safetyOf(userA string, a []byte, userB string, b []byte) Safety {
 }
 
 // RemoveDevice revokes another device of this user: its session with the server
-// ends, and it and its keys are refused from then on. Sessions that it can read
-// end with the next message of everybody who looks, which is within
-// Options.Refresh, here at once. Of a server that cannot revoke, its keys are
-// removed.
+// ends, and it and its keys are refused from then on. Everybody is told, as by
+// DevicesChanged, and sends by a new session from then on. Of a server that cannot
+// revoke, its keys are removed. An error may come when the device is gone already and
+// not all were told: it may be repeated.
 func (c *Machine) RemoveDevice(ctx context.Context, name string) error {
 	if name == c.device {
 		return errors.New("e2ee: this device is the one to be removed: do it from another")
@@ -310,5 +320,5 @@ func (c *Machine) RemoveDevice(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.look(ctx, 0, c.user)
+	return c.DevicesChanged(ctx)
 }

@@ -40,17 +40,38 @@ func (f *clientFlags) pastOf(c *client.Client) *past {
 func (p *past) read(ctx context.Context, m chat.Message) (read chat.Message, typ uint8, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open != nil {
-		if p.keys, err = p.open(); err != nil {
-			return m, 0, err
-		}
-		p.open = nil
+	if err := p.opened(); err != nil {
+		return m, 0, err
 	}
 	if p.keys == nil {
 		m.Content = nil
 		return m, 0, nil
 	}
 	return p.keys.Read(ctx, m)
+}
+
+// opened opens the keys, once. p.mu is held.
+func (p *past) opened() (err error) {
+	if p.open == nil {
+		return nil
+	}
+	if p.keys, err = p.open(); err == nil {
+		p.open = nil
+	}
+	return err
+}
+
+// devicesChanged tells those whom the user's device knows that a device was revoked.
+func (p *past) devicesChanged(ctx context.Context) error {
+	if p == nil {
+		return nil // without encryption
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.opened(); err != nil || p.keys == nil {
+		return err
+	}
+	return p.keys.DevicesChanged(ctx)
 }
 
 func (p *past) close() error {

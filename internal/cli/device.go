@@ -96,7 +96,12 @@ func labelDevice(ctx context.Context, _ *Env, _ *clientFlags, c *session, args [
 
 func revokeDevice(ctx context.Context, _ *Env, _ *clientFlags, c *session, args []string) error {
 	_, err := askFor(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.RevokeDevice(ctx, args[0]) })
-	return err
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	return c.past.devicesChanged(ctx)
 }
 
 // resetIdentity waits for what its flag has asked for.

@@ -52,6 +52,10 @@ func TestDeviceCommands(t *testing.T) {
 	run(ExitOK, "device", "label", "--as", "alice", "laptop", "Alice's laptop")
 	run(ExitRefused, "device", "label", "--as", "alice", "none", "x")
 	run(ExitOK, "device", "revoke", "--as", "alice", "laptop")
+	// Who wrote to it is told: they get a share that is for no device.
+	if out := run(ExitOK, "tail", "--as", "carol", "--device", "spy", "--plain", "--json", "--count", "1"); !strings.Contains(out, `"suite":2`) {
+		t.Errorf("carol is told %q", out)
+	}
 	list := run(ExitOK, "device", "list", "--as", "alice")
 	lines := strings.Split(strings.TrimSpace(list), "\n")
 	if len(lines) != 2 || !strings.HasPrefix(lines[1], "terminal-") || !strings.Contains(lines[0], "revoked") || !strings.HasSuffix(lines[0], "Alice's laptop") {

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { text as streamText } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { bodyOf, Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptedOptions, MemoryJournal, parseChange, PlainClient } from '../src/index.ts'
+import { bodyOf, Client, decryptAttachment, encryptAttachment, type EncryptedEvent, type EncryptedOptions, MemoryJournal, parseChange, PlainClient, saidOf } from '../src/index.ts'
 import { bytesOfHex, hexOf } from '../src/id.ts'
 import { FileJournal } from '../src/node/index.ts'
-import { data, dir, fresh, next, openDevice, options, rookery, Server, text } from './world.ts'
+import { data, dir, fresh, next, openDevice, options, readersOf, rookery, Server, text } from './world.ts'
 
 let server: Server
 
@@ -149,6 +149,35 @@ test('a device added reads what follows, one removed is out', async () => {
   await Promise.all([a.close(), phone.close()])
 })
 
+test('who wrote to a device that is removed is told, however long they would go by what they know', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const hourly = { refreshMs: 3_600_000 }
+  const a = await device(alice, 'node', hourly)
+  const [phone, tablet, stolen] = [await device(bob, 'phone', hourly), await device(bob, 'tablet', hourly), await device(bob, 'stolen', hourly)]
+  await (await a.send(bob, 'one')).durable()
+  for (const c of [phone, tablet, stolen]) expect(text((await next(c, 'message')).message)).toBe('one')
+  await (await tablet.send(alice, 'an answer')).durable()
+  expect(text((await next(a, 'message')).message)).toBe('an answer')
+  await phone.revokeDevice('stolen')
+  for (const to of [alice, bob]) await (await phone.send(to, 'it is gone')).durable()
+  expect(text((await next(a, 'message')).message)).toBe('it is gone')
+  expect(text((await next(tablet, 'message')).message)).toBe('it is gone')
+  await (await a.send(bob, 'two')).durable()
+  await (await tablet.send(alice, 'three')).durable()
+  expect(text((await next(phone, 'message')).message)).toBe('it is gone') // to oneself
+  expect(text((await next(phone, 'message')).message)).toBe('two')
+  const spy = await PlainClient.connect({ ...options(server, bob), device: 'spy', journal: new MemoryJournal(), sendOnly: true })
+  const newest = async (from: string) => {
+    const { messages } = await spy.history(alice)
+    const shares = messages.filter((m) => m.suite === 2 && m.from === from).map((m) => readersOf(m.content!, true))
+    return shares.filter((names) => names.length > 0)[0]!.sort() // of no device: that one is gone
+  }
+  expect(await newest(alice)).toEqual(['phone', 'tablet'])
+  expect(await newest(bob)).toEqual(['node', 'phone'])
+  await stolen.close().catch(() => {})
+  await Promise.all([a, phone, tablet, spy].map((each) => each.close()))
+})
+
 test('a new device is linked by a code of an old one', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
   const phone = await device(alice, 'phone')
@@ -157,6 +186,8 @@ test('a new device is linked by a code of an old one', async () => {
   expect(text((await next(phone, 'message')).message)).toBe('before the laptop')
   await (await phone.send(bob, 'an answer')).durable()
   expect(text((await next(b, 'message')).message)).toBe('an answer')
+  await (await phone.sendBody(bob, bodyOf('timer', { seconds: 3600 }))).durable()
+  await next(b, 'typed')
   const path = join(dir, `${alice}.laptop`)
   const laptop = await Client.connect({
     ...options(server, alice),
@@ -193,13 +224,17 @@ test('a new device is linked by a code of an old one', async () => {
   await giving
   expect(phoneTold).toEqual(['laptop null'])
   expect(history).toEqual([{ type: 'linked_history', device: 'phone', given: false, sessions: 2, error: null }])
-  expect((await laptop.history(bob)).messages.map(text)).toEqual(['an answer', 'before the laptop'])
+  expect(laptop.timer(bob)).toBe(3600) // before it has read anything
+  expect((await laptop.history(bob)).messages.map((m) => m.content && text(m))).toEqual([null, 'an answer', 'before the laptop'])
   await expect(laptop.join(code)).rejects.toMatchObject({ reason: 'linked' })
   await (await b.send(alice, 'to both')).durable()
   for (const c of [phone, laptop]) expect(text((await next(c, 'message')).message)).toBe('to both')
   await (await laptop.send(bob, 'from the laptop')).durable()
   expect(text((await next(b, 'message')).message)).toBe('from the laptop')
   expect(text((await next(phone, 'copy')).message)).toBe('from the laptop')
+  await (await laptop.sendBody(bob, bodyOf('text', { text: 'soon gone' }))).durable()
+  const soon = await next(b, 'typed')
+  expect([soon.message.expires > 0, saidOf(soon)?.body.seconds]).toEqual([true, 3600])
   await Promise.all([phone.close(), b.close(), laptop.close()])
 })
 

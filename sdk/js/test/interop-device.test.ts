@@ -3,32 +3,9 @@ import { expect, test } from 'vitest'
 
 import { type Message, MemoryJournal, PlainClient } from '../src/index.ts'
 import { hears, kinds, startWorld } from './peers.ts'
-import { fresh, options } from './world.ts'
+import { fresh, options, readersOf } from './world.ts'
 
 const world = startWorld()
-
-/** For which devices of its receiver a key share is (docs/encryption.md, Envelopes). */
-function readersOf(share: Uint8Array): string[] {
-  const view = new DataView(share.buffer, share.byteOffset, share.length)
-  let at = 1
-  const name = () => {
-    const from = at + 1
-    at = from + share[at]!
-    return new TextDecoder().decode(share.subarray(from, at))
-  }
-  name() // the sender's device
-  at += 16 // the session
-  const parts = view.getUint16(at)
-  at += 2
-  const names: string[] = []
-  for (let i = 0; i < parts; i++) {
-    const own = share[at++]
-    const reader = name()
-    at += 3 + view.getUint16(at + 1)
-    if (!own) names.push(reader)
-  }
-  return names
-}
 
 /** The key shares from one to another, as the server has them. */
 async function shares(from: string, to: string): Promise<Message[]> {

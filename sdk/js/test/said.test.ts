@@ -104,10 +104,10 @@ test('a kind of a later version says that; a body that cannot be is not sent', a
 test('a message disappears: its end comes from its sender and from the server, which has it no more', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
   const [a, b] = await Promise.all([device(alice, 'phone'), device(bob, 'phone')])
+  const stays = await says(b, alice, bodyOf('text', { text: 'stays' })) // of before the timer
   await says(a, bob, bodyOf('timer', { seconds: 2 }))
   const timeline = await hears(b, 1)
   expect(timeline.timer).toBe(2)
-  const stays = await says(b, alice, bodyOf('text', { text: 'stays' }))
   const id = await says(a, bob, bodyOf('text', { text: 'soon gone' }), { ttlSeconds: timeline.timer })
   await hears(b, 1, timeline)
   const item = timeline.item(id)!

@@ -90,3 +90,25 @@ export async function next<T extends EncryptedEvent['type']>(c: { receive(): Pro
 
 export const text = (m: Message) => new TextDecoder().decode(m.content!)
 
+/** For which devices of its receiver, and with `all` of its sender, a key share is (docs/encryption.md, Envelopes). */
+export function readersOf(share: Uint8Array, all = false): string[] {
+  const view = new DataView(share.buffer, share.byteOffset, share.length)
+  let at = 1
+  const name = () => {
+    const from = at + 1
+    at = from + share[at]!
+    return new TextDecoder().decode(share.subarray(from, at))
+  }
+  name() // the sender's device
+  at += 16 // the session
+  const parts = view.getUint16(at)
+  at += 2
+  const names: string[] = []
+  for (let i = 0; i < parts; i++) {
+    const own = share[at++]
+    const reader = name()
+    at += 3 + view.getUint16(at + 1)
+    if (!own || all) names.push(reader)
+  }
+  return names
+}

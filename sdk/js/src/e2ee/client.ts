@@ -54,7 +54,7 @@ export interface EncryptedOptions extends ClientOptions {
   rotateMessages?: number
   /** Or after so long a time. Default: 7 days. */
   rotateAfterMs?: number
-  /** How old what is known of a chat's devices may be when a message is sent. Default: 5 minutes. */
+  /** How old what is known of a chat's devices may be when a message is sent, where no notice came that some are gone. Default: 5 minutes. */
   refreshMs?: number
   /** How many messages may wait for their keys; of more, the oldest fail. Default: 1,000. */
   held?: number
@@ -189,12 +189,21 @@ export class Client extends PlainClient {
   /**
    * Sends a body, encrypted: a reply, an edit, a deletion, a reaction, a timer, or a text. A text that replies to nothing and lives
    * for ever goes as {@link Client.send} does it, which every version reads. `ttlSeconds` is for how long the server keeps the
-   * message, and receivers a text. Who deletes a message that brought a file gives the result, and {@link FileBody.blob}, to
+   * message, and receivers a text; 0 is what the chat's timer says ({@link Client.timer}), and for ever where there is none. Who deletes a message that brought a file gives the result, and {@link FileBody.blob}, to
    * {@link Media.dropAfter}. Throws {@link ChatError} `bad_packet` for a body that cannot be.
    */
   async sendBody(to: string, body: Body, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
-    const { type, content } = typedOf(body.kind === 'text' ? { ...body, seconds: this.ttlOf(options) } : body)
-    return this.sendTyped(to, type, content, options, signal)
+    const ttlSeconds = this.ttlOf(options) || this.timer(to)
+    const { type, content } = typedOf(body.kind === 'text' ? { ...body, seconds: ttlSeconds } : body)
+    return this.sendTyped(to, type, content, { ...options, ttlSeconds }, signal)
+  }
+
+  /**
+   * For how many seconds messages live that are sent to a user or group now, as the newest timer of that chat says which this device
+   * has sent or read, or was handed when it was linked; 0 is for ever. {@link Client.sendBody} and {@link sendFile} go by it.
+   */
+  timer(peer: string): number {
+    return valueOf(this.#machine.timer(peer))
   }
 
   /**
@@ -435,11 +444,17 @@ export class Client extends PlainClient {
   }
 
   /**
-   * Revokes another device of this user, as {@link PlainClient.revokeDevice}. Sessions that it can read end with the next message of
-   * everybody who looks.
+   * Revokes another device of this user, as {@link PlainClient.revokeDevice}, and tells everybody, who send by new sessions from then
+   * on. It may throw when the device is gone already and not all were told, and be repeated.
    */
   async removeDevice(device: string): Promise<void> {
     await call(this.#machine.removeDevice, device)
+  }
+
+  /** Is {@link PlainClient.revokeDevice}, and tells everybody as {@link Client.removeDevice} does. */
+  override async revokeDevice(device: string, signal?: AbortSignal): Promise<void> {
+    await super.revokeDevice(device, signal)
+    if (device !== this.core.settings.device) await call(this.#machine.devicesChanged)
   }
 
   /** How many messages wait for their keys. */

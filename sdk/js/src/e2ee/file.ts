@@ -43,19 +43,20 @@ export interface FileToSend {
 }
 
 /**
- * Encrypts a file with a key of its own, uploads it, and sends a message that brings it. The upload goes on after interruptions
+ * Encrypts a file with a key of its own, uploads it, and sends a message that brings it, which lives as {@link Client.sendBody}'s does. The upload goes on after interruptions
  * of the network; who wants it to go on after an end of the page does the steps alone: {@link encryptAttachment}, {@link Media.upload}
  * with `name`, {@link Client.sendTyped} of a {@link FileBody} as JSON.
  */
 export async function sendFile(client: Client, media: Media, to: string, file: FileToSend, options: SendOptions = {}, signal?: AbortSignal): Promise<Sent> {
   const { bytes, name, type, thumbnail, text = '', progress } = file
   if (thumbnail && thumbnail.length > maxThumbnailBytes) throw new ChatError('too_large', `a thumbnail has at most ${maxThumbnailBytes} bytes`)
+  const ttlSeconds = options.ttlSeconds || client.timer(to)
   const { file: sealed, attachment } = await encryptAttachment(bytes)
-  const blob = await media.upload(sealed, { ttlSeconds: options.ttlSeconds ?? 0, ...(progress && { progress }), ...(signal && { signal }) })
+  const blob = await media.upload(sealed, { ttlSeconds, ...(progress && { progress }), ...(signal && { signal }) })
   const { key, digest, size } = attachment
   const body: FileBody = { key, digest: base64(digest), size, blob, name, type, text, ...(thumbnail && { thumbnail: base64(thumbnail) }) }
   try {
-    return await client.sendTyped(to, typeFile, JSON.stringify(body), { ...options, media: mediaPrefix + blob }, signal)
+    return await client.sendTyped(to, typeFile, JSON.stringify(body), { ...options, ttlSeconds, media: mediaPrefix + blob }, signal)
   } catch (err) {
     await media.drop(blob).catch(() => {}) // nobody can read it
     throw err

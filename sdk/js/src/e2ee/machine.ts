@@ -53,6 +53,8 @@ export interface Machine {
   published: Async<[], null>
   accept: Async<[string], null>
   removeDevice: Async<[string], null>
+  devicesChanged: Async<[], null>
+  timer: Plain<[string], number>
   offerLink: Async<[boolean, readonly string[]], string>
   withdrawLink: Plain<[], null>
   join: Async<[string, AbortSignal | null], null>
