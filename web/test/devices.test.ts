@@ -150,6 +150,14 @@ test('the command line links the page, and the page the command line', async () 
   expect(await go('device', 'link', code, ...other)).toContain('linked laptop\nhistory of 1 sessions')
   await page.page.getByRole('dialog').getByText('laptop is linked. What was said before was handed over.').waitFor()
   expect(await go('history', '--with', dave.name, ...other.slice(2), '--device', 'laptop')).toContain('from the command line')
+
+  // Tokens of before a device is taken away are good no more: the page gets another one when it is told so.
+  await page.page.keyboard.press('Escape')
+  await go('device', 'revoke', 'laptop')
+  await page.aeroplane(true)
+  await page.aeroplane(false)
+  await (await devices(page)).locator('li', { hasText: 'terminal-' }).waitFor()
+  expect(await page.page.getByRole('dialog').locator('li', { hasText: 'laptop' }).count()).toBe(0)
 })
 
 test('by the keyboard alone; axe-core finds nothing, in light and dark, on a desktop and a phone; screenshots', async () => {
