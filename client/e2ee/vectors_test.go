@@ -211,7 +211,8 @@ func makeVectors(t *testing.T) (v vectors) {
 	for _, p := range s.parts {
 		shown.Parts = append(shown.Parts, partVector{p.own, p.device, p.olm, h(p.body)})
 	}
-	v.Shares = append(v.Shares, shown)
+	notice := share{device: "phone"}
+	v.Shares = append(v.Shares, shown, shareVector{Hex: h(notice.append(nil)), Device: notice.device, Session: h(notice.session[:]), Parts: []partVector{}})
 	x := told{kind: tellKey, from: "alice", fromDevice: "phone", to: "bob", toDevice: "tablet", fromKey: public(device), toKey: public(signingOf(65)), peer: "bob", session: sessionID(first), index: 258, key: run(3, 5)}
 	v.Told = append(v.Told, toldVector{h(x.append(nil)), x.kind, x.from, x.fromDevice, x.to, x.toDevice, h(x.fromKey), h(x.toKey), x.peer, h(first), x.index, h(x.key)})
 	for as, b := range map[string][]byte{"content": content.append(nil), "share": s.append(nil), "told": x.append(nil)} {

@@ -40,7 +40,7 @@ func (t *talk) say(ctx context.Context, b content.Body) error {
 		return err
 	}
 	if b.Kind == content.KindText {
-		b.Seconds = content.LifeSeconds(t.said.Timer())
+		b.Seconds = content.LifeSeconds(t.life())
 	}
 	blob := t.blobOf(b)
 	t.show(chat.Message{ID: s.ID(), From: chat.User(t.me), To: chat.User(t.peer)}, b)
@@ -51,7 +51,16 @@ func (t *talk) say(ctx context.Context, b content.Body) error {
 func (t *talk) put(ctx context.Context, b content.Body, id chat.ID) (*client.Sent, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
-	return t.c.Say(ctx, t.peer, b, client.SendOptions{TTL: t.said.Timer(), ID: id})
+	return t.c.Say(ctx, t.peer, b, client.SendOptions{TTL: t.life(), ID: id})
+}
+
+// life is for how long what is written now lives, 0 for ever: as the messages here
+// say, or what a device that was linked was told.
+func (t *talk) life() time.Duration {
+	if life := t.said.Timer(); life > 0 || t.c.sealed == nil {
+		return life
+	}
+	return t.c.sealed.Timer(t.peer)
 }
 
 // wait shows a body that is sent when its receiver has keys.

@@ -60,11 +60,25 @@ func TestChatSaysMore(t *testing.T) {
 	if r := next("text"); r["seconds"] != 3600.0 || r["expires"] == nil {
 		t.Fatalf("bob got %v", r)
 	}
-	for _, p := range []*os.File{aliceTypes, bobTypes} {
-		p.Close()
+	end := func() {
+		t.Helper()
+		aliceTypes.Close()
+		bobTypes.Close()
+		alice.wantExit(ExitOK)
+		bob.wantExit(ExitOK)
 	}
-	alice.wantExit(ExitOK)
-	bob.wantExit(ExitOK)
+	end()
+
+	// The next conversation goes by that timer, though its message does not come again.
+	aliceIn, aliceTypes, _ = os.Pipe()
+	bobIn, bobTypes, _ = os.Pipe()
+	alice = s.start(aliceIn, "chat", "--as", "alice", "--with", "bob")
+	bob = s.start(bobIn, "chat", "--as", "bob", "--with", "alice", "--json")
+	fmt.Fprintln(aliceTypes, "gone too")
+	if r := next("text"); r["seconds"] != 3600.0 || r["expires"] == nil {
+		t.Fatalf("bob got %v", r)
+	}
+	end()
 }
 
 func TestCommands(t *testing.T) {

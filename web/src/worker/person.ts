@@ -355,8 +355,10 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   /** Reads again what was sent before this device was linked. */
   async #readAgain(client: Client): Promise<void> {
     await this.#looking
-    for (const { peer } of this.#chats.values()) {
+    for (const chat of this.#chats.values()) {
+      const { peer } = chat
       await this.#history.again(client, peer).catch(() => this.#history.doubt(peer))
+      if (!chat.timerId && client.timer(peer)) await this.#keep(Object.assign(chat, { timer: client.timer(peer) }))
       if (isGroup(peer)) void this.#groups.look(client, peer)
     }
   }

@@ -122,7 +122,8 @@ export class Sender {
       if (!row.id) {
         row.id = await client.newId()
         row.order = sortKeyOfId(row.id)
-        if (chat.timer > 0 && !row.body.change) row.ends = msOfId(row.id) + chat.timer * 1000
+        const life = chat.timer || client.timer(row.peer) // which a device that was linked was told
+        if (life > 0 && !row.body.change) row.ends = msOfId(row.id) + life * 1000
         await keep()
       }
       const sent = await this.#post(client, row)
