@@ -20,12 +20,13 @@ type dialect struct {
 	path   string // of the handshake
 	hello  []byte // the first message, whose answer comes before any echo; nil is none
 	before func(size int) (sent, echoed []byte)
-	joined bool // a frame may carry several echoes
+	joined bool // a message may carry several echoes, or come in several frames
 }
 
 var dialects = map[string]dialect{
-	"":    {path: "/echo"},
-	"raw": {raw: true},
+	"":          {path: "/echo"},
+	"raw":       {raw: true},
+	"fragments": {path: "/echo", joined: true},
 	// Centrifugo's, in Protobuf: Command{id: 1, connect: {}}, then
 	// Command{send: {data}} and Reply{push: {message: {data}}}, each behind its
 	// length.

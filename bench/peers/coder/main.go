@@ -14,11 +14,13 @@ import (
 func main() {
 	// message: Read and Write of whole messages.
 	// stream: Reader and Writer with one buffer for a connection, as in its own
-	//   echo example; no allocation for a message, but a call more.
+	//   echo example; no allocation for a message, but a call more, and each
+	//   message comes back in several frames.
 	p := peer.Start("message", "stream")
 	serve := message
 	if p.Variant == "stream" {
 		serve = stream
+		p.Speaks("fragments")
 	}
 	// Compression is off unless asked for. A context that never ends is the
 	// cheapest: one with a deadline costs a timer for each message.
