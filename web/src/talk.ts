@@ -191,8 +191,8 @@ export interface Calls extends DeviceCalls {
   /** The user has been shown all of a chat. */
   shown(peer: string): Promise<void>
   typing(peer: string, on: boolean): Promise<void>
-  /** The safety number with a peer, and whether it was compared. */
-  safety(peer: string): Promise<{ digits: string; verified: boolean }>
+  /** The safety number with a peer, the same as the text of a QR code, and whether it was compared. */
+  safety(peer: string): Promise<{ digits: string; qr: string; verified: boolean }>
   verify(peer: string, verified: boolean): Promise<void>
   /** Trusts a peer's new identity. */
   accept(peer: string): Promise<void>

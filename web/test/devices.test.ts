@@ -10,6 +10,8 @@ import { dir, fresh, looks, pair, rookery, setUp, Somebody } from './world.ts'
 
 const world = setUp()
 
+interface Photo { name: string; mimeType: string; buffer: Buffer }
+
 /** Opens the page under a name that other devices have. */
 async function another(context: BrowserContext, name: string): Promise<Somebody> {
   const who = new Somebody(await context.newPage(), name)
@@ -30,17 +32,27 @@ async function offer(who: Somebody, history = true): Promise<string> {
   const dialog = await devices(who)
   await dialog.getByLabel('The new device reads what was said before').setChecked(history)
   await dialog.getByRole('button', { name: 'Link a device' }).click()
-  const code = dialog.getByLabel('Code')
+  const code = dialog.getByLabel('Code', { exact: true })
   await code.waitFor()
   return (await code.textContent())!
 }
 
+/** The code that a device shows, as a photo of it. */
+async function photo({ page }: Somebody): Promise<Photo> {
+  const code = page.getByRole('img', { name: 'The same as a QR code' })
+  await code.locator('path[d^="M"]').waitFor()
+  return { name: 'photo.png', mimeType: 'image/png', buffer: await code.screenshot() }
+}
+
 /** Gives a code on a new device. */
-async function give({ page }: Somebody, code: string): Promise<Locator> {
+async function give({ page }: Somebody, code: string | Photo): Promise<Locator> {
   await page.getByRole('button', { name: 'Link this browser' }).click()
   const dialog = page.getByRole('dialog', { name: 'Link this browser' })
-  await dialog.getByLabel('Code').fill(code)
-  await page.keyboard.press('Enter')
+  if (typeof code !== 'string') await dialog.getByLabel('Scan it').setInputFiles(code)
+  else {
+    await dialog.getByLabel('Code', { exact: true }).fill(code)
+    await page.keyboard.press('Enter')
+  }
   return dialog
 }
 
@@ -54,7 +66,7 @@ test('a page links another one, which reads what was said before, and takes it a
 
   const code = await offer(alice)
   expect(code).toMatch(/^([A-Z2-7]{5}-){7}[A-Z2-7]{5}$/)
-  const told = await give(laptop, code)
+  const told = await give(laptop, await photo(alice))
   await told.getByText('What was said before can be read here.').waitFor()
   await laptop.page.keyboard.press('Escape')
   const dialog = alice.page.getByRole('dialog')
@@ -111,7 +123,7 @@ test('a code that is wrong, withdrawn, or without history', async () => {
   await dialog.getByRole('button', { name: 'Withdraw the code' }).click()
   await dialog.getByText('The code was withdrawn.').waitFor()
   await dialog.getByRole('button', { name: 'Link a device' }).click()
-  const code = (await dialog.getByLabel('Code').filter({ hasText: '-' }).textContent())!
+  const code = (await dialog.getByLabel('Code', { exact: true }).filter({ hasText: '-' }).textContent())!
   expect(code).not.toBe(withdrawn)
   await (await give(tablet, withdrawn)).getByText('That is not the code').waitFor()
   await dialog.getByText('was refused. That is not the code').waitFor()
@@ -182,7 +194,7 @@ test('by the keyboard alone; axe-core finds nothing, in light and dark, on a des
   expect(await focused()).toBe('Take away')
   await tabTo('Link a device')
   await keys.press('Enter')
-  await dialog.getByLabel('Code').waitFor()
+  await dialog.getByLabel('Code', { exact: true }).waitFor()
   expect(await focused()).toBe('link-code')
   await keys.press('Escape')
   await dialog.waitFor({ state: 'hidden' })
@@ -196,7 +208,7 @@ test('by the keyboard alone; axe-core finds nothing, in light and dark, on a des
     ['devices', open],
     ['device-sure', () => open().then(() => dialog.getByRole('button', { name: /^Take away/ }).click())],
     ['device-name', () => open().then(() => dialog.getByRole('button', { name: /^Rename/ }).first().click())],
-    ['link-code', () => open().then(() => dialog.getByRole('button', { name: 'Link a device' }).click()).then(() => dialog.getByLabel('Code').waitFor())],
+    ['link-code', () => open().then(() => dialog.getByRole('button', { name: 'Link a device' }).click()).then(() => dialog.getByLabel('Code', { exact: true }).waitFor())],
   ]
   const joining: [string, () => Promise<unknown>][] = [
     ['elsewhere', () => other.page.getByText('Other devices have this name.').waitFor()],

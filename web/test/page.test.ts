@@ -102,13 +102,15 @@ test('a page that ended before it knew that a message was sent sends it again, a
   const [alice, bob] = await pair()
   await alice.say('once')
   await alice.tick('once', 'read')
-  await alice.page.evaluate(async (user) => {
+  const forgotten = await alice.page.evaluate(async (user) => {
     const requested = <T>(request: IDBRequest<T>) => new Promise<T>((done) => (request.onsuccess = () => done(request.result)))
     const rows = (await requested(indexedDB.open(`rookery-page:${user}`))).transaction('rows', 'readwrite').objectStore('rows')
-    for (const row of (await requested(rows.getAll())) as object[]) await requested(rows.put({ ...row, stage: 'waiting', place: 0n, open: 1 }))
+    const all = (await requested(rows.getAll())) as object[]
+    for (const row of all) await requested(rows.put({ ...row, stage: 'waiting', place: 0n, open: 1 }))
+    return all.length
   }, alice.name)
+  expect(forgotten).toBe(2)
   await alice.page.reload()
-  await alice.tick('once', 'waiting')
   await alice.tick('once', 'read')
   await alice.say('and on')
   await bob.message('and on').waitFor()
@@ -269,6 +271,33 @@ test('safety numbers are the same on both sides, and a change stops sending unti
   }
   const before = await digits(alice)
   expect(await digits(bob)).toBe(before)
+
+  // Each shows the same as a QR code, which the other one takes a photo of.
+  const photo = async (who: Somebody, peer: string) => {
+    await who.choose(peer)
+    await who.page.getByRole('button', { name: 'Safety number' }).click()
+    const code = who.page.getByRole('img', { name: 'The same as a QR code' })
+    await code.locator('path[d^="M"]').waitFor()
+    const buffer = await code.screenshot()
+    await who.page.keyboard.press('Escape')
+    return { name: 'photo.png', mimeType: 'image/png', buffer }
+  }
+  const carol = await Somebody.enter(world.two, world.server, fresh('carol'))
+  await bob.chatWith(carol.name)
+  await bob.say('hello')
+  const [right, wrong] = [await photo(alice, bob.name), await photo(bob, carol.name)]
+  await bob.choose(alice.name)
+  await bob.page.getByRole('button', { name: 'Safety number' }).click()
+  const [scan, compared] = [bob.page.getByLabel('Scan the other side’s code'), bob.page.getByLabel('I have compared them')]
+  await scan.setInputFiles({ name: 'photo.png', mimeType: 'image/png', buffer: png(90, 60) })
+  await bob.page.getByText('No code could be read').waitFor()
+  await scan.setInputFiles(wrong)
+  await bob.page.getByText('That is another code.').waitFor()
+  expect(await compared.isChecked()).toBe(false)
+  await scan.setInputFiles(right)
+  await bob.page.getByText('The codes are the same').waitFor()
+  expect(await compared.isChecked()).toBe(true)
+  await bob.page.keyboard.press('Escape')
   await alice.page.getByRole('button', { name: 'Safety number' }).click()
   await alice.page.locator('#verified:checked').waitFor()
   await alice.page.keyboard.press('Escape')

@@ -1,5 +1,6 @@
 import type { Calls, Device } from '../talk.ts'
 import { make, the, time } from './dom.ts'
+import { drawCode } from './scan.ts'
 
 /** For how long a code is good. */
 const codeMs = 10 * 60_000
@@ -130,7 +131,7 @@ export class Devices {
     try {
       const code = await this.#worker.offerLink(this.#history.checked)
       if (!this.#dialog.open) return await this.#worker.withdrawLink()
-      the('link-code').textContent = code
+      this.#showCode(code)
     } catch (err) {
       return this.#fail(err as Error)
     }
@@ -150,10 +151,15 @@ export class Devices {
   #hideCode(): void {
     clearTimeout(this.#timer)
     this.#timer = 0
-    the('link-code').textContent = ''
+    this.#showCode('')
     the('link-shown').hidden = true
     the('link-offer').hidden = false
     if (this.#dialog.open) the('devices-title').focus()
+  }
+
+  #showCode(code: string): void {
+    the('link-code').textContent = code
+    drawCode(the<SVGElement & HTMLElement>('link-qr'), code).catch(() => {}) // it can be typed
   }
 
   #say(text: string): void {

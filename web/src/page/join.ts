@@ -1,5 +1,6 @@
 import type { Calls } from '../talk.ts'
 import { the } from './dom.ts'
+import { reads } from './scan.ts'
 
 /** The dialog that links this browser by a code of another device. */
 export class Join {
@@ -20,6 +21,10 @@ export class Join {
         (err: Error) => this.#fail(err.message),
       )
     }
+    reads(the<HTMLInputElement>('join-scan'), (text) => {
+      this.#code.value = text
+      this.#form.requestSubmit()
+    }, (why) => this.#fail(why))
   }
 
   /** Older messages can be read here, or a fault says why not. */

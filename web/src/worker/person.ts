@@ -547,9 +547,9 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     if (!isGroup(peer)) this.#client?.typing(peer, on)
   }
 
-  async safety(peer: string): Promise<{ digits: string; verified: boolean }> {
-    const { digits, verified } = await this.#connected().safety(peer)
-    return { digits, verified }
+  async safety(peer: string): Promise<{ digits: string; qr: string; verified: boolean }> {
+    const { digits, qr, verified } = await this.#connected().safety(peer)
+    return { digits, qr, verified }
   }
 
   async verify(peer: string, verified: boolean): Promise<void> {
