@@ -112,8 +112,8 @@ func (p *Plan) full() {
 	}
 	p.add("stages", 3, 20, bench.Options{})
 	p.add("connect", 3, 60, bench.Options{})
-	p.add("fanout", 3, 90, bench.Options{})
-	p.add("fanout/group", 3, 90, bench.Options{Group: true})
+	p.add("fanout", 3, 120, bench.Options{Connections: 10_000})
+	p.add("fanout/group", 3, 90, bench.Options{Connections: 1_023, Group: true}) // and the sender
 	p.add("reconnect", 3, 60, bench.Options{})
 	p.add("slow", 3, 80, bench.Options{})
 }
