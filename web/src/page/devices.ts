@@ -1,5 +1,5 @@
 import type { Calls, Device } from '../talk.ts'
-import { make, the, time } from './dom.ts'
+import { actButton, make, the, time } from './dom.ts'
 import { drawCode } from './scan.ts'
 
 /** For how long a code is good. */
@@ -78,20 +78,11 @@ export class Devices {
   #item(device: Device): HTMLLIElement {
     const name = called(device)
     const since = make('span', 'hint', device.label ? `${device.name}, since ` : 'since ', time(device.since))
-    const acts = make('span', 'acts', this.#button('name', 'Rename', `Rename ${name}`, () => this.#show(device, this.#naming)))
-    if (!device.here) acts.append(this.#button('revoke', 'Take away', `Take away ${name}`, () => this.#show(device, this.#sure)))
+    const acts = make('span', 'acts', actButton('name', 'Rename', `Rename ${name}`, () => this.#show(device, this.#naming)))
+    if (!device.here) acts.append(actButton('revoke', 'Take away', `Take away ${name}`, () => this.#show(device, this.#sure)))
     const item = make('li', '', make('span', 'member', name), device.here ? make('span', 'badge', 'this browser') : '', acts, since)
     item.dataset['device'] = device.name
     return item
-  }
-
-  #button(act: string, text: string, label: string, run: () => void): HTMLButtonElement {
-    const button = make('button', '', text)
-    button.type = 'button'
-    button.setAttribute('aria-label', label)
-    button.dataset['act'] = act
-    button.onclick = run
-    return button
   }
 
   /** Asks for a device's name, or whether to take it away. */

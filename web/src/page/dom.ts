@@ -11,6 +11,16 @@ export function make<K extends keyof HTMLElementTagNameMap>(name: K, kind = '', 
   return element
 }
 
+/** A button of an item of a list: what it does, its text, and what a screen reader says. */
+export function actButton(act: string, text: string, label: string, run: () => void): HTMLButtonElement {
+  const button = make('button', '', text)
+  button.type = 'button'
+  button.setAttribute('aria-label', label)
+  button.dataset['act'] = act
+  button.onclick = run
+  return button
+}
+
 /** A symbol of index.html. */
 export function symbol(id: string): SVGElement {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg')

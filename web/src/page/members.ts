@@ -1,6 +1,6 @@
 import type { Member } from '../../../sdk/js/src/index.ts'
 import type { Calls, Chat } from '../talk.ts'
-import { make, the } from './dom.ts'
+import { actButton, make, the } from './dom.ts'
 
 /** Names as they are typed: between them spaces or commas. */
 export function namesOf(text: string): string[] {
@@ -127,23 +127,14 @@ export class Members {
     const item = make('li', '', make('span', 'member', me ? `${user} (you)` : user), admin ? make('span', 'badge', 'admin') : '')
     item.dataset['user'] = user
     const acts = make('span', 'acts')
-    if (!me) acts.append(this.#button('safety', 'Safety number', `Safety number with ${user}`, () => this.#safety(user)))
+    if (!me) acts.append(actButton('safety', 'Safety number', `Safety number with ${user}`, () => this.#safety(user)))
     if (mayChange) {
-      if (admin) acts.append(this.#button('admin', 'No admin', `No admin: ${user}`, () => this.#change('member', user)))
-      else acts.append(this.#button('admin', 'Make admin', `Make admin: ${user}`, () => this.#change('admin', user)))
-      if (!me) acts.append(this.#button('remove', 'Remove', `Remove ${user}`, () => this.#change('remove', user)))
+      if (admin) acts.append(actButton('admin', 'No admin', `No admin: ${user}`, () => this.#change('member', user)))
+      else acts.append(actButton('admin', 'Make admin', `Make admin: ${user}`, () => this.#change('admin', user)))
+      if (!me) acts.append(actButton('remove', 'Remove', `Remove ${user}`, () => this.#change('remove', user)))
     }
     if (acts.childElementCount > 0) item.append(acts)
     return item
-  }
-
-  #button(act: string, text: string, label: string, run: () => void): HTMLButtonElement {
-    const button = make('button', '', text)
-    button.type = 'button'
-    button.setAttribute('aria-label', label)
-    button.dataset['act'] = act
-    button.onclick = run
-    return button
   }
 
   #change(verb: 'admin' | 'member' | 'remove', user: string): void {
