@@ -1,13 +1,54 @@
 package delivery
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/packet"
 )
+
+// TestAMessageToAGroupWaitsOnce: while the directory is slow the hints of a
+// message to a large group take its packet once, so that none is dropped.
+func TestAMessageToAGroupWaitsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const members, size = 1000, 2000
+		group := chat.NewGroup("", chat.ID{1})
+		w := &world{at: map[chat.User][]presence.Gateway{}, hold: make(chan struct{})}
+		r := newRemote(t, RemoteOptions{QueueBytes: 30_000 + 3*size}, w, nil)
+		var packets []string
+		w.packet = func(h *Hint) { packets = append(packets, string(h.Packet)) }
+		var want, sent []string
+		deliver := func(place chat.Position, from, to int) {
+			var entries []chat.Entry
+			for n := from; n < to; n++ {
+				user := chat.User(fmt.Sprintf("user%03d", n))
+				w.at[user] = []presence.Gateway{g1}
+				e := chat.Entry{Kind: chat.EntryMessage, User: user, Pos: place*members + chat.Position(n), Message: chat.Message{
+					ID: chat.ID{byte(place)}, From: "alice", To: group, Place: place, Content: bytes.Repeat([]byte{byte(place)}, size)}}
+				entries = append(entries, e)
+				want = append(want, string(AppendEntry(nil, &e, false)))
+				sent = append(sent, fmt.Sprintf("g1 %s %d", user, e.Pos))
+			}
+			r.Deliver(0, entries, nil)
+			synctest.Wait()
+		}
+		deliver(1, 0, 1) // with which the router stands still
+		deliver(2, 0, members)
+		deliver(2, members, members+1) // of the same message, in the next cycle
+		deliver(3, 0, 1)
+		close(w.hold)
+		synctest.Wait()
+		if !slices.Equal(w.sent, sent) || !slices.Equal(packets, want) || r.Stats.DroppedQueue.Load() != 0 {
+			t.Errorf("%d hints of %d went out, %d were dropped", len(w.sent), len(sent), r.Stats.DroppedQueue.Load())
+		}
+		r.Close()
+	})
+}
 
 // TestAMessageToAGroupIsEncodedOnceALoop has members with sessions on two loops,
 // each of whom gets their own place in their own chain.

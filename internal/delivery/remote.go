@@ -147,6 +147,14 @@ func (r *Remote) Close() {
 type parcel struct {
 	items []parcelItem
 	buf   []byte
+	once  once
+}
+
+// once is the newest message to a group in a parcel, which lies there once for
+// all members who have an entry of it.
+type once struct {
+	place       chat.Position
+	group, full span // full is never empty, but in the zero once
 }
 
 type parcelItem struct {
@@ -163,12 +171,27 @@ func (p *parcel) reset() {
 	if cap(p.buf) > parcelBytesKept {
 		*p = parcel{}
 	}
-	p.items, p.buf = p.items[:0], p.buf[:0]
+	p.cut(0, 0)
+}
+
+// cut takes off what came after a number of items and bytes.
+func (p *parcel) cut(items, bytes int) {
+	p.items, p.buf = p.items[:items], p.buf[:bytes]
+	if int(p.once.full.to) > bytes {
+		p.once = once{}
+	}
 }
 
 func (p *parcel) entry(e *chat.Entry) {
 	it := parcelItem{kind: e.Kind, pos: e.Pos, prev: e.Prev, node: e.Message.ID.Node()}
 	p.buf, it.user = put(p.buf, view.Bytes(e.User))
+	if e.Kind == chat.EntryMessage && e.Message.To.IsGroup() {
+		if it.full = p.toGroup(e); tells(e) {
+			it.from = p.once.group
+		}
+		p.items = append(p.items, it)
+		return
+	}
 	if tells(e) {
 		p.buf, it.from = put(p.buf, view.Bytes(e.With()))
 	}
@@ -180,6 +203,19 @@ func (p *parcel) entry(e *chat.Entry) {
 		it.bare = span{it.full.to, uint32(len(p.buf))}
 	}
 	p.items = append(p.items, it)
+}
+
+// toGroup returns where the packet of a message to a group is.
+func (p *parcel) toGroup(e *chat.Entry) span {
+	m := &e.Message
+	if p.once.full == (span{}) || p.once.place != m.Place || view.String[chat.User](p.once.group.of(p.buf)) != m.To {
+		p.once.place = m.Place
+		p.buf, p.once.group = put(p.buf, view.Bytes(m.To))
+		from := uint32(len(p.buf))
+		p.buf = AppendEntry(p.buf, e, false)
+		p.once.full = span{from, uint32(len(p.buf))}
+	}
+	return p.once.full
 }
 
 func (p *parcel) outcome(o *chat.Outcome) {

@@ -25,6 +25,8 @@ type world struct {
 	hold  chan struct{} // if there is one, Where waits for it
 	asked [][]chat.User
 	sent  []string // "g1 bob 7"
+
+	packet func(h *Hint) // called for each that is sent, may be nil
 }
 
 func (w *world) Where(ctx context.Context, users []chat.User) ([][]presence.Gateway, error) {
@@ -57,6 +59,9 @@ func (w *world) Send(to presence.Gateway, h *Hint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent = append(w.sent, fmt.Sprintf("%s %s %d", to.ID, h.User, h.Pos))
+	if w.packet != nil {
+		w.packet(h)
+	}
 }
 
 func newRemote(t *testing.T, o RemoteOptions, w *world, local *Delivery) *Remote {

@@ -45,7 +45,7 @@ func (rt *router) add(encode func(p *parcel)) {
 	items, bytes := len(q.items), len(q.buf)
 	encode(q)
 	if waiting := rt.working + bytes; waiting > 0 && rt.working+len(q.buf) > rt.r.opt.QueueBytes {
-		q.items, q.buf = q.items[:items], q.buf[:bytes]
+		q.cut(items, bytes)
 		rt.r.Stats.DroppedQueue.Add(1)
 	}
 }

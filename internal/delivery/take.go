@@ -7,7 +7,8 @@ import (
 )
 
 // Hint is an entry or an outcome on its way to another process: the packet,
-// encoded once with a position and gap of zero. Its bytes are lent.
+// encoded once with a position and gap of zero. Its bytes are lent; hints of one
+// message to a group share their packet.
 type Hint struct {
 	User   []byte         // with the tenant
 	Kind   chat.EntryKind // 0 is an outcome
@@ -29,9 +30,14 @@ const takenBytes = 8 << 20
 func (d *Delivery) Take(hints []Hint, absent [][]byte) [][]byte {
 	b := d.takers.Get().(*batch)
 	d.gate.wait()
+	var before []byte
 	for i := range hints {
 		h := &hints[i]
-		if !d.spread(b, h.User, func(_ int, m *Mail) Item { return copyHint(m, h) }) {
+		if !sameMemory(h.Packet, before) {
+			before = h.Packet
+			b.shared.full = append(b.shared.full[:0], make([]span, len(b.mails))...)
+		}
+		if !d.spread(b, h.User, func(loop int, m *Mail) Item { return copyHint(m, h, &b.shared.full[loop]) }) {
 			d.Stats.Absent.Add(1)
 			absent = append(absent, h.User)
 		}
@@ -47,10 +53,20 @@ func (d *Delivery) Take(hints []Hint, absent [][]byte) [][]byte {
 	return absent
 }
 
-func copyHint(m *Mail, h *Hint) Item {
+// sameMemory reports whether two hints share their packet.
+func sameMemory(a, b []byte) bool {
+	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
+}
+
+// copyHint copies a hint into a mail, and its packet where the mail has not got
+// it from the hint before.
+func copyHint(m *Mail, h *Hint, full *span) Item {
 	item := Item{Kind: h.Kind, Pos: h.Pos, Prev: h.Prev, Node: h.Node}
 	m.buf, item.user = put(m.buf, h.User)
-	m.buf, item.full = put(m.buf, h.Packet)
+	if *full == (span{}) {
+		m.buf, *full = put(m.buf, h.Packet)
+	}
+	item.full = *full
 	m.buf, item.bare = put(m.buf, h.Bare)
 	return item
 }

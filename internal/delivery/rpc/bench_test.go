@@ -66,7 +66,7 @@ func BenchmarkLink(b *testing.B) {
 				for p.Stats.Bytes.Load() > 1<<20 { // half of what would be dropped
 					time.Sleep(50 * time.Microsecond)
 				}
-				h.Pos = chat.Position(i + 1)
+				h.Pos, h.Packet[0] = chat.Position(i+1), byte(i) // each of another message
 				p.Send(at, h)
 			}
 			eventually(b, "all are taken", func() bool { return c.n.Load() == int64(b.N) })

@@ -121,6 +121,7 @@ type Hint struct {
 	Node          []byte                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`     // 6 bytes: the device that named the message
 	Packet        []byte                 `protobuf:"bytes,6,opt,name=packet,proto3" json:"packet,omitempty"` // encoded with position and gap zero
 	Bare          []byte                 `protobuf:"bytes,7,opt,name=bare,proto3" json:"bare,omitempty"`     // of a copy: the packet without content, for the device of node
+	Same          bool                   `protobuf:"varint,8,opt,name=same,proto3" json:"same,omitempty"`    // without a packet: it is that of the hint before, in the same frame; to processes that answer with version 2 or later
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +203,13 @@ func (x *Hint) GetBare() []byte {
 		return x.Bare
 	}
 	return nil
+}
+
+func (x *Hint) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
 }
 
 // Typing says that a user types, or no longer does, to another one.
@@ -470,7 +478,7 @@ const file_delivery_proto_rawDesc = "" +
 	"\x05hints\x18\x03 \x03(\v2\x19.rookery.delivery.v1.HintR\x05hints\x123\n" +
 	"\x06typing\x18\x04 \x03(\v2\x1b.rookery.delivery.v1.TypingR\x06typing\x129\n" +
 	"\breplaced\x18\x05 \x03(\v2\x1d.rookery.delivery.v1.ReplacedR\breplaced\x128\n" +
-	"\bsiblings\x18\x06 \x03(\v2\x1c.rookery.delivery.v1.SiblingR\bsiblings\"\x94\x01\n" +
+	"\bsiblings\x18\x06 \x03(\v2\x1c.rookery.delivery.v1.SiblingR\bsiblings\"\xa8\x01\n" +
 	"\x04Hint\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x10\n" +
@@ -478,7 +486,8 @@ const file_delivery_proto_rawDesc = "" +
 	"\x04prev\x18\x04 \x01(\x06R\x04prev\x12\x12\n" +
 	"\x04node\x18\x05 \x01(\fR\x04node\x12\x16\n" +
 	"\x06packet\x18\x06 \x01(\fR\x06packet\x12\x12\n" +
-	"\x04bare\x18\a \x01(\fR\x04bare\"<\n" +
+	"\x04bare\x18\a \x01(\fR\x04bare\x12\x12\n" +
+	"\x04same\x18\b \x01(\bR\x04same\"<\n" +
 	"\x06Typing\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x0e\n" +

@@ -46,7 +46,7 @@ func TestEverythingArrives(t *testing.T) {
 // TestAUsersHintsStayInOrder sends from several goroutines, each for users of
 // its own, as partitions do.
 func TestAUsersHintsStayInOrder(t *testing.T) {
-	const senders, each, size = 4, 3000, 40
+	const senders, each, size = 4, 3000, 34 // bytes at least, of a hint whose packet the one before has
 	t.Run("in frames of 4 KiB", func(t *testing.T) {
 		keepOrder(t, Options{FrameBytes: 4 << 10}, senders, each, senders*each*size/(4<<10))
 	})

@@ -142,7 +142,16 @@ func NewPeers(o Options) (*Peers, error) {
 // Send queues a hint. It does not block and keeps nothing; what does not fit is
 // dropped and counted.
 func (p *Peers) Send(to presence.Gateway, h *delivery.Hint) {
-	p.add(to, func(b []byte) []byte { return appendHint(b, h) })
+	for {
+		q := p.peer(to)
+		if q == nil {
+			p.Stats.DroppedClosed.Add(1)
+			return
+		}
+		if err := q.hint(h); !errors.Is(err, errRetired) {
+			return
+		}
+	}
 }
 
 // Typing queues that a user types, or no longer does.

@@ -1,11 +1,13 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
 
 	"github.com/rookery-chat/rookery/chat"
+	"github.com/rookery-chat/rookery/internal/delivery"
 	"github.com/rookery-chat/rookery/internal/presence"
 )
 
@@ -21,16 +23,18 @@ type peer struct {
 	sent    []queued // not answered; their buffers have gone
 	bytes   int      // of both
 	seq     uint64   // of the newest frame
+	version uint32   // of the process at the other end, as it has answered; 0 before
 	calls   uint64   // the newest sibling call
 	waiting map[uint64]chan error
 }
 
 // queued is a frame.
 type queued struct {
-	buf   *[]byte
-	seq   uint64
-	bytes int
-	items int
+	buf    *[]byte
+	seq    uint64
+	bytes  int
+	items  int
+	packet []byte // of its newest hint, as it lies in buf; nil of a copy, and before the first
 }
 
 // errRetired says that the peer was given up before the item came: another one
@@ -42,6 +46,26 @@ const maxItemBytes = maxFrameBytes - maxFillBytes - 64
 
 func newPeer(p *Peers, to presence.Gateway) *peer {
 	return &peer{p: p, to: to, wake: make(chan struct{}, 1), waiting: map[uint64]chan error{}}
+}
+
+// hint queues a hint, whose packet goes only once where the one before it in the
+// frame has the same.
+func (q *peer) hint(h *delivery.Hint) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.retired {
+		return errRetired
+	}
+	same := q.version >= sharing && bytes.Equal(q.filling().packet, h.Packet)
+	if err := q.addLocked(func(b []byte) []byte { return appendHint(b, h, same) }); err != nil {
+		return err
+	}
+	if f := &q.queue[len(q.queue)-1]; len(h.Bare) > 0 {
+		f.packet = nil
+	} else if !same { // it is the hint's end
+		f.packet = (*f.buf)[len(*f.buf)-len(h.Packet):]
+	}
+	return nil
 }
 
 // add queues what encode appends. An empty queue takes any one item.
@@ -119,6 +143,7 @@ func (q *peer) next() (f queued, ok bool) {
 // answered takes the credit of an answer, and what else it says.
 func (q *peer) answered(a *Answer) {
 	q.mu.Lock()
+	q.version = a.Version
 	n := 0
 	for n < len(q.sent) && q.sent[n].seq <= a.Seq {
 		q.freed(q.sent[n].bytes)
@@ -149,7 +174,7 @@ func (q *peer) broken() {
 		q.freed(f.bytes)
 		q.p.Stats.DroppedBroken.Add(uint64(f.items))
 	}
-	q.sent = q.sent[:0]
+	q.sent, q.version = q.sent[:0], 0
 	q.fail(ErrBroken)
 }
 

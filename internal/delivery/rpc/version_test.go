@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -53,7 +55,7 @@ func TestAFrameOfALaterVersion(t *testing.T) {
 	_, s, at := pair(t, Options{}, f)
 	stream := foreign(t, at)
 	b := later(appendFrame(nil, &Frame{Version: version + 1, Seq: 9, Hints: []*Hint{{User: "bob", Kind: 99, Pos: 6, Node: make([]byte, 6), Packet: []byte("x")}}}))
-	a, err := write(t, stream, later(appendHint(b, hint("bob", 7))))
+	a, err := write(t, stream, later(appendHint(b, hint("bob", 7), false)))
 	if err != nil || a.Seq != 9 || a.Version != version {
 		t.Fatalf("%v, %v", a, err)
 	}
@@ -70,6 +72,72 @@ func TestAFrameOfAnEarlierVersion(t *testing.T) {
 	}
 	if got := f.waitFor(t, 1); got[0] != "typing a b false" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestSharedPackets: a packet that many hints have goes once a frame, to who has
+// answered that it knows such hints, and each gets it.
+func TestSharedPackets(t *testing.T) {
+	f := newFar()
+	f.hold = make(chan struct{})
+	p, _, at := pair(t, Options{FrameHints: 50}, f)
+	packet := bytes.Repeat([]byte("p"), 1000)
+	send := func(n int) {
+		for i := range n {
+			h := hint(fmt.Sprint("u", i), chat.Position(i+1))
+			h.Packet = packet
+			p.Send(at, h)
+		}
+	}
+	send(1)
+	f.hold <- struct{}{}
+	f.waitFor(t, 1)
+	eventually(t, "it has answered", func() bool { return p.Stats.Bytes.Load() == 0 })
+	const members = 1000
+	send(members)
+	if n := p.Stats.Bytes.Load(); n > members*60+members/50*2*int64(len(packet))+int64(len(packet)) {
+		t.Errorf("%d bytes wait, for %d hints with one packet", n, members)
+	}
+	other := hint("u0", members+1)
+	p.Send(at, other)
+	close(f.hold)
+	got := f.waitFor(t, members+2)
+	for i := range members {
+		h := hint(fmt.Sprint("u", i), chat.Position(i+1))
+		h.Packet = packet
+		if want := fmt.Sprintf("%s %d %d %d %x %s %s", h.User, h.Kind, h.Pos, h.Prev, h.Node, h.Packet, h.Bare); got[1+i] != want {
+			t.Fatalf("the %d. is %.80q, want %.80q", i, got[1+i], want)
+		}
+	}
+	if got[members+1] != line("u0", members+1) {
+		t.Errorf("the last is %q", got[members+1])
+	}
+}
+
+// TestNoSharedPacketsForAnEarlierVersion: who answers with a version that does not
+// know them, or not yet, gets every packet.
+func TestNoSharedPacketsForAnEarlierVersion(t *testing.T) {
+	q := newPeer(&Peers{opt: Options{QueueBytes: 1 << 20, FrameBytes: 1 << 16, FrameHints: 100}}, presence.Gateway{})
+	size := func() int {
+		before := len(*q.filling().buf)
+		if err := q.hint(hint("bob", 1)); err != nil {
+			t.Fatal(err)
+		}
+		return len(*q.filling().buf) - before
+	}
+	whole := size()
+	for _, v := range []uint32{0, sharing - 1} {
+		if q.version = v; size() != whole {
+			t.Errorf("version %d gets a hint of another size than %d", v, whole)
+		}
+	}
+	q.answered(&Answer{Version: sharing})
+	if n := size(); n >= whole {
+		t.Errorf("version %d gets %d bytes, as before", sharing, n)
+	}
+	q.broken()
+	if n := size(); n != whole {
+		t.Errorf("after a break, before an answer: %d bytes, want %d", n, whole)
 	}
 }
 
@@ -140,7 +208,7 @@ func TestBadFramesEndTheirLinkAlone(t *testing.T) {
 	f.mu.Lock()
 	f.fail = true
 	f.mu.Unlock()
-	if _, err := write(t, foreign(t, at), appendHint(nil, hint("bob", 1))); status.Code(err) != codes.Internal {
+	if _, err := write(t, foreign(t, at), appendHint(nil, hint("bob", 1), false)); status.Code(err) != codes.Internal {
 		t.Errorf("a receiver that fails: %v", err)
 	}
 	f.mu.Lock()
@@ -162,7 +230,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		h := hint("u", 1)
 		h.User = protowire.AppendFixed32([]byte("u"), uint32(i)&0x7f|uint32(i)>>7<<8) // ASCII
 		f.absent[string(h.User)] = true
-		b = appendHint(b, h)
+		b = appendHint(b, h, false)
 	}
 	a, err := write(t, foreign(t, at), appendFrame(b, &Frame{Seq: 1}))
 	if err != nil || len(a.Absent) != maxAbsent {
@@ -176,7 +244,7 @@ func TestStopAnswersWhatWasTaken(t *testing.T) {
 	f.hold = make(chan struct{})
 	_, s, at := pair(t, Options{}, f)
 	stream := foreign(t, at)
-	b, c := appendHint(appendHeader(nil, 1), hint("bob", 1)), appendHint(appendHeader(nil, 2), hint("bob", 2))
+	b, c := appendHint(appendHeader(nil, 1), hint("bob", 1), false), appendHint(appendHeader(nil, 2), hint("bob", 2), false)
 	for _, frame := range []*[]byte{&b, &c} {
 		if err := stream.SendMsg(&outgoing{frame}); err != nil {
 			t.Fatal(err)

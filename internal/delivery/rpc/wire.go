@@ -22,7 +22,11 @@ import (
 )
 
 // version is of frames and answers; who gets a later one uses what it knows.
-const version = 1
+// sharing is the first that knows hints without a packet.
+const (
+	version = 2
+	sharing = 2
+)
 
 // The numbers of delivery.proto that are written by hand.
 const (
@@ -37,6 +41,7 @@ const (
 	hintNode   = 5
 	hintPacket = 6
 	hintBare   = 7
+	hintSame   = 8
 )
 
 func appendHeader(b []byte, seq uint64) []byte {
@@ -46,9 +51,15 @@ func appendHeader(b []byte, seq uint64) []byte {
 	return protowire.AppendVarint(b, seq)
 }
 
-// appendHint appends a hint as a field of a frame.
-func appendHint(b []byte, h *delivery.Hint) []byte {
-	size := bytesSize(len(h.User)) + 1 + protowire.SizeVarint(uint64(h.Kind)) + 9 + 9 + bytesSize(len(h.Node)) + bytesSize(len(h.Packet))
+// appendHint appends a hint as a field of a frame. Same leaves the packet out, as
+// it is that of the hint before.
+func appendHint(b []byte, h *delivery.Hint, same bool) []byte {
+	size := bytesSize(len(h.User)) + 1 + protowire.SizeVarint(uint64(h.Kind)) + 9 + 9 + bytesSize(len(h.Node))
+	if same {
+		size += 2
+	} else {
+		size += bytesSize(len(h.Packet))
+	}
 	if len(h.Bare) > 0 {
 		size += bytesSize(len(h.Bare))
 	}
@@ -62,9 +73,15 @@ func appendHint(b []byte, h *delivery.Hint) []byte {
 	b = protowire.AppendTag(b, hintPrev, protowire.Fixed64Type)
 	b = protowire.AppendFixed64(b, uint64(h.Prev))
 	b = appendBytes(b, hintNode, h.Node[:])
-	b = appendBytes(b, hintPacket, h.Packet)
+	if !same {
+		b = appendBytes(b, hintPacket, h.Packet)
+	}
 	if len(h.Bare) > 0 {
 		b = appendBytes(b, hintBare, h.Bare)
+	}
+	if same {
+		b = protowire.AppendTag(b, hintSame, protowire.VarintType)
+		b = protowire.AppendVarint(b, 1)
 	}
 	return b
 }
@@ -79,8 +96,9 @@ func appendBytes(b []byte, field protowire.Number, v []byte) []byte {
 var errMalformed = errors.New("rpc: a frame that is no protobuf")
 
 // decodeHint reads a hint, whose bytes stay where they are. known is false of
-// one that this version can do nothing with.
-func decodeHint(b []byte, h *delivery.Hint) (known bool, err error) {
+// one that this version can do nothing with. before is the packet of the hint
+// before it in the frame.
+func decodeHint(b []byte, h *delivery.Hint, before []byte) (known bool, err error) {
 	*h = delivery.Hint{}
 	known = true
 	for len(b) > 0 {
@@ -107,6 +125,10 @@ func decodeHint(b []byte, h *delivery.Hint) (known bool, err error) {
 		case num == hintPrev && typ == protowire.Fixed64Type:
 			v, _ := protowire.ConsumeFixed64(b)
 			h.Prev = chat.Position(v)
+		case num == hintSame && typ == protowire.VarintType:
+			if v, _ := protowire.ConsumeVarint(b); v != 0 {
+				h.Packet = before
+			}
 		}
 		b = b[n:]
 	}
@@ -153,6 +175,7 @@ func (in *incoming) free() {
 // parse splits the frame into its hints and the rest.
 func (in *incoming) parse() error {
 	in.rest = in.rest[:0]
+	var before []byte // the newest packet
 	for b := in.buf.ReadOnlyData(); len(b) > 0; {
 		num, typ, n := protowire.ConsumeField(b)
 		if n < 0 {
@@ -166,7 +189,8 @@ func (in *incoming) parse() error {
 		_, _, tag := protowire.ConsumeTag(b)
 		body, _ := protowire.ConsumeBytes(b[tag:])
 		var h delivery.Hint
-		known, err := decodeHint(body, &h)
+		known, err := decodeHint(body, &h, before)
+		before = h.Packet
 		switch {
 		case err != nil:
 			return err

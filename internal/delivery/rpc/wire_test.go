@@ -37,9 +37,12 @@ func received(b []byte) *incoming { return &incoming{buf: mem.SliceBuffer(b)} }
 func TestFramesAreOfTheSchema(t *testing.T) {
 	byHand, generated := appendHeader(nil, 42), &Frame{Version: version, Seq: 42}
 	for _, h := range hints() {
-		byHand = appendHint(byHand, &h)
+		byHand = appendHint(byHand, &h, false)
 		generated.Hints = append(generated.Hints, generatedHint(&h))
 	}
+	again := hints()[3]
+	byHand = appendHint(byHand, &again, true)
+	generated.Hints = append(generated.Hints, &Hint{User: string(again.User), Node: again.Node[:], Same: true})
 	generated.Typing = []*Typing{{From: "a", To: "b", On: true}}
 	generated.Siblings = []*Sibling{{Call: 3, User: "x"}}
 	byHand = appendFrame(byHand, &Frame{Typing: generated.Typing})
@@ -61,6 +64,9 @@ func TestFramesAreOfTheSchema(t *testing.T) {
 			t.Errorf("hint %d of %d: want %+v", i, len(in.hints), want)
 		}
 	}
+	if n := len(hints()); len(in.hints) != n+1 || !same(&in.hints[n], &again) {
+		t.Errorf("the one without a packet: %+v", in.hints[n:])
+	}
 	if in.frame.Seq != 42 || len(in.frame.Typing) != 1 || len(in.frame.Siblings) != 1 || len(in.frame.Hints) != 0 || in.unknown != 0 {
 		t.Errorf("the rest: %v", &in.frame)
 	}
@@ -73,7 +79,7 @@ func TestWhatIsNotKnownIsPassedOver(t *testing.T) {
 	b := appendHeader(nil, 1)
 	b = append(b, 0xfa, 0x06, 3, 'n', 'e', 'w') // field 111, bytes
 	b = append(b, 0x98, 0x06, 7)                // field 99, varint
-	good := appendHint(nil, hint("bob", 7))
+	good := appendHint(nil, hint("bob", 7), false)
 	good[1] += 6 // its length
 	b = append(append(b, good...), 0xfa, 0x06, 3, 'n', 'e', 'w')
 	for _, h := range []*Hint{
@@ -83,6 +89,7 @@ func TestWhatIsNotKnownIsPassedOver(t *testing.T) {
 		{User: "a", Kind: 1, Pos: 1, Node: make([]byte, 5), Packet: []byte("x")},
 		{Kind: 1, Pos: 1, Node: make([]byte, 6), Packet: []byte("x")},
 		{User: "a", Kind: 1, Pos: 1, Node: make([]byte, 6)},
+		{User: "a", Kind: 1, Pos: 1, Node: make([]byte, 6), Same: true}, // as that
 	} {
 		b = appendFrame(b, &Frame{Hints: []*Hint{h}})
 	}
@@ -90,13 +97,13 @@ func TestWhatIsNotKnownIsPassedOver(t *testing.T) {
 	if err := in.parse(); err != nil {
 		t.Fatal(err)
 	}
-	if len(in.hints) != 1 || !same(&in.hints[0], hint("bob", 7)) || in.unknown != 6 || in.frame.Seq != 1 {
+	if len(in.hints) != 1 || !same(&in.hints[0], hint("bob", 7)) || in.unknown != 7 || in.frame.Seq != 1 {
 		t.Errorf("%d hints, %d unknown, %v", len(in.hints), in.unknown, &in.frame)
 	}
 }
 
 func TestMalformedFrames(t *testing.T) {
-	whole := appendHint(appendHeader(nil, 1), hint("bob", 7))
+	whole := appendHint(appendHeader(nil, 1), hint("bob", 7), false)
 	header := len(appendHeader(nil, 1))
 	for n := range len(whole) {
 		err := received(whole[:n]).parse()
@@ -104,7 +111,7 @@ func TestMalformedFrames(t *testing.T) {
 			t.Errorf("cut to %d of %d bytes: %v", n, len(whole), err)
 		}
 	}
-	inner := appendHint(nil, hint("bob", 7))
+	inner := appendHint(nil, hint("bob", 7), false)
 	inner[3] = 0x7f // the name's length
 	if received(inner).parse() == nil {
 		t.Error("a hint whose name is longer than itself was taken")
@@ -116,10 +123,10 @@ func TestHintsDoNotAllocate(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	buf, h := make([]byte, 0, 1024), hints()[1]
-	if n := testing.AllocsPerRun(1000, func() { buf = appendHint(buf[:0], &h) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { buf = appendHint(buf[:0], &h, false) }); n != 0 {
 		t.Errorf("%v allocations to encode one", n)
 	}
-	in := received(appendHint(appendHint(nil, &h), &h))
+	in := received(appendHint(appendHint(nil, &h, false), &h, true))
 	if n := testing.AllocsPerRun(1000, func() {
 		in.hints = in.hints[:0]
 		if in.parse() != nil || len(in.hints) != 2 {
