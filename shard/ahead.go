@@ -188,7 +188,7 @@ func (w *worker) needs(r *record.Record) {
 func (w *worker) needsSenders(r *record.Record) {
 	delivered, known := w.places.get(w.hashKey(keyDelivered, r.User, nil, nil))
 	after, hash := chat.Position(delivered), w.ring.hash(r.User)
-	if !known || r.Place <= after || w.remembers(hash, after) {
+	if !known || r.Place <= after || w.remembers(hash, after, r.Place) {
 		return
 	}
 	if i, ok := w.ahead.asked.get(hash); ok {

@@ -13,6 +13,9 @@ type arrivals struct {
 	names  []byte    // of senders, one behind the other, round and round
 	named  uint64    // bytes of names written so far
 	missed bool      // one was asked for that had been written over
+
+	bursts []arrival // of messages of a group, by member; nil before there is one
+	heads  []groupHead
 }
 
 // arrival is an entry, or a burst of messages of one sender at positions that
@@ -22,7 +25,7 @@ type arrival struct {
 	place     chat.Position // of the newest message; in the order of a group where the sender is one
 	user      uint64        // the keyed hash of whose chain it is
 	nameAt    uint64
-	nameBytes uint16 // of the sender; 0 where the entry is no message
+	nameBytes uint16 // of the sender; 0 where the entry is no message, ofGroup where it is a group
 	older     uint16 // messages of the burst before the newest
 }
 
@@ -82,7 +85,7 @@ func (a *arrivals) join(user uint64, e *chat.Entry, sender chat.User) bool {
 		return false
 	}
 	s := a.at(user, e.Prev)
-	if s == nil || s.place != s.pos || s.older == maxBurst || a.sender(s) != sender {
+	if s == nil || s.nameBytes == ofGroup || s.place != s.pos || s.older == maxBurst || a.sender(s) != sender {
 		return false
 	}
 	burst := *s
@@ -95,12 +98,14 @@ func (a *arrivals) join(user uint64, e *chat.Entry, sender chat.User) bool {
 // grow doubles what is remembered.
 func (a *arrivals) grow() {
 	old := *a
-	*a = arrivals{slots: make([]arrival, 2*len(old.slots)), names: make([]byte, 2*len(old.names)), named: old.named}
+	*a = arrivals{
+		slots: make([]arrival, 2*len(old.slots)), names: make([]byte, 2*len(old.names)), named: old.named, bursts: old.bursts, heads: old.heads,
+	}
 	for _, s := range old.slots {
 		if s.nameBytes > 0 && !old.holds(&s) {
 			continue
 		}
-		if s.nameBytes > 0 {
+		if s.nameBytes > 0 && s.nameBytes != ofGroup {
 			copy(a.names[s.nameAt%uint64(len(a.names)):], old.sender(&s))
 		}
 		*a.slotOf(s.user, s.pos) = s
@@ -108,10 +113,18 @@ func (a *arrivals) grow() {
 }
 
 // holds reports whether the sender's name has not been written over.
-func (a *arrivals) holds(s *arrival) bool { return a.named-s.nameAt <= uint64(len(a.names)) }
+func (a *arrivals) holds(s *arrival) bool {
+	if s.nameBytes == ofGroup {
+		return a.head(s.nameAt).hash == s.nameAt
+	}
+	return a.named-s.nameAt <= uint64(len(a.names))
+}
 
 // sender is the name of who sent the entry: a view, which put may change.
 func (a *arrivals) sender(s *arrival) chat.User {
+	if s.nameBytes == ofGroup {
+		return a.head(s.nameAt).name
+	}
 	at := s.nameAt % uint64(len(a.names))
 	return view.String[chat.User](a.names[at : at+uint64(s.nameBytes)])
 }
@@ -122,6 +135,11 @@ func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
 	s := a.slotOf(user, pos)
 	if s.pos == pos && s.user == user && (s.nameBytes == 0 || a.holds(s)) {
 		return s
+	}
+	if a.bursts != nil {
+		if s = a.burst(user); s.pos == pos && s.user == user && a.holds(s) {
+			return s
+		}
 	}
 	return nil
 }

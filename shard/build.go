@@ -147,7 +147,11 @@ func (w *worker) link(user uint64, e chat.Entry) {
 	}
 	w.floor = max(w.floor, chat.Position(w.heads.put(user, uint64(e.Pos))))
 	w.entries = append(w.entries, e)
-	w.arrivals.put(user, &e, senderOf(&e))
+	if e.Kind == chat.EntryMessage && e.Message.To.IsGroup() {
+		w.arrivals.putFan(user, w.fanned, &e)
+	} else {
+		w.arrivals.put(user, &e, senderOf(&e))
+	}
 	if e.Kind != chat.EntryReceipt {
 		w.batch.Inbox = append(w.batch.Inbox, e)
 	}

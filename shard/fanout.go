@@ -90,6 +90,8 @@ func (w *worker) fannedOut(ctx context.Context, raw []byte, pos chat.Position) e
 		w.counts.Gone++
 		return nil
 	}
+	w.fanned = w.ring.hash(r.Peer)
+	w.arrivals.fan(w.fanned, m.To, pos, m.Place)
 	for rest := r.Content; len(rest) > 0; {
 		name, more, _ := record.NextName(rest)
 		rest = more

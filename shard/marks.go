@@ -74,14 +74,14 @@ func (w *worker) cursorOf(ctx context.Context, user chat.User, device chat.Devic
 // deliveredLately is deliveredBy from memory. It reports whether memory goes
 // back far enough.
 func (w *worker) deliveredLately(ctx context.Context, hash uint64, user chat.User, after, upTo, pos chat.Position) (bool, error) {
-	if !w.remembers(hash, after) {
+	if !w.remembers(hash, after, upTo) {
 		return false, nil
 	}
 	head, _ := w.heads.get(hash)
 	for at := chat.Position(head); at > after; {
 		a := w.arrivals.ask(hash, at)
-		if newest := a.upTo(upTo); newest > after {
-			if err := w.owe(ctx, w.arrivals.sender(a), user, a.place-(a.pos-newest), 0, pos); err != nil {
+		if newest, place, _ := w.arrivals.newest(a, upTo); newest > after {
+			if err := w.owe(ctx, w.arrivals.sender(a), user, place, 0, pos); err != nil {
 				return false, err
 			}
 		}
@@ -90,13 +90,17 @@ func (w *worker) deliveredLately(ctx context.Context, hash uint64, user chat.Use
 	return true, nil
 }
 
-// remembers reports whether memory has all links of a chain above a position.
-func (w *worker) remembers(hash uint64, after chat.Position) bool {
+// remembers reports whether memory has all links of a chain above a position,
+// and what is the newest up to another one.
+func (w *worker) remembers(hash uint64, after, upTo chat.Position) bool {
 	head, ok := w.heads.get(hash)
 	steps := 0
 	for at := chat.Position(head); ok && at > after; steps++ {
 		a := w.arrivals.ask(hash, at)
 		if a == nil || steps == cycleRows {
+			return false
+		}
+		if _, _, ok := w.arrivals.newest(a, upTo); !ok {
 			return false
 		}
 		at = a.prev

@@ -87,6 +87,7 @@ type worker struct {
 	carried  bool // rec was forwarded from the epoch before
 	source   int  // the partition there, and where it was
 	sourceAt chat.Position
+	fanned   uint64 // the hash of the group whose message is being linked
 	batch    storage.Batch
 	entries  []chat.Entry
 	outcomes []Outcome
