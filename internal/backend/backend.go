@@ -58,7 +58,7 @@ func CQL(c *config.Config, logger *slog.Logger) (cql.Options, error) {
 		Connections: s.Connections, NoShardAwarePort: s.NoShardPort, InFlight: s.InFlight,
 		ConnectTimeout: s.ConnectTimeout, Timeout: s.Timeout, Retries: orNone(s.Retries),
 		Speculations: orNone(s.Speculations), SpeculateAfter: s.SpeculateAfter,
-		BatchRows: s.BatchRows, BatchBytes: s.BatchBytes,
+		BatchRows: s.BatchRows, BatchBytes: s.BatchBytes, InboxRuns: s.InboxRuns,
 		MessagesFor: c.Retention.Messages, InboxFor: c.Retention.Inbox, Logger: logger,
 	}
 	if s.TLS.On {

@@ -58,6 +58,7 @@ type CQL struct {
 	BatchRows      int
 	BatchBytes     int
 	NoShardPort    bool
+	InboxRuns      bool
 }
 
 // Redis is presence where it is on Redis.

@@ -374,6 +374,9 @@ var processKeys = []Key{
 	{Name: "cql.no_shard_port", Kind: Bool, Default: "false", Choices: []string{"true", "false"},
 		Doc:   "Keep away from ScyllaDB's shard-aware port (19042), for networks that do not let it through.",
 		field: func(c *Config) any { return &c.CQL.NoShardPort }},
+	{Name: "cql.inbox_runs", Kind: Bool, Default: "false", Choices: []string{"true", "false"},
+		Doc:   "Entries that are stored at once for one inbox share a row. For when every process knows such rows: true only after all are of this version.",
+		field: func(c *Config) any { return &c.CQL.InboxRuns }},
 
 	{Name: "redis.password_file", Kind: Text, Default: "",
 		Doc:   "File that holds the password of the user in presence.url.",

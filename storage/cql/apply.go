@@ -19,6 +19,7 @@ type writer struct {
 	userList []*userGroup // in order of appearance
 	spare    []*userGroup
 	fresh    []uint64 // for Store.known, when all is stored
+	runs     []byte   // memory of the runs that are under way
 }
 
 // chatBucket is a partition of messages.
@@ -33,6 +34,7 @@ type userGroup struct {
 	group
 	user              chat.User
 	head, first, last chat.Position // of the links and of the entries among them, 0 for none
+	entries           []*chat.Entry // that are to be a run
 }
 
 func newWriter(s *Store) *writer {
@@ -103,11 +105,17 @@ func (w *writer) release() {
 	w.userList, w.fresh = w.userList[:0], w.fresh[:0]
 	w.sends.release()
 	w.arena.reset()
+	if w.runs = w.runs[:0]; cap(w.runs) > maxSpareRuns {
+		w.runs = nil
+	}
 	w.s.writers.Put(w)
 }
 
-// maxSpareGroups bounds the memory that a writer keeps.
-const maxSpareGroups = 1024
+// Bounds of the memory that a writer keeps.
+const (
+	maxSpareGroups = 1024
+	maxSpareRuns   = 1 << 20 // bytes
+)
 
 // rows sends all but the partition's row. A group that is full goes at once,
 // while the others are still being built.
@@ -115,9 +123,7 @@ func (w *writer) rows(b *storage.Batch) {
 	for i := range b.Messages {
 		w.message(&b.Messages[i])
 	}
-	for i := range b.Inbox {
-		w.entry(&b.Inbox[i])
-	}
+	w.inbox(b.Inbox)
 	for i := range b.Receipts {
 		w.receipt(&b.Receipts[i])
 	}
@@ -163,7 +169,7 @@ func (w *writer) user(u chat.User) *userGroup {
 	var g *userGroup
 	if n := len(w.spare); n > 0 {
 		g, w.spare = w.spare[n-1], w.spare[:n-1]
-		*g = userGroup{}
+		*g = userGroup{entries: g.entries}
 	} else {
 		g = new(userGroup)
 	}
@@ -326,6 +332,11 @@ func (w *writer) entry(e *chat.Entry) {
 	a.int64(e.Message.At * 1000)
 	a.int32(w.s.life(e.Message.At + w.s.opt.InboxFor.Milliseconds()))
 	w.add(&u.group, putEntry)
+	w.linked(u, e)
+}
+
+// linked notes what an entry that is stored makes of its user's row and chats.
+func (w *writer) linked(u *userGroup, e *chat.Entry) {
 	u.head, u.last = max(u.head, e.Pos), max(u.last, e.Pos)
 	if u.first == 0 || e.Pos < u.first {
 		u.first = e.Pos

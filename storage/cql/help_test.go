@@ -170,4 +170,4 @@ func eventually(t testing.TB, f func(ctx context.Context) error) {
 }
 
 // tables are those that hold what is stored.
-var tables = []string{"messages", "chat_buckets", "inbox", "users", "peers", "devices", "partitions", "sweeps", "user_keys"}
+var tables = []string{"messages", "chat_buckets", "inbox", "users", "peers", "devices", "partitions", "sweeps", "user_keys", "group_members"}

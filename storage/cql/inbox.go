@@ -30,23 +30,42 @@ type inboxRow struct {
 	message chat.Message
 }
 
-// inboxRows reads up to n rows with after < pos <= upTo.
-func (s *Store) inboxRows(ctx context.Context, user chat.User, after, upTo chat.Position, n int, rows []inboxRow) ([]inboxRow, error) {
+// inboxRows reads up to n entries with after < pos <= upTo. done is that there
+// are no more. It asks for a row beyond upTo, as that may be a run which begins
+// below.
+func (s *Store) inboxRows(ctx context.Context, user chat.User, after, upTo chat.Position, n int, rows []inboxRow) (read []inboxRow, done bool, err error) {
 	if after >= upTo {
-		return rows, nil
+		return rows, true, nil
 	}
-	err := s.query(ctx, getEntries, func(row scanner) error {
+	ask, kept, got := n+1, len(rows), 0
+	if s.opt.InboxRuns {
+		ask = min(ask, runsOnce)
+	}
+	last := after
+	err = s.query(ctx, getEntries, func(row scanner) error {
 		var r inboxRow
 		var pos int64
 		var kind int8
 		var id gocql.UUID
 		var peer string
-		err := row(&pos, &kind, &peer, &id, &r.at)
+		var entries []byte
+		got++
+		if err := row(&pos, &kind, &peer, &id, &r.at, &entries); err != nil || done {
+			return err
+		}
 		r.pos, r.kind, r.peer, r.id = chat.Position(pos), chat.EntryKind(kind), chat.User(peer), chat.ID(id)
-		rows = append(rows, r)
-		return err
-	}, string(user), clamp(after), clamp(upTo), n)
-	return rows, err
+		return eachEntry(r, 0, entries, func(e inboxRow, _ chat.Position) bool {
+			if done = e.pos > upTo; !done && e.pos > last {
+				rows, last = append(rows, e), e.pos
+			}
+			done = done || e.pos == upTo
+			return !done
+		})
+	}, string(user), clamp(after), ask)
+	if done = done || got < ask; len(rows) > kept+n {
+		rows, done = rows[:kept+n], false
+	}
+	return rows, done, err
 }
 
 // Inbox implements storage.Store. A call is also ended by maxInboxSkips and
@@ -62,14 +81,14 @@ func (s *Store) Inbox(ctx context.Context, user chat.User, after, upTo chat.Posi
 	r := inboxReader{s: s, user: user, now: now, entries: dst, prev: after, last: after}
 	for done := false; !done && limit > 0 && r.skips < maxInboxSkips && r.bytes < maxInboxBytes; {
 		n := min(limit, inboxChunk)
-		if r.rows, err = s.inboxRows(ctx, user, r.last, upTo, n, r.rows[:0]); err == nil {
+		if r.rows, done, err = s.inboxRows(ctx, user, r.last, upTo, n, r.rows[:0]); err == nil {
 			err = r.fetch(ctx)
 		}
 		if err != nil {
 			return dst, after, failed("inbox", err)
 		}
 		limit -= r.take()
-		if done = len(r.rows) < n || r.last == upTo; done {
+		if done {
 			return r.entries, upTo, nil
 		}
 	}
@@ -163,13 +182,12 @@ func (s *Store) Senders(ctx context.Context, user chat.User, after, upTo chat.Po
 	if limit <= 0 {
 		return dst, after, nil
 	}
-	rows, err := s.inboxRows(ctx, user, after, upTo, limit, nil)
+	rows, done, err := s.inboxRows(ctx, user, after, upTo, limit, nil)
 	if err != nil {
 		return dst, after, failed("senders", err)
 	}
-	last = max(after, upTo)
-	if len(rows) == limit {
-		last = rows[limit-1].pos
+	if last = max(after, upTo); !done {
+		last = rows[len(rows)-1].pos
 	}
 	kept := len(dst)
 	places, err := s.placesOf(ctx, user, rows)
@@ -221,21 +239,17 @@ func (s *Store) Waiting(ctx context.Context, user chat.User, after, upTo chat.Po
 	defer s.leave()
 	n, from := 0, s.swept.inbox.Load()
 	var rows []inboxRow
-	for n < maximum {
-		ask := min(maximum-n, waitingChunk)
+	for done := false; !done && n < maximum; {
 		var err error
-		if rows, err = s.inboxRows(ctx, user, after, upTo, ask, rows[:0]); err != nil {
+		if rows, done, err = s.inboxRows(ctx, user, after, upTo, min(maximum-n, waitingChunk), rows[:0]); err != nil {
 			return 0, failed("waiting", err)
 		}
 		for i := range rows {
 			if rows[i].at >= from {
 				n++
 			}
+			after = rows[i].pos
 		}
-		if len(rows) < ask {
-			break
-		}
-		after = rows[ask-1].pos
 	}
 	return n, nil
 }
@@ -300,15 +314,21 @@ func (s *Store) keptFrom(ctx context.Context, user chat.User) (gone chat.Positio
 		rows := 0
 		err = s.query(ctx, getFrom, func(row scanner) error {
 			var pos, prev, at int64
-			err := row(&pos, &prev, &at)
+			var entries []byte
 			rows++
-			if kept.pos == 0 && at >= from {
-				kept = keptRow{chat.Position(pos), chat.Position(prev)}
+			if err := row(&pos, &prev, &at, &entries); err != nil {
+				return err
 			}
-			if kept.pos == 0 {
-				gone = chat.Position(pos)
-			}
-			return err
+			return eachEntry(inboxRow{pos: chat.Position(pos), at: at}, chat.Position(prev), entries, func(e inboxRow, prev chat.Position) bool {
+				switch {
+				case kept.pos > 0 || e.pos <= gone:
+				case e.at >= from:
+					kept = keptRow{e.pos, prev}
+				default:
+					gone = e.pos
+				}
+				return kept.pos == 0
+			})
 		}, string(user), clamp(gone), n)
 		if err != nil || kept.pos > 0 || rows < n {
 			return gone, kept, err

@@ -71,6 +71,11 @@ type Options struct {
 	BatchRows  int
 	BatchBytes int
 
+	// InboxRuns has the entries that a batch has for one inbox share a row, which
+	// programs of before the schema's version 5 cannot read. Such rows are read
+	// in any case.
+	InboxRuns bool
+
 	// MessagesFor and InboxFor are how long messages and inbox rows live, by
 	// when they were taken in. Defaults 5 years and 30 days, at most
 	// 19 years.

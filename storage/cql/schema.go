@@ -147,6 +147,10 @@ var migrations = []migration{
 	{4, "devices have names that users give, and are revoked", []string{
 		`ALTER TABLE {ks}.devices ADD (label text, revoked bigint)`,
 	}},
+	{5, "inbox rows of several entries", []string{
+		// A row with a run has no columns beside it; see runs.go.
+		`ALTER TABLE {ks}.inbox ADD (run blob)`,
+	}},
 }
 
 // Tables that the migrations themselves need; they are made first.
@@ -172,6 +176,7 @@ const (
 	putBody   = `UPDATE messages USING TIMESTAMP ? AND TTL ? SET content = ?, media_url = ? WHERE chat = ? AND bucket = ? AND id = ?`
 	putBucket = `INSERT INTO chat_buckets (chat, bucket) VALUES (?, ?) USING TIMESTAMP ? AND TTL ?`
 	putEntry  = `INSERT INTO inbox (user, pos, kind, peer, id, at, prev) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?`
+	putRun    = `INSERT INTO inbox (user, pos, run) VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL ?`
 	putHead   = `UPDATE users USING TIMESTAMP ? SET head = ? WHERE user = ?`
 	putEnds   = `UPDATE users USING TIMESTAMP ? SET head = ?, last_entry = ? WHERE user = ?`
 	putLast   = `UPDATE users USING TIMESTAMP ? SET last_entry = ? WHERE user = ?`
@@ -205,8 +210,8 @@ const (
 	getNewest   = `SELECT ` + messageColumns + ` FROM messages WHERE chat = ? AND bucket = ? LIMIT ?`
 	getOlder    = `SELECT ` + messageColumns + ` FROM messages WHERE chat = ? AND bucket = ? AND id <= ? LIMIT ?`
 	getBuckets  = `SELECT bucket FROM chat_buckets WHERE chat = ? AND bucket <= ? AND bucket >= ?`
-	getEntries  = `SELECT pos, kind, peer, id, at FROM inbox WHERE user = ? AND pos > ? AND pos <= ? LIMIT ?`
-	getFrom     = `SELECT pos, prev, at FROM inbox WHERE user = ? AND pos > ? LIMIT ?`
+	getEntries  = `SELECT pos, kind, peer, id, at, run FROM inbox WHERE user = ? AND pos > ? LIMIT ?`
+	getFrom     = `SELECT pos, prev, at, run FROM inbox WHERE user = ? AND pos > ? LIMIT ?`
 	getBounds   = `SELECT last_entry, first_entry FROM users WHERE user = ?`
 	getHeads    = `SELECT user, head FROM users WHERE user IN ?`
 	getLastSeen = `SELECT last_seen FROM users WHERE user = ?`
