@@ -35,6 +35,7 @@ type stormOptions struct {
 	patience             time.Duration
 	seed                 uint64
 	keep                 bool
+	large                bool
 	groups, members      int
 	toGroups             int
 	targets              string
@@ -80,6 +81,7 @@ func chaosMain(args []string) int {
 	fs.DurationVar(&o.markEvery, "mark-every", 200*time.Millisecond, "least time between two marks of a device")
 	fs.StringVar(&o.faults, "faults", "kill,pause,cut", "kinds of random faults")
 	fs.StringVar(&o.targets, "targets", "", "what they befall; empty is everything: broker, cassandra, redis, gateway, processor, haproxy")
+	fs.BoolVar(&o.large, "large", false, "servers as those that are measured are: faster, and not to be killed")
 	fs.StringVar(&o.scenes, "scenes", "all", "named scenes beside the random faults: all, none, or their names")
 	fs.DurationVar(&o.hold, "hold", 8*time.Second, "how long a fault stays, about; longer than a consumer's session timeout of 6 s")
 	fs.DurationVar(&o.calm, "calm", 6*time.Second, "time between a healed fault and the next")
@@ -165,6 +167,7 @@ func (s *storm) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.cl = newCluster(o.root, o.dir, o.bin, o.brokers, o.partitions, o.gateways, o.processors)
+	s.cl.large = o.large
 	defer s.cl.down()
 	if err := s.cl.up(ctx); err != nil {
 		return err

@@ -63,12 +63,13 @@ func (s *storm) makeGroups(ctx context.Context) error {
 	})
 }
 
-// churn lets members join, leave and be removed, until ctx ends.
+// churn lets members join, leave and be removed, until ctx ends. A comer follows a
+// goer, so that groups stay about as large as they were made.
 func (s *storm) churn(ctx context.Context) {
 	tick := time.NewTicker(changeEvery)
 	defer tick.Stop()
 	rng := rand.New(rand.NewPCG(s.o.seed, 11))
-	for {
+	for coming := false; ; coming = !coming {
 		select {
 		case <-ctx.Done():
 			return
@@ -78,8 +79,8 @@ func (s *storm) churn(ctx context.Context) {
 			return
 		}
 		g := s.groups[rng.IntN(len(s.groups))]
-		user := g.users[g.steady+rng.IntN(len(g.users)-g.steady)]
 		s.ledger.mu.Lock()
+		user := g.any(coming, rng)
 		in, members, comings := g.asked[user], len(g.asked), g.comings[user]
 		s.ledger.mu.Unlock()
 		switch {
@@ -91,6 +92,19 @@ func (s *storm) churn(ctx context.Context) {
 			s.phones[user].change(g, &change{verb: verbLeave})
 		}
 	}
+}
+
+// any is one of those who come and go: of who is no member, where there is one,
+// to come, else of who is.
+func (g *group) any(toCome bool, rng *rand.Rand) (user string) {
+	others := g.users[g.steady:]
+	from := rng.IntN(len(others))
+	for i := range others {
+		if user = others[(from+i)%len(others)]; g.asked[user] != toCome {
+			break
+		}
+	}
+	return user
 }
 
 // change sends a change of a group; false: the device is not there.

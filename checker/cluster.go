@@ -26,6 +26,7 @@ type cluster struct {
 	root, dir, bin string
 	env            []string // of gateways and processors, beside this process's own
 	partitions     int
+	large          bool // servers as those that are measured are, which are not to be killed
 	procs          map[string]*proc
 	names          []string // in the order in which they start
 	brokers        []string
@@ -161,7 +162,11 @@ func (cl *cluster) run() string { return filepath.Join(cl.dir, "services") }
 
 func (cl *cluster) services(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(cl.root, "scripts/services.sh"), args...)
-	cmd.Env = append(os.Environ(), "SERVICES_LARGE=", "SERVICES_RUN="+cl.run(), // ones that are measured are not to be killed
+	large := ""
+	if cl.large {
+		large = "yes"
+	}
+	cmd.Env = append(os.Environ(), "SERVICES_LARGE="+large, "SERVICES_RUN="+cl.run(),
 		fmt.Sprintf("SERVICES_OWNER=%d", os.Getpid()),
 		"ADDRESS=127.0.0.1", "MAXCONN=9000", "CONNRATE=1000000", "STATS="+filepath.Join(cl.dir, "haproxy.sock"),
 		"CERT="+filepath.Join(cl.root, ".cache/services/tls/server.pem"))

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 // own disconnects; crash takes it back to what it has "persisted".
 type device struct {
 	user, name string
-	bit        uint8 // among its user's devices
+	id         string // both
+	bit        uint8  // among its user's devices
 	peers      []string
 	groups     []*group
 	oneIn      int // of its messages goes to a group
@@ -41,12 +43,13 @@ type device struct {
 	mine     uint64
 	start    uint64 // where its chain began
 	begun    bool
-	last     map[string]int // newest counter by sender/device
+	last     map[stream]int // newest counter, or place
+	undo     []undone       // of last, since the snapshot
 	receipts map[string][2]uint64
 
 	saved snapshot // what a crash of the device goes back to
 
-	trace  []string // the newest packets that moved the chain, for the report
+	trace  []step // the newest packets that moved the chain, for the report
 	traced bool
 
 	ping     bool // one is to be sent
@@ -73,22 +76,41 @@ type snapshot struct {
 	got    []*message // since the snapshot before
 	copies []*message
 	groups []*message
-	last   map[string]int
 
 	receipts map[string][2]uint64
+}
+
+// stream is what comes in an order of its own: messages or copies of one sending
+// device in a chat, by its counter, or all of a group, by their places.
+type stream struct{ what, from, device, to string }
+
+// placeIn is the order of a group, to which a device has come so far.
+func placeIn(group string) stream { return stream{what: "place", to: group} }
+
+// undone is what last had before a change.
+type undone struct {
+	of  stream
+	was int
+}
+
+// step is one packet that moved the chain; it is formatted where it is reported.
+type step struct {
+	what, format string
+	numbers      [3]uint64
+	n            int
 }
 
 func newDevice(user, name string, peers []string, window int, l *ledger, seed uint64) *device {
 	rng := rand.New(rand.NewPCG(seed, 99))
 	return &device{
-		user: user, name: name, bit: l.enrol(user), peers: peers, window: window, ledger: l, rng: rng, seq: uint16(rng.IntN(1 << 14)),
-		last: map[string]int{}, receipts: map[string][2]uint64{},
-		saved: snapshot{last: map[string]int{}, receipts: map[string][2]uint64{}},
+		user: user, name: name, id: user + "/" + name, bit: l.enrol(user), peers: peers, window: window, ledger: l, rng: rng, seq: uint16(rng.IntN(1 << 14)),
+		last: map[stream]int{}, receipts: map[string][2]uint64{},
+		saved: snapshot{receipts: map[string][2]uint64{}},
 		kick:  make(chan struct{}, 1),
 	}
 }
 
-func (d *device) who() string { return d.user + "/" + d.name }
+func (d *device) who() string { return d.id }
 
 // connect opens a session; it runs until disconnect, or until the server dies.
 func (d *device) connect(ctx context.Context, url, token string) error {
@@ -162,22 +184,29 @@ func (d *device) reader(ctx context.Context, c *websocket.Conn) {
 	wctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go d.writer(wctx, c, d.wrote)
+	var msg bytes.Buffer
+	var p fields
 	for {
-		_, b, err := c.Read(ctx)
-		if err != nil {
-			return
+		_, r, err := c.Reader(ctx)
+		if err == nil {
+			msg.Reset()
+			_, err = msg.ReadFrom(r)
 		}
-		packets, err := decode(b)
 		if err != nil {
-			d.ledger.fault("%s: %v", d.who(), err)
 			return
 		}
 		d.mu.Lock()
 		d.heard = time.Now()
-		for _, p := range packets {
-			d.packet(p)
+		for rest := msg.Bytes(); len(rest) > 0 && err == nil; {
+			if p, rest, err = decodeOne(rest, p); err == nil {
+				d.packet(p)
+			}
 		}
 		d.mu.Unlock()
+		if err != nil {
+			d.ledger.fault("%s: %v", d.who(), err)
+			return
+		}
 		d.wake(0)
 	}
 }
@@ -233,8 +262,8 @@ func (m *marker) mark(d *device) (b []byte) {
 		b = append(b, encode(typeRead, d.peers[d.rng.IntN(len(d.peers))], m.pos)...)
 	}
 	if len(d.groups) > 0 && d.rng.IntN(8) == 0 {
-		if g := d.aGroup(); g != nil && d.last[placeIn+g.name] > 0 {
-			b = append(b, encode(typeRead, g.name, d.last[placeIn+g.name])...)
+		if g := d.aGroup(); g != nil && d.last[placeIn(g.name)] > 0 {
+			b = append(b, encode(typeRead, g.name, d.last[placeIn(g.name)])...)
 		}
 	}
 	return b
@@ -298,8 +327,7 @@ func (d *device) compose() *message {
 func (d *device) persist() {
 	d.release(func(*message) {})
 	d.saved.mine = d.mine
-	clear(d.saved.last)
-	maps.Copy(d.saved.last, d.last)
+	d.undo = d.undo[:0]
 	clear(d.saved.receipts)
 	maps.Copy(d.saved.receipts, d.receipts)
 }
@@ -337,19 +365,34 @@ func (d *device) crash() {
 		}
 	})
 	d.mine = d.saved.mine
-	clear(d.last)
-	maps.Copy(d.last, d.saved.last)
+	for _, u := range slices.Backward(d.undo) {
+		d.last[u.of] = u.was
+	}
+	d.undo = d.undo[:0]
 	clear(d.receipts)
 	maps.Copy(d.receipts, d.saved.receipts)
-	d.note("the device crashed, back to %d", d.mine)
+	d.note("the device crashed", ", back to %d", d.mine)
+}
+
+// come notes how far a stream has come.
+func (d *device) come(of stream, to int) {
+	d.undo = append(d.undo, undone{of, d.last[of]})
+	d.last[of] = to
 }
 
 // note keeps what moved the chain.
-func (d *device) note(format string, a ...any) {
+func (d *device) note(what, format string, numbers ...uint64) {
 	if len(d.trace) >= 40 {
 		d.trace = append(d.trace[:0], d.trace[20:]...)
 	}
-	d.trace = append(d.trace, fmt.Sprintf(format, a...))
+	s := step{what: what, format: format, n: len(numbers)}
+	copy(s.numbers[:], numbers)
+	d.trace = append(d.trace, s)
+}
+
+func (s step) String() string {
+	numbers := []any{s.numbers[0], s.numbers[1], s.numbers[2]}
+	return s.what + fmt.Sprintf(s.format, numbers[:s.n]...)
 }
 
 // fault reports a fault of this device, the first time with what led to it.
@@ -357,7 +400,9 @@ func (d *device) fault(format string, a ...any) {
 	text := fmt.Sprintf(format, a...)
 	if !d.traced {
 		d.traced = true
-		text += "\n    " + strings.Join(d.trace, "\n    ")
+		for _, s := range d.trace {
+			text += "\n    " + s.String()
+		}
 	}
 	d.ledger.fault("%s", text)
 }

@@ -84,6 +84,11 @@ func (s *storm) plan() (plan []fault, err error) {
 			plan = append(plan, fault{name, ""})
 		}
 	}
+	for _, f := range plan {
+		if s.o.large && !slices.Contains([]string{"gateway", "processor", "haproxy"}, f.target) {
+			return nil, fmt.Errorf("--large is for servers that nothing befalls: leave out %s", strings.TrimSpace(f.what+" "+f.target))
+		}
+	}
 	slices.SortFunc(plan, func(a, b fault) int { return strings.Compare(a.what+a.target, b.what+b.target) })
 	return plan, s.mayCut(plan)
 }

@@ -31,6 +31,7 @@ const sides = 2
 type toGroup struct {
 	*group
 	change *change
+	said   string
 	gotBy  []uint64 // the devices that have it, sides bits a slot
 	at     []uint64 // by slot: where in the member's chain it is
 	code   uint64   // of the outcome that refused it
@@ -69,13 +70,16 @@ func newGroup(users []string, steady int) *group {
 func nameOf(id msgID) string { return ":" + base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // bit is a device's in got.
-func (m *toGroup) bit(d *device) (word int, bit uint64) {
-	slot := m.slots[d.user]
+func (m *toGroup) bit(d *device) (word int, bit uint64) { return d.inSlot(m.slots[d.user]) }
+
+func (d *device) inSlot(slot int) (word int, bit uint64) {
 	return slot / 32, uint64(d.bit) << (slot % 32 * sides)
 }
 
-func (m *toGroup) has(d *device) bool {
-	word, bit := m.bit(d)
+func (m *toGroup) has(d *device) bool { return m.hasIn(m.slots[d.user], d) }
+
+func (m *toGroup) hasIn(slot int, d *device) bool {
+	word, bit := d.inSlot(slot)
 	return m.gotBy[word]&bit != 0
 }
 
@@ -166,9 +170,9 @@ func (l *ledger) inGroup(d *device, g *group, delivered uint64) {
 }
 
 // audience walks through a group's messages in their order, and says for each
-// who is to have it: the members at its place, and of a change those before it
-// too. Of who was no member there, nobody.
-func (g *group) audience(each func(m *message, was bool, members map[string]bool)) {
+// who is to have it, by slot: the members at its place, and of a change those
+// before it too. Of who was no member there, nobody.
+func (g *group) audience(each func(m *message, was bool, members []bool)) {
 	ordered := slices.Clone(g.messages)
 	ordered = slices.DeleteFunc(ordered, func(m *message) bool { return m.where() == 0 })
 	slices.SortStableFunc(ordered, func(a, b *message) int {
@@ -180,41 +184,40 @@ func (g *group) audience(each func(m *message, was bool, members map[string]bool
 		}
 		return 0
 	})
-	members := map[string]bool{}
+	nobody, members := make([]bool, len(g.users)), make([]bool, len(g.users))
 	for _, m := range ordered {
 		create := m.change != nil && m.change.verb == verbCreate
-		was := members[m.from] || create
-		told := map[string]bool{}
+		was, told := members[g.slots[m.from]] || create, nobody
 		if was && m.stored != 0 {
-			for u := range members {
-				told[u] = true
-			}
+			told = members
 			if m.change != nil {
-				m.change.apply(m.from, members)
-			}
-			for u := range members {
-				told[u] = true
+				told = slices.Clone(members)
+				m.change.apply(g.slots, m.from, members)
+				for slot, in := range members {
+					told[slot] = told[slot] || in
+				}
 			}
 		}
 		each(m, was, told)
 	}
 }
 
-func (c *change) apply(from string, members map[string]bool) {
+// apply makes the change among the members, who are by slot.
+func (c *change) apply(slots map[string]int, from string, members []bool) {
 	switch c.verb {
 	case verbCreate, verbAdd:
 		for _, u := range c.users {
-			members[u] = true
+			members[slots[u]] = true
 		}
 		if c.verb == verbCreate {
-			members[from] = true
+			members[slots[from]] = true
 		}
 	case verbRemove:
 		for _, u := range c.users {
-			delete(members, u)
+			members[slots[u]] = false
 		}
 	case verbLeave:
-		delete(members, from)
+		members[slots[from]] = false
 	}
 }
 
@@ -233,7 +236,11 @@ func (g *group) judge(devices map[string][]*device, fault func(format string, a 
 		steady[u] = true
 	}
 	taken := map[uint64]*message{}
-	g.audience(func(m *message, was bool, members map[string]bool) {
+	bySlot := make([][]*device, len(g.users))
+	for slot, u := range g.users {
+		bySlot[slot] = devices[u]
+	}
+	g.audience(func(m *message, was bool, members []bool) {
 		if m.stored == 0 {
 			switch {
 			case m.code == 0 && m.accepted && !m.flagged && was:
@@ -250,12 +257,12 @@ func (g *group) judge(devices map[string][]*device, fault func(format string, a 
 		if !was {
 			fault("unexpected: %x of %s/%s is at %d of %s, where its sender was no member", m.id, m.from, m.device, m.stored, g.name)
 		}
-		for _, u := range g.users {
-			for _, d := range devices[u] {
-				switch has := m.has(d); {
-				case has && !members[u]:
+		for slot, all := range bySlot {
+			for _, d := range all {
+				switch has := m.hasIn(slot, d); {
+				case has && !members[slot]:
 					fault("unexpected: %s got %x, at %d of %s, where it was no member", d.who(), m.id, m.stored, g.name)
-				case !has && members[u] && m.accepted:
+				case !has && members[slot] && m.accepted:
 					fault("lost: %s never got %x of %s/%s, at %d of %s, where it was a member", d.who(), m.id, m.from, m.device, m.stored, g.name)
 				}
 			}
@@ -292,7 +299,10 @@ func (d *device) composeToGroup(g *group, c *change) *message {
 	m := d.newMessage("")
 	l := d.ledger
 	l.mu.Lock()
-	m.to, m.toGroup = g.name, &toGroup{group: g, change: c, gotBy: make([]uint64, (len(g.users)*sides+63)/64), at: make([]uint64, len(g.users))}
+	m.to, m.toGroup = g.name, &toGroup{group: g, change: c, said: m.text(), gotBy: make([]uint64, (len(g.users)*sides+63)/64), at: make([]uint64, len(g.users))}
+	if c != nil {
+		m.said = string(c.content())
+	}
 	switch {
 	case c == nil:
 	case c.verb == verbCreate:

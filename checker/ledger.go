@@ -31,11 +31,16 @@ type message struct {
 	*toGroup // nil for a message to a user
 }
 
-// content follows from who sent it, so that millions of messages need not hold theirs.
+// content follows from who sent it, so that millions of messages need not hold
+// theirs. One to a group, which a thousand may get, does.
 func (m *message) content() string {
-	if m.toGroup != nil && m.change != nil {
-		return string(m.change.content())
+	if m.toGroup != nil {
+		return m.said
 	}
+	return m.text()
+}
+
+func (m *message) text() string {
 	return fmt.Sprintf("%-100s", fmt.Sprintf("%s/%s-%06d", m.from, m.device, m.counter))
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,7 +38,7 @@ func (d *device) packet(p fields) {
 	case typeOutcome:
 		d.outcome(p)
 	case typeBye:
-		d.note("bye %d %s", p.uint(1), p.str(4))
+		d.note("bye "+p.str(4), " %d", p.uint(1))
 		if d.parting != nil && d.parting(p.uint(1), p.uint(2)) {
 			return
 		}
@@ -48,9 +49,9 @@ func (d *device) packet(p fields) {
 }
 
 func (d *device) welcome(p fields) {
-	d.node, d.welcomed = p.bin(3), true
+	d.node, d.welcomed = slices.Clone(p.bin(3)), true
 	resume := p.uint(5)
-	d.note("welcome, at %d, %d wait; mine is %d", resume, p.uint(6), d.mine)
+	d.note("welcome", ", at %d, %d wait; mine is %d", resume, p.uint(6), d.mine)
 	if d.begun && resume != d.mine {
 		d.fault("resumable: %s asked to go on at %d, the server goes on at %d", d.who(), d.mine, resume)
 	}
@@ -117,7 +118,7 @@ func (d *device) refused(p fields) {
 // link holds an entry against the chain rule.
 func (d *device) link(p fields, what string) bool {
 	pos, gap := p.uint(1), p.uint(2)
-	d.note("%s at %d gap %d", what, pos, gap)
+	d.note(what, " at %d gap %d", pos, gap)
 	if pos <= d.mine {
 		d.fault("unique: %s was sent a %s at %d, it stands at %d", d.who(), what, pos, d.mine)
 		return false
@@ -144,15 +145,12 @@ func (d *device) message(p fields) {
 
 // inOrder checks the order of one sending device's messages in one chat.
 func (d *device) inOrder(m *message, what string) {
-	key := what + " " + m.from + "/" + m.device + " " + m.to
-	if m.counter <= d.last[key] {
-		d.fault("ordered: %s was sent %s %d of %s/%s to %s after %d", d.who(), what, m.counter, m.from, m.device, m.to, d.last[key])
+	of := stream{what, m.from, m.device, m.to}
+	if m.counter <= d.last[of] {
+		d.fault("ordered: %s was sent %s %d of %s/%s to %s after %d", d.who(), what, m.counter, m.from, m.device, m.to, d.last[of])
 	}
-	d.last[key] = m.counter
+	d.come(of, m.counter)
 }
-
-// placeIn, before a group's name, is where in its order a device is.
-const placeIn = "place "
 
 func (d *device) groupMessage(p fields) {
 	m := d.ledger.receivedInGroup(d, p.id(3), p.str(4), p.str(5), string(p.bin(9)), p.uint(1), p.uint(6))
@@ -169,10 +167,11 @@ func (d *device) groupMessage(p fields) {
 // order of one sending device's messages in it.
 func (d *device) inGroupOrder(m *message, place uint64, what string) {
 	d.saved.groups = append(d.saved.groups, m)
-	if before := d.last[placeIn+m.to]; int(place) <= before {
+	of := placeIn(m.to)
+	if before := d.last[of]; int(place) <= before {
 		d.fault("ordered: %s was sent a message at %d of %s after one at %d", d.who(), place, m.to, before)
 	}
-	d.last[placeIn+m.to] = int(place)
+	d.come(of, int(place))
 	d.inOrder(m, what)
 }
 
@@ -210,7 +209,7 @@ func (d *device) receipt(p fields) {
 // bookmark checks that everything promised up to pos has come.
 func (d *device) bookmark(pos uint64) {
 	d.ups++
-	d.note("caught up to %d", pos)
+	d.note("caught up", " to %d", pos)
 	l := d.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()

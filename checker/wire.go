@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,70 +24,156 @@ const (
 )
 
 // fields is one decoded packet, its type at 0. Elements that are not there read
-// as zero.
-type fields []any
+// as zero. Bytes lie in the message.
+type fields []field
 
-func (f fields) at(i int) any {
-	if i < len(f) {
-		return f[i]
+// field is an element: a number, a text, bytes, or something that no packet has
+// where the checker looks.
+type field struct {
+	kind  fieldKind
+	n     uint64
+	bytes []byte
+}
+
+type fieldKind uint8
+
+const (
+	fieldOther fieldKind = iota
+	fieldNumber
+	fieldText
+	fieldBytes
+)
+
+func (f fields) of(i int, kind fieldKind) (v field) {
+	if i < len(f) && f[i].kind == kind {
+		v = f[i]
 	}
-	return nil
+	return v
 }
 
-func (f fields) uint(i int) uint64 {
-	switch v := f.at(i).(type) {
-	case int8:
-		return uint64(v)
-	case int16:
-		return uint64(v)
-	case int32:
-		return uint64(v)
-	case int64:
-		return uint64(v)
-	case uint8:
-		return uint64(v)
-	case uint16:
-		return uint64(v)
-	case uint32:
-		return uint64(v)
-	case uint64:
-		return v
-	}
-	return 0
-}
-
-func (f fields) str(i int) string {
-	s, _ := f.at(i).(string)
-	return s
-}
-
-func (f fields) bin(i int) []byte {
-	b, _ := f.at(i).([]byte)
-	return b
-}
-
-func (f fields) id(i int) (id [16]byte) {
+func (f fields) uint(i int) uint64 { return f.of(i, fieldNumber).n }
+func (f fields) str(i int) string  { return string(f.of(i, fieldText).bytes) }
+func (f fields) bin(i int) []byte  { return f.of(i, fieldBytes).bytes }
+func (f fields) id(i int) (id msgID) {
 	copy(id[:], f.bin(i))
 	return id
 }
 
 // decode splits a WebSocket message into packets.
-func decode(msg []byte) ([]fields, error) {
-	d := msgpack.NewDecoder(bytes.NewReader(msg))
-	var all []fields
-	for {
-		v, err := d.DecodeInterface()
-		if err != nil {
-			if len(all) > 0 && errors.Is(err, io.EOF) {
-				return all, nil
-			}
-			return nil, fmt.Errorf("a message is no sequence of packets: %w", err)
-		}
-		f, ok := v.([]any)
-		if !ok || len(f) == 0 {
-			return nil, fmt.Errorf("a packet is no array: %v", v)
+func decode(msg []byte) (all []fields, err error) {
+	for len(msg) > 0 {
+		var f fields
+		if f, msg, err = decodeOne(msg, nil); err != nil {
+			return nil, err
 		}
 		all = append(all, f)
+	}
+	return all, nil
+}
+
+var errPacket = errors.New("a message is no sequence of packets, which are arrays with a type")
+
+// decodeOne takes the first packet off a message, into the memory of one before.
+func decodeOne(msg []byte, dst fields) (f fields, rest []byte, err error) {
+	d := decoder{rest: msg}
+	n, ok := d.array()
+	if !ok || n == 0 {
+		return nil, nil, errPacket
+	}
+	for f = dst[:0]; n > 0; n-- {
+		f = append(f, d.value(0))
+	}
+	if d.short {
+		return nil, nil, errPacket
+	}
+	return f, d.rest, nil
+}
+
+// decoder takes MessagePack apart. It takes a million packets a second, of which
+// a decoder that works by reflection does not do a third.
+type decoder struct {
+	rest  []byte
+	short bool // it ended in the middle, or has what it must not
+}
+
+// take returns the next n bytes.
+func (d *decoder) take(n uint64) (b []byte) {
+	if n > uint64(len(d.rest)) {
+		d.short, d.rest = true, nil
+		return nil
+	}
+	b, d.rest = d.rest[:n], d.rest[n:]
+	return b
+}
+
+// number is one of 1, 2, 4 or 8 bytes.
+func (d *decoder) number(bytes uint64) (n uint64) {
+	for _, b := range d.take(bytes) {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+func (d *decoder) array() (n uint64, ok bool) {
+	switch c := d.number(1); {
+	case c>>4 == 0x9:
+		return c & 0xf, !d.short
+	case c == 0xdc:
+		return d.number(2), !d.short
+	case c == 0xdd:
+		return d.number(4), !d.short
+	}
+	return 0, false
+}
+
+// deepest is how far arrays and maps may lie in each other.
+const deepest = 8
+
+// value takes an element of any kind. depth is how deep it lies.
+func (d *decoder) value(depth int) field {
+	c := d.number(1)
+	switch {
+	case d.short:
+	case c < 0x80:
+		return field{kind: fieldNumber, n: c}
+	case c>>5 == 0x5:
+		return field{kind: fieldText, bytes: d.take(c & 0x1f)}
+	case c >= 0xe0:
+		return field{kind: fieldNumber, n: uint64(int64(int8(c)))}
+	case c>>4 == 0x8:
+		d.skip(2*(c&0xf), depth)
+	case c>>4 == 0x9:
+		d.skip(c&0xf, depth)
+	case 0xc4 <= c && c <= 0xc6:
+		return field{kind: fieldBytes, bytes: d.take(d.number(1 << (c - 0xc4)))}
+	case 0xcc <= c && c <= 0xcf:
+		return field{kind: fieldNumber, n: d.number(1 << (c - 0xcc))}
+	case 0xd0 <= c && c <= 0xd3:
+		bytes := uint64(1) << (c - 0xd0)
+		at := 64 - 8*bytes
+		return field{kind: fieldNumber, n: uint64(int64(d.number(bytes)<<at) >> at)}
+	case 0xd9 <= c && c <= 0xdb:
+		return field{kind: fieldText, bytes: d.take(d.number(1 << (c - 0xd9)))}
+	case c == 0xdc, c == 0xdd:
+		d.skip(d.number(2<<(c-0xdc)), depth)
+	case c == 0xde, c == 0xdf:
+		d.skip(2*d.number(2<<(c-0xde)), depth)
+	case c == 0xca, c == 0xcb:
+		d.take(4 << (c - 0xca))
+	case c == 0xc0, c == 0xc2, c == 0xc3:
+	default: // extensions are in no packet
+		d.short = true
+	}
+	return field{}
+}
+
+// skip passes over the elements of an array or map.
+func (d *decoder) skip(n uint64, depth int) {
+	if depth == deepest {
+		d.short = true
+	}
+	for ; n > 0 && !d.short; n-- {
+		d.value(depth + 1)
 	}
 }
 
