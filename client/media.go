@@ -226,11 +226,12 @@ func (m *Media) downloadOnce(ctx context.Context, name string, dst io.Writer, ha
 	if err != nil {
 		return have, chat.CodeOf(err).Action() == chat.ActionRetry, err
 	}
-	if total != link.Size {
+	if total >= 0 && total != link.Size {
 		return have, false, chat.Errorf(chat.CodeUnavailable, "the media store has %d bytes of the blob, not %d", total, link.Size)
 	}
+	total = link.Size
 	w := &counting{dst: dst, have: have, total: total, progress: progress}
-	_, err = io.Copy(w, res.Body)
+	_, err = io.Copy(w, io.LimitReader(res.Body, total-have))
 	if w.err != nil {
 		return w.have, false, w.err // the disk, not the network
 	}
@@ -241,10 +242,10 @@ func (m *Media) downloadOnce(ctx context.Context, name string, dst io.Writer, ha
 }
 
 // expectRange holds an answer against what was asked for, and returns the
-// blob's size.
+// blob's size; -1 is a proxy's that passes on what comes, and knows none.
 func expectRange(res *http.Response, from int64) (total int64, err error) {
 	switch {
-	case res.StatusCode == http.StatusOK && from == 0 && res.ContentLength >= 0:
+	case res.StatusCode == http.StatusOK && from == 0:
 		return res.ContentLength, nil
 	case res.StatusCode == http.StatusPartialContent:
 		var first, last int64

@@ -241,3 +241,40 @@ func TestMediaRetryAfter(t *testing.T) {
 		})
 	}
 }
+
+// TestDownloadThroughAProxy holds that a download needs no Content-Length, which
+// a proxy may not pass on, and takes no more than the blob has.
+func TestDownloadThroughAProxy(t *testing.T) {
+	for _, c := range []struct {
+		from                   int64
+		status                 int
+		header, body, complete string
+	}{
+		{0, http.StatusOK, "", "hello", "hello"},
+		{0, http.StatusOK, "", "hello, and more", "hello"},
+		{2, http.StatusPartialContent, "bytes 2-4/5", "llo, and more", "llo"},
+	} {
+		var got strings.Builder
+		p := &proxied{parts: newParts("hello", func(string, int) error { return nil }), status: c.status, contentRange: c.header, body: c.body}
+		m := p.media()
+		m.HTTP.Transport = p
+		have, err := m.Download(t.Context(), "x", &got, Download{From: c.from})
+		if err != nil || have != 5 || got.String() != c.complete {
+			t.Errorf("%q from %d on: %d bytes, %q, %v", c.body, c.from, have, got.String(), err)
+		}
+	}
+}
+
+// proxied answers a download without its length.
+type proxied struct {
+	*parts
+	status             int
+	contentRange, body string
+}
+
+func (p *proxied) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path != "/blob" {
+		return p.parts.RoundTrip(r)
+	}
+	return &http.Response{StatusCode: p.status, Header: http.Header{"Content-Range": {p.contentRange}}, Body: io.NopCloser(strings.NewReader(p.body)), ContentLength: -1}, nil
+}

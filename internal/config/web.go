@@ -81,7 +81,7 @@ var webKeys = []Key{
 		Doc:   "File with at least 32 bytes that names and URLs of media are signed with, the same for all gateways; empty is media.key in the data folder, made where it is missing.",
 		field: func(c *Config) any { return &c.Media.Secret }},
 	{Name: "media.cdn", Kind: Text, Default: "",
-		Doc:   "URL that stands in download URLs for scheme and host of the store; it has to ask the store with the store's own Host, path and query.",
+		Doc:   "URL that stands in download URLs for scheme and host of the store; it has to ask the store with the store's own Host, path and query, and may keep answers until their Expires.",
 		field: func(c *Config) any { return &c.Media.CDN }},
 	{Name: "media.bytes", Kind: Size, Default: "100MiB", Min: kib, Max: 64 * gib,
 		Doc:   "Largest blob; over it an upload is refused with too_large.",

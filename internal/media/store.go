@@ -27,7 +27,8 @@ type Store interface {
 	Complete(ctx context.Context, b *Blob) error
 
 	// GetURL signs a GET, whole or by Range. Whether there is such a blob, the
-	// GET tells, with 404.
+	// GET tells, with 404. Its answer may be kept by any cache until the URL's
+	// end, which Expires says.
 	GetURL(ctx context.Context, b *Blob, life time.Duration) (string, error)
 
 	// Drop removes a blob or an upload; what is not there is no error.

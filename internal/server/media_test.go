@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/cors"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -20,7 +21,8 @@ import (
 	"github.com/rookery-chat/rookery/internal/services"
 )
 
-// bucket makes one of the test's own, and the settings for it.
+// bucket makes one of the test's own, which answers pages, and the settings for
+// it.
 func bucket(t *testing.T) func(*config.Config) {
 	t.Helper()
 	address, known, name := services.S3(t), services.Get(t), fmt.Sprintf("server-%d", time.Now().UnixNano())
@@ -29,6 +31,12 @@ func bucket(t *testing.T) func(*config.Config) {
 		t.Fatal(err)
 	}
 	if err := c.MakeBucket(t.Context(), name, minio.MakeBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	rule := cors.Rule{
+		AllowedOrigin: []string{"*"}, AllowedMethod: []string{"GET", "PUT"}, AllowedHeader: []string{"Content-Type", "Range"}, ExposeHeader: []string{"Content-Range"},
+	}
+	if err := c.SetBucketCors(t.Context(), name, cors.NewConfig([]cors.Rule{rule})); err != nil {
 		t.Fatal(err)
 	}
 	login := filepath.Join(t.TempDir(), "login")

@@ -61,21 +61,24 @@ func (s *Server) api(answer call) http.HandlerFunc {
 	}
 }
 
-// share lets pages of allowed origins read the answer, and refuses those of
-// others. Tokens are in a header, so no other page can send a user's.
+// share lets our own page and those of allowed origins read the answer, and
+// refuses others. Ours is told so too: behind media.cdn, or at another name of
+// this machine, a browser takes it for another's. Tokens are in a header, so no
+// other page can send a user's.
 func (s *Server) share(w http.ResponseWriter, r *http.Request) error {
+	h := w.Header()
+	h.Add("Vary", "Origin") // also where there is none, or a cache gives a page what it kept of an app
 	from := r.Header.Get("Origin")
-	if from == "" || from == s.scheme()+"://"+r.Host || s.base != nil && from == s.base.Scheme+"://"+s.base.Host {
+	if from == "" {
 		return nil
 	}
-	if !slices.Contains(s.opt.Origins, "*") && !slices.Contains(s.opt.Origins, from) {
+	own := from == s.scheme()+"://"+r.Host || slices.Contains(s.Origins(), from)
+	if !own && !slices.Contains(s.opt.Origins, "*") && !slices.Contains(s.opt.Origins, from) {
 		return chat.Errorf(chat.CodeBadOrigin, "this origin is not in the allow-list")
 	}
-	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", from)
 	h.Set("Access-Control-Expose-Headers", "Retry-After, Content-Range")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	h.Add("Vary", "Origin")
 	return nil
 }
 

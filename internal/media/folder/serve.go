@@ -44,7 +44,7 @@ func (f *Folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPut {
 		f.put(w, r, &b, &g)
 	} else {
-		f.get(w, r, &b)
+		f.get(w, r, &b, &g)
 	}
 }
 
@@ -84,8 +84,9 @@ func (f *Folder) write(body io.Reader, to string, size int64) error {
 	return os.Rename(out.Name(), to)
 }
 
-// get gives a blob, or a range of it. A browser shows none of them by itself.
-func (f *Folder) get(w http.ResponseWriter, r *http.Request, b *media.Blob) {
+// get gives a blob, or a range of it. A browser shows none of them by itself, and
+// a cache on the way may keep it as long as the URL is good.
+func (f *Folder) get(w http.ResponseWriter, r *http.Request, b *media.Blob, g *grant) {
 	in, err := os.Open(f.blob(b))
 	if err != nil {
 		http.Error(w, "there is no such blob", http.StatusNotFound)
@@ -96,7 +97,8 @@ func (f *Folder) get(w http.ResponseWriter, r *http.Request, b *media.Blob) {
 	h := w.Header()
 	h.Set("Content-Type", b.Type)
 	h.Set("Content-Disposition", "attachment")
-	h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	h.Set("Cache-Control", "public, immutable")
+	h.Set("Expires", time.Unix(g.expires, 0).UTC().Format(http.TimeFormat))
 	h.Set("ETag", `"`+b.Name+`"`)
 	http.ServeContent(w, r, "", time.Time{}, in)
 }

@@ -143,10 +143,23 @@ func (s *suite) whole() {
 	if status, got := s.do("GET", link, nil, "Range", "bytes=6-"); status != 206 || string(got) != "world" {
 		s.Errorf("get the rest: %d %q", status, got)
 	}
+	s.kept(link)
 	s.must(s.store.Drop(s.Context(), &b))
 	s.must(s.store.Drop(s.Context(), &b))
 	if status, _ := s.do("GET", link, nil); status != 404 {
 		s.Errorf("after it was dropped: %d", status)
+	}
+}
+
+// kept holds that a cache keeps an answer no longer than its URL is good.
+func (s *suite) kept(link string) {
+	s.Helper()
+	res, err := http.Get(link)
+	s.must(err)
+	res.Body.Close()
+	until, err := http.ParseTime(res.Header.Get("Expires"))
+	if left := time.Until(until); err != nil || left > life || left < life/2 || strings.Contains(res.Header.Get("Cache-Control"), "max-age") {
+		s.Errorf("caches keep an answer for %v (%v), its URL is good for %v: %v", left, err, life, res.Header)
 	}
 }
 

@@ -188,9 +188,14 @@ func (s *Bucket) Complete(ctx context.Context, b *media.Blob) error {
 	return err
 }
 
-// GetURL implements media.Store.
+// GetURL implements media.Store. The service says in its answer what the URL
+// asks it to.
 func (s *Bucket) GetURL(ctx context.Context, b *media.Blob, life time.Duration) (string, error) {
-	u, err := s.core.PresignedGetObject(ctx, s.opt.Bucket, s.key(b), life, nil)
+	answer := url.Values{
+		"response-cache-control": {"public, immutable"},
+		"response-expires":       {time.Now().Add(life).UTC().Format(http.TimeFormat)},
+	}
+	u, err := s.core.PresignedGetObject(ctx, s.opt.Bucket, s.key(b), life, answer)
 	if err != nil {
 		return "", err
 	}
