@@ -154,3 +154,16 @@ func TestNoMedia(t *testing.T) {
 		}
 	}
 }
+
+// TestPageAtAnotherNameReachesBlobs holds that the page may be at localhost while
+// URLs of blobs name the address.
+func TestPageAtAnotherNameReachesBlobs(t *testing.T) {
+	s := startMedia(t, nil)
+	host := "localhost:" + s.port
+	if res, _ := ask(t, s, "GET", "/", "", "Host", host); !strings.Contains(res.Header.Get("Content-Security-Policy"), " "+s.URL()) {
+		t.Errorf("the page may not ask %s: %v", s.URL(), res.Header)
+	}
+	if res, _ := ask(t, s, "OPTIONS", "/media/d/x/y", "", "Origin", "http://"+host, "Access-Control-Request-Method", "PUT"); res.StatusCode != 204 || res.Header.Get("Access-Control-Allow-Origin") != "http://"+host {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+}

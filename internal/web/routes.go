@@ -67,6 +67,9 @@ func (s *Server) secure(h http.Header, r *http.Request) {
 // has decrypted, and speak with the sockets.
 func (s *Server) policy(r *http.Request) string {
 	connect := "'self' " + origin(s.socketsURL(r))
+	if at := s.URL(); s.site.Blobs != nil && at != s.scheme()+"://"+r.Host { // the page is at another name, such as localhost
+		connect += " " + at
+	}
 	if s.site.Media != nil {
 		for _, at := range s.site.Media.Hosts() {
 			connect += " " + at
