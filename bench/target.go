@@ -281,20 +281,27 @@ const (
 	settleMost = 60 * time.Second
 )
 
-// settle leaves the server alone, asks it to collect its garbage, and waits
-// until its memory stands still.
-func (t *target) settle() int64 {
+// settle leaves the server alone and waits until its memory stands still.
+func (t *target) settle() int64 { return settle(t.collected, int64(len(t.children))*stillBytes) }
+
+// collected is the server's resident memory once it has collected its garbage.
+func (t *target) collected() int64 {
+	for _, admin := range t.admins {
+		if r, err := http.Get(admin + "/debug/pprof/heap?gc=1"); err == nil {
+			io.Copy(io.Discard, r.Body)
+			r.Body.Close()
+		}
+	}
+	return t.resident()
+}
+
+// settle reads memory until it stands still: moves by less than a bound.
+func settle(read func() int64, bound int64) int64 {
 	time.Sleep(quietFor)
 	last, still := int64(0), 0
 	for end := time.Now().Add(settleMost); still < stillFor && time.Now().Before(end); time.Sleep(time.Second) {
-		for _, admin := range t.admins {
-			if r, err := http.Get(admin + "/debug/pprof/heap?gc=1"); err == nil {
-				io.Copy(io.Discard, r.Body)
-				r.Body.Close()
-			}
-		}
-		now, most := t.resident(), int64(len(t.children))*stillBytes
-		if still++; now-last >= most || last-now >= most {
+		now := read()
+		if still++; now-last >= bound || last-now >= bound {
 			still = 0
 		}
 		last = now
