@@ -121,7 +121,9 @@ func TestRatiosAreOfRoundsOfTheSameNumber(t *testing.T) {
 	f := &folder{}
 	for n, speed := range []float64{1, 0.5, 2} { // the machine's mood
 		for step, v := range map[string]float64{"echo/barec/plain": 100, "echo/barego/two": 80, "echo/rookery": 90, "echo/gws/direct": 9, "echo/nbio/inline": 6} {
-			f.rounds = append(f.rounds, echoRound(step, n+1, v*speed))
+			r := echoRound(step, n+1, v*speed)
+			r.Echo[0].IdleConnections = 10
+			f.rounds = append(f.rounds, r)
 		}
 	}
 	s := f.summarize()
@@ -129,6 +131,24 @@ func TestRatiosAreOfRoundsOfTheSameNumber(t *testing.T) {
 		if g := s.Figure(ours, "16 in flight: "+name); g == nil || g.Spread.Min < want*0.999 || g.Spread.Max > want*1.001 || len(g.Values) != 3 {
 			t.Errorf("%s: %+v, want %v in every round", name, g, want)
 		}
+	}
+}
+
+// TestALibraryCountsWithItsFirstSettings holds that a full run, which measures
+// the others too, means the same by the best other library as a quick one.
+func TestALibraryCountsWithItsFirstSettings(t *testing.T) {
+	f := &folder{}
+	for step, v := range map[string]float64{ours: 90, "echo/gws/direct": 9, "echo/gnet/message": 6, "echo/gnet/coalesced": 45} {
+		for n := range 2 {
+			r := echoRound(step, n+1, v)
+			if step != "echo/gnet/coalesced" && n == 0 {
+				r.Echo[0].IdleConnections = 10
+			}
+			f.rounds = append(f.rounds, r)
+		}
+	}
+	if g := f.summarize().Figure(ours, "16 in flight: "+toPeer); g == nil || g.Spread.Min != 10 || g.Spread.Max != 10 || len(g.Values) != 2 {
+		t.Errorf("%+v, want 10 in both rounds", g)
 	}
 }
 
