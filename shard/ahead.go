@@ -2,6 +2,7 @@ package shard
 
 import (
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,13 +20,7 @@ type ahead struct {
 	asked    index                      // by key
 	messages map[messageAt]chat.Message // looked up: the zero Message is none
 	senders  map[uint64]senderPage      // by the user's hash
-	receipts []chat.Receipt             // asked for at once
-}
-
-// receiptReader is a store where many receipts are read at once in less time than
-// one by one. It fills in how far those are of which it knows User and Peer.
-type receiptReader interface {
-	ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
+	receipts []chat.Receipt             // asked for together: in the embedded store that takes less time than one by one
 }
 
 type messageAt struct {
@@ -44,7 +39,6 @@ type ask struct {
 
 	failed  bool
 	place   chat.Position
-	receipt chat.Receipt
 	cursors []storage.Cursor
 	message chat.Message
 	senders senderPage
@@ -58,54 +52,24 @@ type senderPage struct {
 	senders     []storage.Sender
 }
 
-// askAhead asks what the records of the next cycle need.
+// askAhead asks what the records of the next cycle need: in the embedded store
+// the receipts alone, which where people write to ever new peers nearly all are
+// unknown.
 func (w *worker) askAhead(ctx context.Context) {
-	if w.opt.ReadsAhead == 0 {
-		if store, ok := w.store.(receiptReader); ok {
-			w.askReceipts(ctx, store)
-		}
-		return
-	}
 	a := &w.ahead
 	clear(a.messages)
 	clear(a.senders)
-	w.eachAhead(func(r *record.Record) { w.needs(r) })
+	w.eachAhead(w.needs)
 	w.answerAhead(ctx)
+	if w.opt.ReadsAhead == 0 {
+		return
+	}
 	w.eachAhead(func(r *record.Record) {
 		if r.Kind == record.Mark {
 			w.needsSenders(r)
 		}
 	})
 	w.answerAhead(ctx)
-}
-
-// askReceipts asks for the receipts that the next cycle needs and that are not
-// known: where people write to ever new peers that is nearly all.
-func (w *worker) askReceipts(ctx context.Context, store receiptReader) {
-	a := &w.ahead
-	a.receipts = a.receipts[:0]
-	rest := w.rest
-	for n := 0; n < min(w.left, w.opt.BatchRecords); n++ {
-		raw, more, err := record.NextFramed(rest)
-		if err != nil {
-			break
-		}
-		rest = more
-		if record.KindOf(raw) == record.Receipt && w.rec.Decode(raw) == nil {
-			w.needsReceipt(&w.rec)
-		}
-	}
-	a.asked.clear()
-	if len(a.receipts) == 0 {
-		return
-	}
-	if store.ReadReceipts(ctx, a.receipts) == nil { // else each is asked for when it is needed
-		for i := range a.receipts {
-			w.takeReceipt(&a.receipts[i])
-		}
-		w.counts.Ahead += uint64(len(a.receipts))
-	}
-	clear(a.receipts)
 }
 
 // needsReceipt notes the receipt that a record changes, unless it is known.
@@ -139,7 +103,9 @@ func (w *worker) eachAhead(f func(r *record.Record)) {
 		if err != nil {
 			return
 		}
-		rest = more
+		if rest = more; w.opt.ReadsAhead == 0 && record.KindOf(raw) != record.Receipt {
+			continue
+		}
 		err = w.rec.Decode(raw)
 		if err == nil && w.rec.Kind == record.Forward {
 			err = w.rec.Decode(w.rec.Content)
@@ -174,13 +140,7 @@ func (w *worker) needs(r *record.Record) {
 	case record.Fanout:
 		w.ask(w.hashKey(keyFanout, r.Peer, nil, r.ID[:]), ask{kind: keySender, at: messageAt{chat.GroupChat(peer), r.ID}})
 	case record.Receipt:
-		if user.IsGroup() {
-			return
-		}
-		key := w.hashKey(keyReceipt, r.User, r.Peer, nil)
-		if _, known := w.knownReceipt(key, w.hashKey(keyReceiptTo, r.User, r.Peer, nil)); !known {
-			w.ask(key, ask{kind: keyReceipt, user: user, peer: peer})
-		}
+		w.needsReceipt(r)
 	}
 }
 
@@ -221,28 +181,57 @@ func (w *worker) ask(key uint64, a ask) {
 // answerAhead asks the store, and remembers the answers.
 func (w *worker) answerAhead(ctx context.Context) {
 	a := &w.ahead
-	var g errgroup.Group
-	g.SetLimit(w.opt.ReadsAhead)
-	for i := range a.asks {
-		if w.opt.ReadsAhead == 1 {
+	if w.opt.ReadsAhead > 1 {
+		w.answerAtOnce(ctx)
+	} else {
+		for i := range a.asks {
 			a.asks[i].answer(ctx, w.store)
-			continue
 		}
-		g.Go(func() error {
-			a.asks[i].answer(ctx, w.store)
-			return nil
-		})
+		readReceipts(ctx, w.store, a.receipts)
 	}
-	g.Wait()
 	for i := range a.asks {
 		if q := &a.asks[i]; !q.failed {
 			w.take(q)
 		}
 	}
 	w.counts.Ahead += uint64(len(a.asks))
+	for i := range a.receipts {
+		if r := &a.receipts[i]; r.User != "" {
+			w.takeReceipt(r)
+			w.counts.Ahead++
+		}
+	}
 	clear(a.asks)
-	a.asks = a.asks[:0]
+	clear(a.receipts)
+	a.asks, a.receipts = a.asks[:0], a.receipts[:0]
 	a.asked.clear()
+}
+
+// answerAtOnce asks the store by several goroutines.
+func (w *worker) answerAtOnce(ctx context.Context) {
+	a, n := &w.ahead, w.opt.ReadsAhead
+	var g errgroup.Group
+	g.SetLimit(n)
+	for i := range a.asks {
+		g.Go(func() error {
+			a.asks[i].answer(ctx, w.store)
+			return nil
+		})
+	}
+	for some := range slices.Chunk(a.receipts, len(a.receipts)/n+1) {
+		g.Go(func() error {
+			readReceipts(ctx, w.store, some)
+			return nil
+		})
+	}
+	g.Wait()
+}
+
+// readReceipts fills receipts in; it empties them where the store does not answer.
+func readReceipts(ctx context.Context, store Store, receipts []chat.Receipt) {
+	if len(receipts) > 0 && store.ReadReceipts(ctx, receipts) != nil {
+		clear(receipts)
+	}
 }
 
 func (q *ask) answer(ctx context.Context, store Store) {
@@ -254,8 +243,6 @@ func (q *ask) answer(ctx context.Context, store Store) {
 		q.cursors, err = store.Cursors(ctx, q.user)
 	case keyRead:
 		q.place, err = store.ReadTo(ctx, q.user, q.peer)
-	case keyReceipt:
-		q.receipt, err = store.Receipt(ctx, q.user, q.peer)
 	case askSenders:
 		q.senders.after = q.after
 		q.senders.senders, q.senders.last, err = store.Senders(ctx, q.user, q.after, q.upTo, scanRows, nil)
@@ -282,9 +269,6 @@ func (w *worker) take(q *ask) {
 		remember(q.hash, furthest)
 	case keyRead:
 		remember(q.hash, q.place)
-	case keyReceipt:
-		q.receipt.User, q.receipt.Peer = q.user, q.peer
-		w.takeReceipt(&q.receipt)
 	case askSenders:
 		w.ahead.senders[q.hash] = q.senders
 	}

@@ -65,9 +65,9 @@ func TestAskAheadFails(t *testing.T) {
 	}
 }
 
-// TestReceiptsAtOnce: where the store can, an owner that remembers nothing reads the
-// receipts of a cycle in one call, and what it read counts: none goes backwards. A
-// read that fails is made again one by one.
+// TestReceiptsAtOnce: an owner that remembers nothing reads the receipts of a cycle
+// in one call, or by as many goroutines as it may in one each, and what it read
+// counts: none goes backwards. A read that fails is made again one by one.
 func TestReceiptsAtOnce(t *testing.T) {
 	s := newSim(t, 1, 1)
 	s.opt.Heads, s.opt.BatchRecords = 1<<10, 1000
@@ -82,9 +82,10 @@ func TestReceiptsAtOnce(t *testing.T) {
 		receipt(n, 6, 0)
 	}
 	for _, c := range []struct {
-		failing, reads int
-		ahead          uint64
-	}{{0, 1, 8}, {1, 8, 0}} {
+		readsAhead, failing, reads int
+		ahead                      uint64
+	}{{0, 0, 1, 8}, {0, 1, 8, 0}, {1, 0, 1, 8}, {4, 0, 3, 8}} {
+		s.opt.ReadsAhead = c.readsAhead
 		s.start()
 		w := s.workers[0]
 		w.begin(s.log.next(0, first, 1<<20))

@@ -299,14 +299,6 @@ func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.
 	return append(dst, found[:min(limit, len(found))]...), nil
 }
 
-func (s *memStore) Receipt(_ context.Context, user, peer chat.User) (chat.Receipt, error) {
-	if err := s.read(); err != nil {
-		return chat.Receipt{}, err
-	}
-	defer s.mu.Unlock()
-	return s.rows.receipts[pair{user, peer}].Receipt, nil
-}
-
 // ReadReceipts is one call, however many receipts.
 func (s *memStore) ReadReceipts(_ context.Context, receipts []chat.Receipt) error {
 	if err := s.read(); err != nil {

@@ -237,12 +237,11 @@ func (w *worker) receipt(ctx context.Context, user uint64, pos chat.Position) er
 	if here {
 		old = w.batch.Receipts[at].Receipt
 	} else if !known {
-		if err := w.try(ctx, "receipt", func() (err error) {
-			old, err = w.store.Receipt(ctx, name, peer)
-			return err
-		}); err != nil {
+		asked := []chat.Receipt{{User: name, Peer: peer}}
+		if err := w.try(ctx, "receipt", func() error { return w.store.ReadReceipts(ctx, asked) }); err != nil {
 			return err
 		}
+		old = asked[0]
 	}
 	now := chat.Receipt{
 		User: name, Peer: peer,

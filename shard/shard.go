@@ -42,7 +42,7 @@ type Store interface {
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
 	Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []storage.Sender) (senders []storage.Sender, last chat.Position, err error)
 	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error)
-	Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error)
+	ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)
 	Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, error)
 	Delivered(ctx context.Context, user chat.User) (chat.Position, error)

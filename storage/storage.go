@@ -80,9 +80,10 @@ type Store interface {
 	// a name ("" is before all). Fewer than limit are the last.
 	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error)
 
-	// Receipt returns what is known of how far peer has come with what user
-	// sent; the zero marks when nothing is.
-	Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error)
+	// ReadReceipts fills in of each of receipts, whose User and Peer are said, how
+	// far Peer has come with what User sent; where nothing is known of it the
+	// marks stay as they are.
+	ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
 
 	// ReadTo returns how far user has read the chat with peer.
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)

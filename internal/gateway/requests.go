@@ -87,12 +87,12 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 		if err != nil {
 			return nil, err
 		}
-		r, err := g.store.Receipt(ctx, user, peer)
-		if err != nil {
+		r := []chat.Receipt{{User: user, Peer: peer}}
+		if err := g.store.ReadReceipts(ctx, r); err != nil {
 			return nil, err
 		}
 		seen := horizon{}
-		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r.Delivered, Read: r.Read, More: more, Next: next}
+		page := &packet.HistoryPage{Req: m.Req, Peer: peer.Name(), Delivered: r[0].Delivered, Read: r[0].Read, More: more, Next: next}
 		bytes := 0
 		for i := range list[:min(len(list), limit)] {
 			if bytes > pageBytes {
@@ -194,8 +194,8 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 				}
 			}
 			bytes += rowBytes(&c.Last)
-			r, err := g.store.Receipt(ctx, user, c.Peer)
-			if err != nil {
+			r := []chat.Receipt{{User: user, Peer: c.Peer}}
+			if err := g.store.ReadReceipts(ctx, r); err != nil {
 				return nil, err
 			}
 			mine, err := g.store.ReadTo(ctx, user, c.Peer)
@@ -203,7 +203,7 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 				return nil, err
 			}
 			page.Chats = append(page.Chats, packet.ChatRow{
-				Peer: c.Peer.Name(), Delivered: r.Delivered, Read: r.Read, Mine: mine, Last: rowOf(&c.Last),
+				Peer: c.Peer.Name(), Delivered: r[0].Delivered, Read: r[0].Read, Mine: mine, Last: rowOf(&c.Last),
 			})
 		}
 		return page, nil

@@ -116,10 +116,18 @@ func (s *Store) HasChat(ctx context.Context, user, other chat.User) (bool, error
 	return p.day != nil, err
 }
 
-// Receipt implements storage.Store.
-func (s *Store) Receipt(ctx context.Context, user, other chat.User) (chat.Receipt, error) {
-	p, err := s.peer(ctx, user, other)
-	return chat.Receipt{User: user, Peer: other, Delivered: p.delivered, Read: p.read}, err
+// ReadReceipts implements storage.Store, one after the other: each is in its
+// user's partition.
+func (s *Store) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error {
+	for i := range receipts {
+		r := &receipts[i]
+		p, err := s.peer(ctx, r.User, r.Peer)
+		if err != nil {
+			return err
+		}
+		r.Delivered, r.Read = p.delivered, p.read
+	}
+	return nil
 }
 
 // ReadTo implements storage.Store.

@@ -40,23 +40,9 @@ func (s *Store) Receipts(ctx context.Context, user chat.User, from, upTo chat.Po
 	return dst, err
 }
 
-// Receipt implements storage.Store.
-func (s *Store) Receipt(ctx context.Context, user, peer chat.User) (chat.Receipt, error) {
-	r := chat.Receipt{User: user, Peer: peer}
-	if err := s.begin(ctx); err != nil {
-		return r, err
-	}
-	defer s.leave()
-	var delivered, read, pos uint64
-	_, err := s.getUint64s(appendPairKey(nil, tableReceipt, user, peer), &delivered, &read, &pos)
-	r.Delivered, r.Read = chat.Position(delivered), chat.Position(read)
-	return r, err
-}
-
-// ReadReceipts fills in how far each of receipts is, whose User and Peer say which
-// it is; one that is not stored is not touched. In one go a read costs less, and a
-// filter says of nearly all that are not stored that they are not, for which a read
-// of one alone has to look into the largest tables.
+// ReadReceipts implements storage.Store. In one go a read costs less, and a filter
+// says of nearly all that are not stored that they are not, for which a read of
+// one alone has to look into the largest tables.
 func (s *Store) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error {
 	if err := s.begin(ctx); err != nil {
 		return err

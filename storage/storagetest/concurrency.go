@@ -109,8 +109,8 @@ func (f *fixture) readOwned(p int, applied *atomic.Uint64) error {
 	if err != nil || delivered < upTo {
 		return fmt.Errorf("delivered %d after %d: %v", delivered, upTo, err)
 	}
-	r, err := f.Receipt(f.ctx, user, peer)
-	if err != nil || r.Read < upTo {
+	r := []chat.Receipt{{User: user, Peer: peer}}
+	if err := f.ReadReceipts(f.ctx, r); err != nil || r[0].Read < upTo {
 		return fmt.Errorf("receipt %+v after %d: %v", r, upTo, err)
 	}
 	has, err := f.HasChat(f.ctx, peer, user)

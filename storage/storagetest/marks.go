@@ -48,17 +48,10 @@ func testReceipts(f *fixture) {
 	f.apply(storage.Batch{Receipts: []storage.ReceiptAt{bob}})
 	equal(f.T, "changed", f.receipts("alice", 101, 205), []chat.Receipt{bob.Receipt})
 	equal(f.T, "the last change counts", f.receipts("alice", 0, 204), []chat.Receipt{carol.Receipt})
-	for _, c := range []struct{ user, peer chat.User }{{"alice", "bob"}, {"bob", "alice"}, {"bob", "carol"}} {
-		r, err := f.Receipt(f.ctx, c.user, c.peer)
-		must(f.T, err)
-		want := map[chat.User]chat.Receipt{
-			"alice": bob.Receipt, "bob": {User: "bob", Peer: c.peer},
-		}[c.user]
-		if c.peer == "alice" {
-			want.Delivered, want.Read = 1, 1
-		}
-		equal(f.T, "receipt", r, want)
-	}
+	asked := []chat.Receipt{{User: "alice", Peer: "bob"}, {User: "bob", Peer: "carol"}, {User: "bob", Peer: "alice"}, {User: "alice", Peer: "bob"}}
+	must(f.T, f.ReadReceipts(f.ctx, asked))
+	equal(f.T, "read", asked, []chat.Receipt{bob.Receipt, {User: "bob", Peer: "carol"}, {User: "bob", Peer: "alice", Delivered: 1, Read: 1}, bob.Receipt})
+	must(f.T, f.ReadReceipts(f.ctx, nil))
 }
 
 // testReceiptPages: in order of the peers' names, from the one beyond the last,
@@ -310,7 +303,7 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"Waiting":      func(ctx context.Context) error { _, err := s.Waiting(ctx, "a", 0, 9, 1); return err },
 		"Truncated":    func(ctx context.Context) error { _, err := s.Truncated(ctx, "a", 0); return err },
 		"Receipts":     func(ctx context.Context) error { _, err := s.Receipts(ctx, "a", 0, 9, "", 9, nil); return err },
-		"Receipt":      func(ctx context.Context) error { _, err := s.Receipt(ctx, "a", "b"); return err },
+		"ReadReceipts": func(ctx context.Context) error { return s.ReadReceipts(ctx, []chat.Receipt{{User: "a", Peer: "b"}}) },
 		"ReadTo":       func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
 		"Cursors":      func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },
 		"Delivered":    func(ctx context.Context) error { _, err := s.Delivered(ctx, "a"); return err },
