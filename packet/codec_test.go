@@ -284,3 +284,26 @@ func TestTypeNames(t *testing.T) {
 		t.Error(TypeCaughtUp, Type(200))
 	}
 }
+
+// TestWelcomeWithLimitsThatWereEncoded holds that it has the bytes of the packet,
+// and allocates nothing.
+func TestWelcomeWithLimitsThatWereEncoded(t *testing.T) {
+	limits := map[string]uint64{}
+	for i, name := range LimitNames {
+		limits[name] = 1 << (i % 64)
+	}
+	encoded := EncodeLimits(limits)
+	for _, w := range []Welcome{
+		{}, {Version: 1, Now: 1_700_000_000_000, Node: chat.Node{1, 2, 3, 4, 5, 6}, User: "alice", Resume: 5, Waiting: 3, Heartbeat: 60_000, Expires: 1_700_000_100_000},
+		{Version: math.MaxUint64, Now: math.MinInt64, User: strings.Repeat("x", 64), Resume: math.MaxUint64, Waiting: 1 << 40, Heartbeat: 128, Expires: -1},
+	} {
+		got := w.AppendWith([]byte("before"), encoded)
+		if w.Limits = limits; !bytes.Equal(got, w.AppendTo([]byte("before"))) {
+			t.Errorf("%+v: %x", w, got)
+		}
+	}
+	w, dst := &Welcome{User: "alice"}, make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(100, func() { dst = w.AppendWith(dst[:0], encoded) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -121,6 +121,17 @@ func encodeLimits(e *msgpack.Encoder, m map[string]uint64) error {
 	return nil
 }
 
+// EncodeLimits encodes limits for Welcome.AppendWith.
+func EncodeLimits(limits map[string]uint64) []byte {
+	var b bytes.Buffer
+	e := msgpack.NewEncoder(&b)
+	e.UseCompactInts(true)
+	if err := encodeLimits(e, limits); err != nil {
+		panic(err) // memory takes everything
+	}
+	return b.Bytes()
+}
+
 // decodeCold reads a packet. Fields whose element is absent are left alone. The
 // error is CodeBadPacket.
 func decodeCold(p Raw, t Type, x row) error {

@@ -223,3 +223,14 @@ func appendExpiry(dst []byte, elements int, expires int64, media []byte) []byte 
 	}
 	return dst
 }
+
+// AppendWith appends the encoded Welcome with limits that EncodeLimits encoded in
+// the place of its own: a server's are the same for everybody, and all may come
+// at once.
+func (x *Welcome) AppendWith(dst, limits []byte) []byte {
+	dst = appendUint(appendHead(dst, TypeWelcome, 10), x.Version)
+	dst = appendBin(appendInt(dst, x.Now), x.Node[:])
+	dst = appendUint(appendStr(dst, []byte(x.User)), uint64(x.Resume))
+	dst = appendUint(appendUint(dst, x.Waiting), x.Heartbeat)
+	return append(appendInt(dst, x.Expires), limits...)
+}

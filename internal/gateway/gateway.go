@@ -23,6 +23,7 @@ import (
 	"github.com/rookery-chat/rookery/internal/keydir"
 	"github.com/rookery-chat/rookery/internal/presence"
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
+	"github.com/rookery-chat/rookery/packet"
 	"github.com/rookery-chat/rookery/storage"
 )
 
@@ -158,7 +159,7 @@ type Gateway struct {
 
 	opt      Options
 	limits   frame.Limits
-	told     map[string]uint64 // of every welcome; not changed any more
+	told     []byte // limits, encoded for every welcome; not changed any more
 	route    atomic.Pointer[Route]
 	store    storage.Store
 	owners   Owners
@@ -188,7 +189,7 @@ func New(opt Options, log Log, store storage.Store, owners Owners, p *presence.M
 	g := &Gateway{
 		opt: opt, store: store, owners: owners, presence: p, maxRecords: log.MaxRecords(),
 		limits:  frame.Limits{MessageBytes: opt.MessageBytes, Deflate: opt.Deflate},
-		told:    opt.limitsTold(),
+		told:    packet.EncodeLimits(opt.limitsTold()),
 		keys:    keydir.New(store, opt.Keys),
 		jobs:    startWorkers(opt.Workers, opt.Jobs),
 		pending: map[netip.Addr]int{},

@@ -311,7 +311,7 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	s.marked, s.markSent = j.cursor, j.cursor // a resume is no mark: the client may still owe one
 	g.leavePending(s)
 	g.Stats.Sessions.Add(1)
-	s.write(g.welcomePacket(s, j))
+	s.write(&welcome{g.welcomePacket(s, j), g.told})
 	if j.first {
 		g.announce(s.user(), true, 0)
 	}
@@ -320,13 +320,20 @@ func (g *Gateway) welcome(s *session, user chat.User, ref presence.Ref, j *joine
 	g.deliverPage(s, j.page)
 }
 
-func (g *Gateway) welcomePacket(s *session, j *joined) *packet.Welcome {
-	return &packet.Welcome{
+func (g *Gateway) welcomePacket(s *session, j *joined) packet.Welcome {
+	return packet.Welcome{
 		Version: packet.Version, Now: s.st().loop.NowMs(), Node: j.node, User: s.user().Name(),
 		Resume: j.resume, Waiting: uint64(j.waiting), Heartbeat: uint64(g.opt.Heartbeat.Milliseconds()), Expires: s.expiresMs(),
-		Limits: g.told,
 	}
 }
+
+// welcome is the packet with limits that were encoded once.
+type welcome struct {
+	packet.Welcome
+	limits []byte
+}
+
+func (w *welcome) AppendTo(dst []byte) []byte { return w.AppendWith(dst, w.limits) }
 
 // limitsTold are the limits that every welcome tells.
 func (o *Options) limitsTold() map[string]uint64 {

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -15,37 +16,30 @@ func (s *Store) Devices(ctx context.Context, user chat.User) ([]storage.Device, 
 		return nil, err
 	}
 	defer s.leave()
-	gone, err := s.revoked(ctx, user)
-	if err != nil {
-		return nil, err
-	}
-	labels := map[chat.Device]string{}
-	err = s.scanUser(ctx, tableLabel, user, func(name, row []byte) error {
-		labels[chat.Device(name)] = string(row)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	cursors := map[chat.Device]chat.Position{}
-	err = s.scanUser(ctx, tableCursor, user, func(name, row []byte) error {
-		var pos uint64
-		err := readUint64s(row, &pos)
-		cursors[chat.Device(name)] = chat.Position(pos)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
 	var devices []storage.Device
-	err = s.scanUser(ctx, tableDevice, user, func(name, row []byte) error {
-		d := storage.Device{Name: chat.Device(name)}
-		d.Label, d.Revoked = labels[d.Name], gone[d.Name]
-		if d.Revoked == 0 { // else a mark was on its way
-			d.Cursor = cursors[d.Name]
+	tables := []byte{tableDevice, tableLabel, tableRevoked, tableCursor} // of each device its row first, and whether it is there before its cursor
+	err := s.scanTables(ctx, tables, user, func(table byte, name, row []byte) error {
+		if table == tableDevice {
+			d := storage.Device{Name: chat.Device(name)}
+			err := decodeDevice(row, &d)
+			devices = append(devices, d)
+			return err
 		}
-		err := decodeDevice(row, &d)
-		devices = append(devices, d)
+		i := slices.IndexFunc(devices, func(d storage.Device) bool { return string(d.Name) == string(name) })
+		if i < 0 {
+			return nil
+		}
+		if table == tableLabel {
+			devices[i].Label = string(row)
+			return nil
+		}
+		var n uint64
+		err := readUint64s(row, &n)
+		if table == tableRevoked {
+			devices[i].Revoked = int64(n)
+		} else if devices[i].Revoked == 0 { // else a mark was on its way
+			devices[i].Cursor = chat.Position(n)
+		}
 		return err
 	})
 	return devices, err

@@ -67,11 +67,15 @@ type inboxRef struct {
 	message chat.Message
 }
 
-// read goes through the rows after a position, chunk by chunk.
+// read goes through the rows after a position.
 func (r *inboxReader) read(ctx context.Context, after chat.Position, limit int) error {
 	rows, err := r.s.inboxOf(ctx, r.user, after, r.upTo)
 	if err != nil {
 		return err
+	}
+	if !rows.next() { // nothing waits, as for most who come back
+		r.last = r.upTo
+		return errors.Join(ctx.Err(), rows.close())
 	}
 	messages, err := r.s.messagesOf(ctx)
 	if err != nil {
@@ -81,8 +85,9 @@ func (r *inboxReader) read(ctx context.Context, after chat.Position, limit int) 
 	return errors.Join(err, rows.close(), messages.close())
 }
 
+// chunks reads chunk by chunk, from the row that rows is on.
 func (r *inboxReader) chunks(ctx context.Context, rows *inboxCursor, messages *messageCursor, limit int) (err error) {
-	more := rows.next()
+	more := true
 	for more && limit > 0 && r.skips < maxInboxSkips && r.bytes < maxInboxBytes && ctx.Err() == nil {
 		var n int
 		if n, more, err = r.chunk(rows, min(limit, inboxChunk)); err != nil {

@@ -239,6 +239,29 @@ func scanIter(ctx context.Context, it *pebble.Iterator, f func(key, row []byte) 
 	return it.Error()
 }
 
+// scanTables is scanUser over one table after the other, of one moment. It makes
+// one iterator, which costs more than to read a few rows.
+func (s *Store) scanTables(ctx context.Context, tables []byte, user chat.User, f func(table byte, rest, row []byte) error) error {
+	it, err := s.db.NewIterWithContext(ctx, nil)
+	if err != nil {
+		return err
+	}
+	var prefix, end []byte
+	for _, table := range tables {
+		prefix = appendUserKey(prefix[:0], table, user)
+		end = after(end[:0], prefix)
+		it.SetBounds(prefix, end)
+		err = scanIter(ctx, it, func(key, row []byte) (bool, error) {
+			err := f(table, key[len(prefix):], row)
+			return err == nil, err
+		})
+		if err != nil {
+			break
+		}
+	}
+	return errors.Join(err, it.Close())
+}
+
 // scanUser is scan over the rows of a user in a table; f gets the rest of the
 // key after the user.
 func (s *Store) scanUser(ctx context.Context, table byte, user chat.User, f func(rest, row []byte) error) error {
