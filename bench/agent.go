@@ -93,6 +93,7 @@ type loadOrder struct {
 	Rate        float64 `json:"rate"` // messages a second, of this agent; 0: it only receives
 	PerWrite    int     `json:"per_write"`
 	SizeBytes   int     `json:"size_bytes"`
+	Encrypted   bool    `json:"encrypted,omitempty"`
 	MarkEveryNs int64   `json:"mark_every_ns"`
 	Contacts    int     `json:"contacts,omitempty"` // of each session, even; for patternCircle
 	Seed        uint64  `json:"seed"`

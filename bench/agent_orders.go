@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/auth"
+	"github.com/rookery-chat/rookery/packet"
 )
 
 // do carries out an order.
@@ -174,6 +176,9 @@ func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
 		return fmt.Errorf("bench: agent: unknown pattern %q", o.Pattern)
 	}
 	r.clear()
+	if r.encrypted, r.send = nil, (packet.Send{}); o.Encrypted {
+		r.encrypted, r.send.Suite = rand.NewChaCha8([32]byte{byte(o.Seed)}), chat.SuiteMegolm
+	}
 	r.holdMarks = fromFirst(o.Pattern)
 	warm := o.StartNs + o.WarmupNs
 	if p.nextNs = o.StartNs; !r.sends(o) {

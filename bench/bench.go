@@ -24,6 +24,7 @@ type Options struct {
 	Rate         float64       // messages a second; 0 is the profile's own
 	PerWrite     int           // messages a write; 0 is the profile's own
 	Size         int           // bytes of content, at least 8; 0 is 100
+	Encrypted    bool          // trickle, firehose, real: messages of the suite of encrypted ones, with random content as ciphertext is
 	Warmup       time.Duration // before it counts; 0 is 3 s
 	Duration     time.Duration // that counts; 0 is the profile's own
 	Contacts     int           // whom a session writes to, where the profile lets it be said; 0 is everybody
@@ -70,6 +71,7 @@ type Result struct {
 	MarkEveryMs float64     `json:"mark_every_ms,omitempty"`
 	Contacts    int         `json:"contacts,omitempty"`
 	SizeBytes   int         `json:"size_bytes,omitempty"`
+	Encrypted   bool        `json:"encrypted,omitempty"`
 	ServerFlags []string    `json:"server_flags,omitempty"`
 	Servers     int         `json:"servers,omitempty"` // processes that know nothing of each other
 	Seconds     float64     `json:"seconds,omitempty"` // that counted
@@ -188,6 +190,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	if o.Warmup == 0 {
 		o.Warmup = 3 * time.Second
+	}
+	if o.Encrypted && o.Profile != "trickle" && o.Profile != "firehose" && o.Profile != "real" {
+		return nil, errors.New("bench: only trickle, firehose and real send messages as encrypted ones are")
 	}
 	if (o.Profile == "real") != (o.Cluster != "") {
 		return nil, errors.New("bench: the profile real, and no other, needs the folder of a cluster")

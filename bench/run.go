@@ -51,9 +51,10 @@ type run struct {
 	samples []sample
 	page    *packet.HistoryPage // the newest that came
 
-	scratch []byte
-	send    packet.Send
-	marks   []*conn // that have something to mark
+	scratch   []byte
+	send      packet.Send
+	encrypted *rand.ChaCha8 // makes content as ciphertext is, which nothing makes smaller; nil: it is zeros
+	marks     []*conn       // that have something to mark
 }
 
 // counts are what a load has done since it began.
@@ -344,7 +345,9 @@ func (r *run) burst(from *conn, to, count, size int, dueNs int64) {
 	binary.LittleEndian.PutUint64(m.Content, uint64(dueNs))
 	first := from.ticks + 1
 	for i := range count {
-		from.n++
+		if from.n++; r.encrypted != nil {
+			r.encrypted.Read(m.Content[8:]) // never fails
+		}
 		m.N, m.ID = from.n, from.id(r.loop.nowNs)
 		b = m.AppendTo(b)
 		if i == 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/config"
 	"github.com/rookery-chat/rookery/internal/server"
+	"github.com/rookery-chat/rookery/packet"
 )
 
 // startTestServer starts a server in this process, as a target.
@@ -213,5 +214,41 @@ func TestALoadToAGroup(t *testing.T) {
 	}
 	if c.Sent != messages+2 || c.Accepted != c.Sent || c.Told != 1+4 || r.delivery.TotalCount() != messages*members || len(r.conns[5].sent) != 0 || r.conns[5].mine > r.conns[5].marked {
 		t.Errorf("%+v, %d latencies", c, r.delivery.TotalCount())
+	}
+}
+
+// TestAnEncryptedLoad sends encrypted messages, each of other bytes, and then
+// plain ones, and looks at them in the store.
+func TestAnEncryptedLoad(t *testing.T) {
+	r := startLoad(t, 2)
+	a := &agent{run: r}
+	const size = 64
+	for _, encrypted := range []bool{true, false} {
+		sent := r.counts.Sent
+		o := &loadOrder{StartNs: r.loop.clock(), DurationNs: int64(time.Second), Rate: 50, PerWrite: 1, SizeBytes: size, MarkEveryNs: 1e6, Seed: 2, Pattern: patternOneWay, Encrypted: encrypted}
+		if err := a.load(t.Context(), o, &report{}); err != nil {
+			t.Fatal(err)
+		}
+		n := int(r.counts.Sent - sent)
+		if done, err := r.drain(t.Context(), time.Minute, func() bool { return r.counts.Accepted == r.counts.Sent && r.counts.Delivered == r.counts.Sent }); err != nil || !done || n < 2 {
+			t.Fatalf("%d messages, %+v: %v", n, r.counts, err)
+		}
+		n = min(n, 10)
+		ask := packet.History{Req: 1, Peer: userOf(1), Limit: n}
+		r.page = nil
+		r.conns[0].write(ask.AppendTo(nil))
+		if done, err := r.drain(t.Context(), time.Minute, func() bool { return r.page != nil }); err != nil || !done || len(r.page.Rows) != n {
+			t.Fatalf("%+v: %v", r.page, err)
+		}
+		bodies := map[string]bool{}
+		for _, row := range r.page.Rows {
+			bodies[string(row.Content[8:])] = true
+			if len(row.Content) != size || (row.Suite == chat.SuiteMegolm) != encrypted {
+				t.Errorf("encrypted %v: suite %d, %d bytes", encrypted, row.Suite, len(row.Content))
+			}
+		}
+		if encrypted && len(bodies) != n || !encrypted && (len(bodies) != 1 || !bodies[string(make([]byte, size-8))]) {
+			t.Errorf("encrypted %v: %d bodies of %d messages", encrypted, len(bodies), n)
+		}
 	}
 }

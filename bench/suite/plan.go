@@ -99,6 +99,9 @@ func (p *Plan) echoes(c Choice) error {
 	return nil
 }
 
+// ciphertextBytes is what a message of 100 bytes has encrypted.
+const ciphertextBytes = 256
+
 func (p *Plan) full() {
 	for _, n := range []int{1_000, 5_000, 15_000} {
 		p.add(fmt.Sprintf("idle@%d", n), 3, 60, bench.Options{Connections: n})
@@ -107,6 +110,8 @@ func (p *Plan) full() {
 		p.add(fmt.Sprintf("trickle@%.0f", rate), 5, 45, bench.Options{Rate: rate})
 	}
 	p.add("trickle@5000/1000", 5, 40, bench.Options{Rate: 5_000, Connections: 1_000})
+	p.add("trickle@5000/plain", 3, 40, bench.Options{Rate: 5_000, Size: ciphertextBytes})
+	p.add("trickle@5000/encrypted", 3, 40, bench.Options{Rate: 5_000, Size: ciphertextBytes, Encrypted: true})
 	for _, rate := range []float64{100_000, 300_000, 500_000, 1_160_000} {
 		p.add(fmt.Sprintf("firehose@%.0f", rate), 3, 60, bench.Options{Rate: rate})
 	}

@@ -40,6 +40,7 @@ var targets = []Target{
 	{What: "durable delivery, 10,000 connections, 20,000 msg/s, p50", Step: "trickle@20000", Name: "delivery p50", Bound: 2, Unit: "ms"},
 	{What: "durable delivery, 10,000 connections, 20,000 msg/s, p99", Step: "trickle@20000", Name: "delivery p99", Bound: 10, Unit: "ms"},
 	{What: "CPU a message, 10,000 connections over 1,000 (aim: 1,000,000)", Step: "trickle@5000", Name: "server CPU a message", Over: "trickle@5000/1000", Bound: 1.3},
+	{What: "CPU a message, encrypted over plain of the same size", Step: "trickle@5000/encrypted", Name: "server CPU a message", Over: "trickle@5000/plain", Bound: 1.05},
 	{What: "one message to 10,000 sockets, CPU a recipient before the kernel", Step: "fanout", Name: "to 10000: CPU a recipient before the kernel", Bound: 1, Unit: "us"},
 	{What: "connect storm, of raw accept and handshake", Step: "connect", Name: "rookery, storm: rate, of a bare server's", Bound: 1, Least: true},
 	{What: "everybody at once, errors shown to apps (aim: of 100,000; here 15,000)", Step: "reconnect", Name: "errors shown to apps, and sessions not back", Bound: 0},

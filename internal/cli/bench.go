@@ -42,6 +42,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.Float64Var(&o.Rate, "rate", 0, "messages a second; 0 is the profile's own")
 	fs.IntVar(&o.PerWrite, "per-write", 0, "messages a write; 0 is the profile's own")
 	fs.IntVar(&o.Size, "size", 100, "bytes of content")
+	fs.BoolVar(&o.Encrypted, "encrypted", false, "trickle, firehose, real: messages of the suite of encrypted ones, with random content")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "time before it counts; 0 is 3s")
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
 	fs.IntVar(&o.Contacts, "contacts", 0, "real: how many others a session writes to, as people do; 0 is everybody")
