@@ -21,7 +21,7 @@ type Conn struct {
 	deadline   uint32  // the wheel's tick; 0: none
 	slot       uint32  // set once
 	generation uint32
-	prev, next uint32 // in the wheel: slot plus 1
+	prev, next uint32 // in the wheel, or next among the free: slot plus 1
 	wheelSlot  uint16
 	state      uint8
 }

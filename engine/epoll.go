@@ -45,19 +45,20 @@ type poller struct {
 
 	loop     *Loop
 	events   []unix.EpollEvent
-	in       []byte      // what Data is lent
-	taken    int         // bytes taken in since the last turn
-	nextMs   int64       // the next tick, as sinceMs
-	paused   bool        // nothing was left to accept with: until the next tick
-	starved  bool        // and that was said, until a connection was accepted again
-	sleeping atomic.Bool // waiting, or about to, with nobody on the way to wake it
+	in       []byte             // what Data is lent
+	unsent   map[uint32]*unsent // by slot; of the few whose socket is full
+	taken    int                // bytes taken in since the last turn
+	nextMs   int64              // the next tick, as sinceMs
+	paused   bool               // nothing was left to accept with: until the next tick
+	starved  bool               // and that was said, until a connection was accepted again
+	sleeping atomic.Bool        // waiting, or about to, with nobody on the way to wake it
 	ending   atomic.Bool
 }
 
 // socket is what a connection has of it.
 type socket struct {
 	fd     int32
-	unsent *unsent // nil: nothing
+	behind bool // it has unsent output, which the poller keeps
 }
 
 // unsent is output that a full socket has not taken.
@@ -70,6 +71,7 @@ func (q *unsent) bytes() []byte { return (*q.buffer)[q.taken:] }
 
 func (p *poller) init(l *Loop) {
 	p.loop = l
+	p.unsent = map[uint32]*unsent{}
 	p.epoll, p.eventfd, p.listener = -1, -1, -1
 }
 
@@ -399,7 +401,7 @@ func (c *Conn) put(p []byte) (int, syscall.Errno) {
 // send writes out, or as much as the socket takes, and keeps the rest until
 // it takes more. kept says that out itself was kept, alive that c still is.
 func (c *Conn) send(out *[]byte) (kept, alive bool) {
-	if q := c.socket.unsent; q != nil {
+	if q := c.unsent(); q != nil {
 		if q.taken > len(*q.buffer)/2 {
 			*q.buffer = (*q.buffer)[:copy(*q.buffer, q.bytes())]
 			q.taken = 0
@@ -416,7 +418,7 @@ func (c *Conn) send(out *[]byte) (kept, alive bool) {
 	if n == len(*out) {
 		return false, true
 	}
-	c.socket.unsent = &unsent{buffer: out, taken: n}
+	c.socket.behind, c.loop.poller.unsent[c.slot] = true, &unsent{buffer: out, taken: n}
 	e := c.loop.engine
 	e.blocked.Add(1)
 	e.unsentBytes.Add(int64(len(*out) - n))
@@ -429,7 +431,7 @@ func (c *Conn) send(out *[]byte) (kept, alive bool) {
 
 // drain writes unsent output when the socket takes some again.
 func (c *Conn) drain() {
-	q := c.socket.unsent
+	q := c.unsent()
 	if q == nil {
 		return
 	}
@@ -455,20 +457,29 @@ func (c *Conn) await(events uint32) error {
 	return c.loop.poller.watch(unix.EPOLL_CTL_MOD, int(c.socket.fd), events, int32(c.slot))
 }
 
-func (c *Conn) unsentBytes() int {
-	if c.socket.unsent == nil {
-		return 0
+// unsent is nil when there is nothing.
+func (c *Conn) unsent() *unsent {
+	if !c.socket.behind {
+		return nil
 	}
-	return len(c.socket.unsent.bytes())
+	return c.loop.poller.unsent[c.slot]
+}
+
+func (c *Conn) unsentBytes() int {
+	if q := c.unsent(); q != nil {
+		return len(q.bytes())
+	}
+	return 0
 }
 
 func (c *Conn) dropUnsent() {
-	if q := c.socket.unsent; q != nil {
+	if q := c.unsent(); q != nil {
 		e := c.loop.engine
 		e.blocked.Add(-1)
 		e.unsentBytes.Add(-int64(len(q.bytes())))
 		c.loop.buffers.put(q.buffer)
-		c.socket.unsent = nil
+		delete(c.loop.poller.unsent, c.slot)
+		c.socket.behind = false
 	}
 }
 

@@ -52,17 +52,16 @@ type conns struct {
 	Slab[Conn]
 
 	loop *Loop
-	free []uint32 // slots, the one freed last on top
+	free uint32 // the slot that was freed last, plus 1, linked by next; 0: none
 }
 
 // take returns an unused connection, nil if there is no slot left.
 func (s *conns) take() *Conn {
-	if len(s.free) == 0 && !s.grow() {
+	if s.free == 0 && !s.grow() {
 		return nil
 	}
-	n := len(s.free) - 1
-	c := s.At(s.free[n])
-	s.free = s.free[:n]
+	c := s.At(s.free - 1)
+	s.free, c.next = c.next, 0
 	return c
 }
 
@@ -73,8 +72,8 @@ func (s *conns) grow() bool {
 	}
 	s.Reach(first)
 	for slot := first + chunkLen; slot > first; slot-- {
-		*s.At(slot - 1) = Conn{loop: s.loop, slot: slot - 1, generation: 1, wheelSlot: noSlot}
-		s.free = append(s.free, slot-1)
+		*s.At(slot - 1) = Conn{loop: s.loop, slot: slot - 1, generation: 1, wheelSlot: noSlot, next: s.free}
+		s.free = slot
 	}
 	return true
 }
@@ -82,8 +81,8 @@ func (s *conns) grow() bool {
 // put makes c unused; its ID will name nobody.
 func (s *conns) put(c *Conn) {
 	generation := max(c.generation+1, 1)
-	*c = Conn{loop: c.loop, slot: c.slot, generation: generation, wheelSlot: noSlot}
-	s.free = append(s.free, c.slot)
+	*c = Conn{loop: c.loop, slot: c.slot, generation: generation, wheelSlot: noSlot, next: s.free}
+	s.free = c.slot + 1
 }
 
 // find returns the connection that has this ID, nil if it is gone.
