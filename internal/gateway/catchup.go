@@ -54,12 +54,12 @@ func (p *page) free() {
 // readOn queues the next page of a session's catch-up, unless one is at work,
 // the client has to mark first, or its socket is full.
 func (g *Gateway) readOn(s *session) {
-	if s.reading || s.queued || s.window.full() || s.conn.Blocked() {
+	if s.reading || s.queued || s.window.full(&g.opt) || s.conn.Blocked() {
 		return
 	}
 	p := pages.Get().(*page)
 	p.user, p.node = s.user(), s.node
-	p.after, p.receiptsFrom, p.limit = s.cur, s.receiptsFrom, min(pageEntries, s.window.room())
+	p.after, p.receiptsFrom, p.limit = s.cur, s.receiptsFrom, min(pageEntries, s.window.room(&g.opt))
 	if s.rare != nil {
 		p.beyond = s.rare.receiptsBeyond
 	}
@@ -181,7 +181,7 @@ func (g *Gateway) deliverPage(s *session, p *page) {
 		g.Stats.CaughtUpEntries.Add(uint64(p.count))
 	}
 	if p.count > 0 {
-		s.window.add(p.last, p.count, len(p.buf))
+		s.window.add(&g.opt, p.last, p.count, len(p.buf))
 	}
 	s.cur = max(s.cur, p.last)
 	if p.beyond != "" {
@@ -242,7 +242,7 @@ func (g *Gateway) entry(s *session, m *delivery.Mail, item *delivery.Item) {
 		return
 	case s.state == closing || item.Pos <= s.cur:
 		return
-	case item.Prev > s.cur, s.window.full(), s.conn.Blocked() && s.conn.OutBytes() > slowBytes:
+	case item.Prev > s.cur, s.window.full(&g.opt), s.conn.Blocked() && s.conn.OutBytes() > slowBytes:
 		g.fallBehind(s, item.Pos)
 		return
 	}
@@ -254,7 +254,7 @@ func (g *Gateway) entry(s *session, m *delivery.Mail, item *delivery.Item) {
 	*out = packet.AppendLink(*out, encoded, item.Pos, s.cur)
 	s.cur = item.Pos
 	if item.Kind != chat.EntryReceipt {
-		s.window.add(item.Pos, 1, len(encoded))
+		s.window.add(&g.opt, item.Pos, 1, len(encoded))
 	}
 	g.Stats.Delivered.Add(1)
 }

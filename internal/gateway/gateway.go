@@ -277,7 +277,8 @@ func (g *Gateway) Closed(c *engine.Conn, err error) {
 	s.state = closing
 	s.gone = true
 	s.st().lives.At(c.Slot()).Add(1)
-	s.names, s.rare = "", nil
+	s.named("", "")
+	s.rare = nil
 }
 
 // Drained goes on with a catch-up that waited for the socket.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/engine"
@@ -29,13 +30,11 @@ const (
 // and what most never need is behind a pointer.
 type session struct {
 	conn  *engine.Conn
-	names string // the user, set by the handshake, then the device, set by hello; before, what the token is bound to
-	*work        // nil while it rests
-	rare  *rare  // what few sessions have
+	names *byte // the user, set by the handshake, then the device, set by hello; before, what the token is bound to
+	*work       // nil while it rests
+	rare  *rare // what few sessions have
 
-	// The chain.
-	cur    chat.Position // the client has been sent everything up to here
-	marked chat.Position // what the client has persisted
+	cur chat.Position // of its chain the client has been sent everything up to here
 
 	// Sending.
 	next      uint64 // the number of the next send
@@ -43,11 +42,12 @@ type session struct {
 
 	number uint64 // in the directory: rises from one session of a device to the next; 0 without other gateways
 
-	heardMs   uint32 // when the client was last heard: the low bits of that time in ms
-	expiresAt uint32 // when its token ends, Unix seconds
-	node      chat.Node
-	userBytes uint8 // of names
-	state     state
+	heardMs     uint32 // when the client was last heard: the low bits of that time in ms
+	expiresAt   uint32 // when its token ends, Unix seconds
+	node        chat.Node
+	userBytes   uint8 // of names
+	deviceBytes uint8 // behind them
+	state       state
 
 	joined  bool // registered with presence
 	copies  bool // the user has other devices
@@ -77,13 +77,17 @@ func (s *session) ref() presence.Ref { return presence.Ref(s.conn.ID()) }
 
 func (s *session) st() *loopState { return s.conn.Loop().Data.(*loopState) }
 
-func (s *session) user() chat.User     { return chat.User(s.names[:s.userBytes]) }
-func (s *session) device() chat.Device { return chat.Device(s.names[s.userBytes:]) }
+func (s *session) user() chat.User { return chat.User(unsafe.String(s.names, s.userBytes)) }
+
+func (s *session) device() chat.Device {
+	return chat.Device(unsafe.String(s.names, int(s.userBytes)+int(s.deviceBytes))[s.userBytes:])
+}
 
 // named keeps whose session it is, in a string of its own: those it is given
 // may be parts of larger ones.
 func (s *session) named(user chat.User, device chat.Device) {
-	s.names, s.userBytes = string(user)+string(device), uint8(len(user))
+	s.names = unsafe.StringData(string(user) + string(device))
+	s.userBytes, s.deviceBytes = uint8(len(user)), uint8(len(device))
 }
 
 func (s *session) hear(nowMs int64) { s.heardMs = uint32(nowMs) }
@@ -101,17 +105,16 @@ func (s *session) expiresMs() int64 { return int64(s.expiresAt) * 1000 }
 // It keeps two generations, so that a mark somewhere in between is worth about
 // half: exact enough, in constant space.
 type window struct {
-	last, mid             chat.Position // newest entry sent; where the older generation ends
-	count, bytes          int32         // newer generation
-	midCount, midBytes    int32         // older generation
-	maxCount, maxBytesOut int32
+	last, mid          chat.Position // newest entry sent; where the older generation ends
+	count, bytes       int32         // newer generation
+	midCount, midBytes int32         // older generation
 }
 
 func (w *window) empty() bool { return w.count == 0 && w.midCount == 0 }
 
 // add counts entries up to pos.
-func (w *window) add(pos chat.Position, count, bytes int) {
-	if w.midCount == 0 && (w.count >= w.maxCount/2 || w.bytes >= w.maxBytesOut/2) {
+func (w *window) add(o *Options, pos chat.Position, count, bytes int) {
+	if w.midCount == 0 && (int(w.count) >= o.Window/2 || int(w.bytes) >= o.WindowBytes/2) {
 		w.mid, w.midCount, w.midBytes = w.last, w.count, w.bytes
 		w.count, w.bytes = 0, 0
 	}
@@ -128,11 +131,11 @@ func (w *window) mark(pos chat.Position) {
 	}
 }
 
-func (w *window) full() bool {
-	return w.count+w.midCount >= w.maxCount || w.bytes+w.midBytes >= w.maxBytesOut
+func (w *window) full(o *Options) bool {
+	return w.room(o) <= 0 || int(w.bytes+w.midBytes) >= o.WindowBytes
 }
 
-func (w *window) room() int { return int(w.maxCount - w.count - w.midCount) }
+func (w *window) room(o *Options) int { return o.Window - int(w.count+w.midCount) }
 
 // bucket is a token bucket for packets and one for bytes, in thousandths.
 type bucket struct {

@@ -8,39 +8,39 @@ import (
 )
 
 func TestWindowFillsAndMarksEmptyIt(t *testing.T) {
-	w := window{maxCount: 10, maxBytesOut: 1000}
+	o, w := &Options{Window: 10, WindowBytes: 1000}, window{}
 	for i := range 10 {
-		if w.full() {
+		if w.full(o) {
 			t.Fatalf("full after %d of 10", i)
 		}
-		w.add(posAt(i), 1, 10)
+		w.add(o, posAt(i), 1, 10)
 	}
-	if !w.full() || w.room() != 0 {
-		t.Fatalf("not full after 10: room %d", w.room())
+	if !w.full(o) || w.room(o) != 0 {
+		t.Fatalf("not full after 10: room %d", w.room(o))
 	}
 	w.mark(posAt(2))
-	if !w.full() {
+	if !w.full(o) {
 		t.Error("a mark in the older half made room")
 	}
 	w.mark(posAt(4))
-	if w.full() || w.room() != 5 {
-		t.Errorf("a mark of the older half made room for %d, want 5", w.room())
+	if w.full(o) || w.room(o) != 5 {
+		t.Errorf("a mark of the older half made room for %d, want 5", w.room(o))
 	}
 	w.mark(posAt(9))
-	if w.room() != 10 {
-		t.Errorf("a mark of everything made room for %d, want 10", w.room())
+	if w.room(o) != 10 {
+		t.Errorf("a mark of everything made room for %d, want 10", w.room(o))
 	}
 }
 
 func TestWindowCountsBytes(t *testing.T) {
-	w := window{maxCount: 1000, maxBytesOut: 100}
-	w.add(posAt(0), 1, 60)
-	w.add(posAt(1), 1, 60)
-	if !w.full() {
+	o, w := &Options{Window: 1000, WindowBytes: 100}, window{}
+	w.add(o, posAt(0), 1, 60)
+	w.add(o, posAt(1), 1, 60)
+	if !w.full(o) {
 		t.Error("120 bytes fit into a window of 100")
 	}
 	w.mark(posAt(1))
-	if w.full() {
+	if w.full(o) {
 		t.Error("full after everything was marked")
 	}
 }
@@ -48,15 +48,15 @@ func TestWindowCountsBytes(t *testing.T) {
 // However marks fall, the window never counts less than half of what is truly
 // unmarked, and what is marked to the end counts as nothing.
 func TestWindowIsBounded(t *testing.T) {
-	w := window{maxCount: 64, maxBytesOut: 1 << 30}
+	o, w := &Options{Window: 64, WindowBytes: 1 << 30}, window{}
 	sent, marked := 0, 0
 	for i := range 100_000 {
-		if w.full() {
+		if w.full(o) {
 			marked = sent
 			w.mark(posAt(marked - 1))
 			continue
 		}
-		w.add(posAt(sent), 1, 1)
+		w.add(o, posAt(sent), 1, 1)
 		sent++
 		if i%7 == 0 && sent-marked > 3 {
 			marked += 3
@@ -99,7 +99,7 @@ func TestBucketCountsBytes(t *testing.T) {
 
 // A million of them have to fit.
 func TestSessionSize(t *testing.T) {
-	const maxBytes = 112
+	const maxBytes = 88
 	if n := unsafe.Sizeof(session{}); n > maxBytes {
 		t.Errorf("a session has %d bytes, more than %d", n, maxBytes)
 	}

@@ -14,6 +14,7 @@ type work struct {
 
 	missed       chat.Position // the newest entry dropped while catching up
 	receiptsFrom chat.Position // of catch-up: receipts up to here are known to the client
+	marked       chat.Position // what the client has said it has persisted; 0: nothing since it had work, so a repeat goes into the log twice
 	markSent     chat.Position // what of marked is in the log or on its way
 
 	window window
@@ -64,11 +65,7 @@ func (st *loopState) wake(s *session) {
 
 // renew makes the work of a session like new, but for the lists that it is in.
 func (st *loopState) renew(s *session) {
-	o := &st.g.opt
-	*s.work = work{
-		frameAt: noFrame, markSent: s.marked, dirty: s.dirty, queued: s.queued,
-		window: window{maxCount: int32(o.Window), maxBytesOut: int32(o.WindowBytes)},
-	}
+	*s.work = work{frameAt: noFrame, dirty: s.dirty, queued: s.queued}
 }
 
 // rests reports whether a session is as one without work would be.

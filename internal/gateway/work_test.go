@@ -71,7 +71,7 @@ func TestWhoDoesNotRest(t *testing.T) {
 		"refused":          func(s *session) { s.refused = true },
 		"in flight":        func(s *session) { s.inflight = 1 },
 		"a request":        func(s *session) { s.requests = 1 },
-		"not marked":       func(s *session) { s.window.add(1, 1, 100) },
+		"not marked":       func(s *session) { s.window.add(&o, 1, 1, 100) },
 		"rate used":        func(s *session) { s.tokens.spend(&o, 1000, 100) },
 		"part of a frame":  func(s *session) { s.reader.Next([]byte{0x82}, &frame.Limits{}) },
 	} {
@@ -97,13 +97,13 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// Fresh work knows of the mark that is in the log, and the work of a slot whose
-// next connection came in the same turn stays in the lists that it is in.
+// The work of a slot whose next connection came in the same turn stays in the
+// lists that it is in.
 func TestWorkBegins(t *testing.T) {
 	st := &loopState{g: &Gateway{opt: DefaultOptions()}}
-	s := &session{marked: 5}
-	if st.wake(s); s.markSent != 5 || s.window.full() {
-		t.Errorf("work begins with mark %v in the log, window full: %v", s.markSent, s.window.full())
+	s := &session{}
+	if st.wake(s); s.marked != s.markSent || s.window.full(&st.g.opt) {
+		t.Errorf("work begins with a mark to log: %v, window full: %v", s.marked, s.window.full(&st.g.opt))
 	}
 	s.dirty, s.queued, s.inflight = true, true, 1
 	if st.renew(s); !s.dirty || !s.queued || s.inflight != 0 {
