@@ -30,6 +30,9 @@ func cmdServe(ctx context.Context, env *Env, args []string) int {
 		return ExitConfig
 	}
 	spareProcessors(&c.Engine.Loops, syncers)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	go giveBack(ctx)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
