@@ -121,12 +121,12 @@ func (c *connectRun) round(ctx context.Context, x *ConnectFigures) error {
 	if err := c.f.prepare(ctx, c.places[x.Server], want); err != nil {
 		return err
 	}
-	cpu := t.split()
+	cpu := t.cpu()
 	reports, err := c.f.dial(ctx, want)
 	if err != nil {
 		return err
 	}
-	used := t.split().sum() - cpu.sum()
+	used := t.cpu() - cpu
 	h, err := c.f.latencies(ctx)
 	if err != nil {
 		return err

@@ -137,8 +137,19 @@ func fanoutStep(ctx context.Context, o *Options, res *Result, t *target, f *flee
 	if o.Group {
 		pattern = patternGroup
 	}
+	type profiled struct {
+		share   float64
+		samples int64
+		err     error
+	}
+	kernel := make(chan profiled, 1)
+	go func() {
+		share, samples, err := t.kernelShare(ctx, startIn+step.Warmup+step.Duration)
+		kernel <- profiled{share, samples, err}
+	}()
 	m, err := measure(ctx, &step, t, f, pattern, rate, markEvery)
-	if err != nil {
+	part := <-kernel
+	if err = errors.Join(err, part.err); err != nil {
 		return nil, err
 	}
 	copies := uint64(width)
@@ -166,9 +177,9 @@ func fanoutStep(ctx context.Context, o *Options, res *Result, t *target, f *flee
 		return nil, err
 	}
 	n := float64(max(m.window.Delivered, 1))
-	kernel := m.server - m.user
+	cost := m.server.Seconds() * 1e6 / n
 	return &FanoutFigures{
 		Recipients: width, Messages: m.window.Sent, Delivered: m.window.Delivered, Latency: percentiles(h["delivery"]),
-		Group: o.Group, UserUs: m.user.Seconds() * 1e6 / n, KernelUs: kernel.Seconds() * 1e6 / n,
+		Group: o.Group, UserUs: cost * (1 - part.share), KernelUs: cost * part.share, Samples: part.samples,
 	}, nil
 }

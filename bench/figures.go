@@ -35,8 +35,9 @@ type FanoutFigures struct {
 	Group      bool        `json:"group,omitempty"` // members of a group; else devices of one user
 	Messages   uint64      `json:"messages"`
 	Delivered  uint64      `json:"delivered"`
-	UserUs     float64     `json:"user_us_per_recipient"`   // of the server's processor time, before the kernel
+	UserUs     float64     `json:"user_us_per_recipient"`   // of the server's processor time, before the kernel: by samples of its profile
 	KernelUs   float64     `json:"kernel_us_per_recipient"` // the same, in the kernel
+	Samples    int64       `json:"profile_samples"`         // that tell the two apart
 	Latency    Percentiles `json:"latency"`                 // to every recipient
 }
 

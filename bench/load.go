@@ -110,7 +110,6 @@ type measured struct {
 	seconds float64
 	stored  float64 // messages, by the server's own count
 	server  time.Duration
-	user    time.Duration // of that, outside of the kernel
 	each    map[string]time.Duration
 	loadCPU time.Duration
 	stolen  time.Duration
@@ -164,7 +163,7 @@ func (t *target) watch(ctx context.Context, fromNs int64, d time.Duration) (*mea
 		return nil, err
 	}
 	m := &measured{}
-	stolen, server, each := stolenTime(), t.split(), t.cpuByProcess()
+	stolen, server, each := stolenTime(), t.cpu(), t.cpuByProcess()
 	stored, err := t.metric("rookery_partition_messages_total")
 	if err != nil {
 		return nil, err
@@ -173,8 +172,8 @@ func (t *target) watch(ctx context.Context, fromNs int64, d time.Duration) (*mea
 		return nil, err
 	}
 	m.stolen = stolenTime() - stolen
-	now := t.split()
-	m.server, m.user = now.sum()-server.sum(), now.user-server.user
+	now := t.cpu()
+	m.server = now - server
 	m.each = t.cpuByProcess()
 	for name := range m.each {
 		m.each[name] -= each[name]

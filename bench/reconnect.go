@@ -27,14 +27,14 @@ func reconnect(ctx context.Context, o *Options, res *Result) error {
 		return err
 	}
 	fmt.Fprintf(o.Progress, "everybody at once\n")
-	cpu := t.split()
+	cpu := t.cpu()
 	reports, err := f.all(ctx, o.Duration, func(i int) *order {
 		return &order{Op: opReconnect, WithinMs: o.Duration.Milliseconds(), Seed: uint64(i)}
 	})
 	if err != nil {
 		return err
 	}
-	used := t.split().sum() - cpu.sum()
+	used := t.cpu() - cpu
 	b := &ReconnectFigures{Sessions: o.Connections, CPUUs: used.Seconds() * 1e6 / float64(o.Connections)}
 	res.Reconnect = b
 	for _, rep := range reports {

@@ -176,31 +176,20 @@ func (t *target) pids() []int {
 	return pids
 }
 
-// cpuSplit is processor time by where it was spent.
-type cpuSplit struct{ user, kernel time.Duration }
-
-func (c cpuSplit) sum() time.Duration { return c.user + c.kernel }
-
-// split is the processor time the server has used.
-func (t *target) split() (sum cpuSplit) {
+// cpu is the processor time the server has used.
+func (t *target) cpu() (sum time.Duration) {
 	for _, pid := range t.pids() {
-		c := processSplit(pid)
-		sum.user, sum.kernel = sum.user+c.user, sum.kernel+c.kernel
+		sum += processCPU(pid)
 	}
 	return sum
 }
 
-// cpu is the same in one.
-func (t *target) cpu() time.Duration { return t.split().sum() }
-
-func processCPU(pid int) time.Duration { return processSplit(pid).sum() }
-
-func processSplit(pid int) cpuSplit {
+func processCPU(pid int) time.Duration {
 	f := statFields(pid)
 	if len(f) < 13 {
-		return cpuSplit{}
+		return 0
 	}
-	return cpuSplit{ticks(f[11:12]), ticks(f[12:13])}
+	return ticks(f[11:13])
 }
 
 // stolenTime is the processor time that the hypervisor has given to others, of
