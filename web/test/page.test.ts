@@ -41,6 +41,13 @@ test('two talk encrypted: ticks, typing, presence, the list of chats', async () 
   await alice.page.locator('#presence').getByText('last here').waitFor()
 })
 
+test('a page that gets no frame shows what has changed', async () => {
+  const [alice, bob] = await pair()
+  await alice.page.evaluate(() => (window.requestAnimationFrame = () => 0))
+  await bob.page.close()
+  await alice.page.locator('#presence').getByText('last here').waitFor()
+})
+
 test('the server holds ciphertext', async () => {
   const [alice, bob] = await pair()
   await alice.say('a secret of theirs')

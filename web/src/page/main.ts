@@ -20,6 +20,9 @@ const lookEveryMs = 5000
 
 /** Who this tab is, over reloads. Another tab may be somebody else. */
 const whoKey = 'rookery.user'
+/** How long is waited for a frame before what has changed is drawn without. */
+const lateFrameMs = 100
+
 /** Who was here in this browser. */
 const namesKey = 'rookery.names'
 
@@ -206,11 +209,12 @@ class App {
     if (chat.group && before?.delivered !== chat.delivered) void this.#worker.look(chat.peer)
   }
 
-  /** Draws all but the messages, once a frame. */
+  /** Draws all but the messages, once a frame; or without one, as a page that is hidden meanwhile gets none. */
   #draw(): void {
     if (this.#drawing) return
     this.#drawing = true
     const draw = () => {
+      if (!this.#drawing) return
       this.#drawing = false
       const { peer } = this.#conversation
       this.#list.show([...this.#chats.values()], peer, this.#here)
@@ -224,8 +228,8 @@ class App {
       document.title = `${unread ? `(${unread}) ` : ''}${this.#user} – Rookery`
       this.#shown()
     }
-    if (document.hidden) setTimeout(draw)
-    else requestAnimationFrame(draw)
+    if (!document.hidden) requestAnimationFrame(draw)
+    setTimeout(draw, document.hidden ? 0 : lateFrameMs)
   }
 
   /** Who is here, and for how long messages live. */
