@@ -19,6 +19,8 @@ const (
 	dialsPerAddr = 10_000                // sessions from one source address
 	dialWithin   = 10 * time.Millisecond // the most a session may take of a load that connects; an emulated processor needs some
 	settleFor    = 30 * time.Second
+
+	mostUs = 3_600_000_000 // of a histogram: an hour
 )
 
 // run is the part of a load that one process makes: some of the sessions, on
@@ -86,7 +88,7 @@ func (c counts) since(o counts) counts {
 	}
 }
 
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 120_000_000, 3) }
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, mostUs, 3) }
 
 func newRun() (*run, error) {
 	l, err := newLoop()
