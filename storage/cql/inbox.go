@@ -142,10 +142,23 @@ func (r *inboxReader) fetch(ctx context.Context) error {
 func (r *inboxReader) fetchOf(ctx context.Context, at chatBucket, rows []int) error {
 	ids := make([]gocql.UUID, 0, len(rows))
 	for _, i := range rows {
-		ids = append(ids, gocql.UUID(r.rows[i].id))
+		row := &r.rows[i]
+		m, ok := chat.Message{}, false
+		if row.peer.IsGroup() {
+			m, ok = r.s.recent.get(at.chat, row.id)
+		}
+		if !ok {
+			ids = append(ids, gocql.UUID(row.id))
+		} else if !r.s.hidden(&m, r.now) {
+			row.found, row.message = true, m
+		}
 	}
 	return r.s.byID(ctx, at, ids, func(m chat.Message, bare bool) {
-		if bare || r.s.hidden(&m, r.now) {
+		if bare {
+			return
+		}
+		r.s.recent.put(at.chat, &m)
+		if r.s.hidden(&m, r.now) {
 			return
 		}
 		for _, i := range rows { // a message to oneself may have two

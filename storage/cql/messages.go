@@ -46,16 +46,21 @@ func (s *Store) Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now
 	}
 	defer s.leave()
 	var bare bool
-	err = s.query(ctx, getMessages, func(row scanner) (err error) {
-		m, bare, err = scanMessage(row)
-		found = true
-		return err
-	}, chatID[:], bucketOf(id.UnixMilli()), []gocql.UUID{gocql.UUID(id)})
-	if err != nil {
-		return chat.Message{}, false, failed("message", err)
-	}
-	if !found {
-		return m, false, nil
+	if m, found = s.recent.get(chatID, id); !found {
+		err = s.query(ctx, getMessages, func(row scanner) (err error) {
+			m, bare, err = scanMessage(row)
+			found = true
+			return err
+		}, chatID[:], bucketOf(id.UnixMilli()), []gocql.UUID{gocql.UUID(id)})
+		if err != nil {
+			return chat.Message{}, false, failed("message", err)
+		}
+		if !found {
+			return m, false, nil
+		}
+		if !bare {
+			s.recent.put(chatID, &m)
+		}
 	}
 	gone := bare || s.gone(&m)
 	if expired(m.Expires, now) || gone && (now != 0 || stubUntil(id) <= s.swept.expired.Load()) {

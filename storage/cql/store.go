@@ -21,6 +21,8 @@ type Store struct {
 	link  *link
 	known *known
 
+	recent recent
+
 	// guarded by mu: held shared by every call, so that Close waits for them
 	mu     sync.RWMutex
 	closed bool
