@@ -110,11 +110,37 @@ export function setUp(): World {
     await world.server?.kill()
     rmSync(dir, { recursive: true, force: true })
   })
-  afterEach(async () => {
-    for (const context of contexts()) await Promise.all(context.pages().slice(1).map((page) => page.close()))
-    expect(breaches.splice(0)).toEqual([])
+  afterEach(async ({ task }) => {
+    const pages = contexts().flatMap((each) => each.pages().slice(1))
+    const shown = task.result?.state === 'fail' ? await Promise.all(pages.map(shownBy)) : []
+    await Promise.all(pages.map((page) => page.close()))
+    const wrong = breaches.splice(0)
+    if (shown.length > 0) throw new Error(['what the pages showed when it failed:', ...shown, ...wrong].join('\n'))
+    expect(wrong).toEqual([])
   })
   return world
+}
+
+/** Of the open chat so many of the last lines tell what a page shows. */
+const lastLines = 6
+
+/** What a page shows, in a few lines: why a wait for something else was in vain. */
+async function shownBy(page: Page): Promise<string> {
+  const shown = page.evaluate((n) => {
+    const textOf = (element: Element | null) => (element as HTMLElement | null)?.innerText?.replace(/\s+/g, ' ').trim() ?? ''
+    const each = (where: string) => [...document.querySelectorAll(where)].filter((one) => one.checkVisibility()).map(textOf).filter((text) => text)
+    const of = (where: string) => each(where)[0] ?? ''
+    const state = document.querySelector<HTMLElement>('#state')?.title
+    return [
+      `${of('#me') || 'nobody'}: ${of('#state')}${state ? ` (${state})` : ''}`,
+      `chats: ${each('#chats li').join(' | ')}`,
+      `open: ${of('#with')} (${of('#presence')})`,
+      ...each('#log article').slice(-n),
+      ...each('dialog[open]').map((text) => `dialog: ${text}`),
+      ...each('[role=alert]').map((text) => `alert: ${text}`),
+    ].join('\n    ')
+  }, lastLines)
+  return shown.catch((err) => `a page that cannot be asked: ${err}`)
 }
 
 /** Two who have written to each other, each in a browser of their own. */
