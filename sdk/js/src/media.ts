@@ -1,6 +1,6 @@
 import { sleep } from './core.ts'
 import { ChatError, isRetry } from './errors.ts'
-import { refusalWaitMs } from './pace.ts'
+import { refusalWaitMs, retryAfterMs } from './pace.ts'
 import type { Sent } from './sent.ts'
 
 /** What begins a message's `media` where it names a blob; the name follows. */
@@ -11,6 +11,8 @@ export const mediaTries = 5
 /** Before it goes on: doubled up to the second. */
 const waitMinMs = 500
 const waitMaxMs = 10_000
+/** The longest wait that an answer can ask for. */
+const askedMaxMs = 120_000
 
 /** How far an upload or download is: bytes of all bytes. It goes back where a part was cut off. */
 export type Progress = (done: number, total: number) => void
@@ -50,7 +52,7 @@ interface Slot {
 
 /**
  * Uploads and downloads blobs, over HTTP beside the connection; docs/media.md tells it whole. It encrypts nothing: see
- * {@link sendFile}. Errors are {@link ChatError} and the reasons of signals: `unavailable` after {@link mediaTries} tries that got no
+ * {@link sendFile}. Who says when to come again, by `retry_ms` or `Retry-After`, is heeded, for two minutes at most. Errors are {@link ChatError} and the reasons of signals: `unavailable` after {@link mediaTries} tries that got no
  * further, `too_large`, `quota`, `bad_media`, `not_found`.
  */
 export class Media {
@@ -153,8 +155,9 @@ export class Media {
     const response = await fetch(`${this.#web}/v1/media${path && `/${path}`}`, init).catch(cut(signal))
     const answer = (await response.json().catch(() => ({}))) as T & { number?: number; text?: string; retry_ms?: number }
     if (response.ok) return answer
-    if (!answer.number) throw new ChatError('unavailable', `the web listener answered with ${response.status}`)
-    throw new ChatError(answer.number, answer.text ?? '', answer.retry_ms)
+    const later = answer.retry_ms || retryAfter(response) // a proxy has but the header
+    if (!answer.number) throw new ChatError('unavailable', `the web listener answered with ${response.status}`, later)
+    throw new ChatError(answer.number, answer.text ?? '', later)
   }
 }
 
@@ -169,10 +172,13 @@ async function insist<T>(far: () => number, act: () => Promise<T>, signal?: Abor
       failures = far() > before ? 1 : failures + 1
       before = Math.max(before, far())
       if (failures >= mediaTries) throw err
-      await sleep(refusalWaitMs(err.retryAfterMs, failures, waitMinMs, waitMaxMs), signal)
+      await sleep(refusalWaitMs(Math.min(err.retryAfterMs, askedMaxMs), failures, waitMinMs, waitMaxMs), signal)
     }
   }
 }
+
+/** When an answer says to come again, in ms from now; 0: it does not. */
+const retryAfter = (answer: Response) => retryAfterMs(answer.headers.get('Retry-After'), Date.now())
 
 /** Makes the error of a request that did not come through, or throws why it was not to. */
 const cut = (signal?: AbortSignal) => (err: unknown): never => {
@@ -182,11 +188,11 @@ const cut = (signal?: AbortSignal) => (err: unknown): never => {
 
 /** Puts one part. fetch tells nothing of how far it is, XMLHttpRequest, where there is one, does. */
 async function put(url: string, type: string, part: Uint8Array<ArrayBuffer>, progress: (sent: number) => void, signal?: AbortSignal): Promise<void> {
-  const refused = (status: number) => new ChatError('unavailable', `a part was answered with ${status}`)
+  const refused = (status: number, laterMs: number) => new ChatError('unavailable', `a part was answered with ${status}`, laterMs)
   if (typeof XMLHttpRequest === 'undefined') {
     const response = await fetch(url, { method: 'PUT', headers: { 'Content-Type': type }, body: part, signal: signal ?? null }).catch(cut(signal))
     await response.body?.cancel()
-    if (!response.ok) throw refused(response.status)
+    if (!response.ok) throw refused(response.status, retryAfter(response))
     return
   }
   const request = new XMLHttpRequest()
@@ -197,13 +203,19 @@ async function put(url: string, type: string, part: Uint8Array<ArrayBuffer>, pro
       request.open('PUT', url)
       request.setRequestHeader('Content-Type', type)
       request.upload.onprogress = ({ loaded }) => progress(loaded)
-      request.onload = () => (request.status === 200 ? resolve() : reject(refused(request.status)))
+      request.onload = () => (request.status === 200 ? resolve() : reject(refused(request.status, retryAfterMs(headerOf(request, 'retry-after'), Date.now()))))
       request.onerror = request.onabort = () => reject(new Error('the upload was cut off'))
       request.send(part)
     }).catch((err) => (err instanceof ChatError ? Promise.reject(err) : cut(signal)(err)))
   } finally {
     signal?.removeEventListener('abort', abort)
   }
+}
+
+/** A header that a store may keep from pages: to ask for it by its name would be told as an error then. */
+function headerOf(request: XMLHttpRequest, name: string): string | null {
+  const line = request.getAllResponseHeaders().split('\r\n').find((each) => each.toLowerCase().startsWith(`${name}:`))
+  return line?.slice(name.length + 1) ?? null
 }
 
 /** Asks for a blob from a byte on. */
@@ -213,6 +225,6 @@ async function get(url: string, from: number, signal?: AbortSignal): Promise<Rea
   if (response.status === 404) throw new ChatError('not_found', 'there is no such blob, or not any more')
   const range = response.headers.get('Content-Range') // a store may keep it from pages; a wrong one the digest shows
   const fits = from === 0 ? response.status === 200 : response.status === 206 && (range === null || range.startsWith(`bytes ${from}-`))
-  if (!fits || !response.body) throw new ChatError('unavailable', `the media store answered the download with ${response.status}`)
+  if (!fits || !response.body) throw new ChatError('unavailable', `the media store answered the download with ${response.status}`, retryAfter(response))
   return response.body.getReader()
 }

@@ -86,6 +86,15 @@ export function ceilingMs(minMs: number, maxMs: number, failures: number): numbe
   return Math.min(maxMs, minMs * 2 ** Math.min(failures, 30))
 }
 
+/** Returns for how long a header Retry-After asks to wait, given in seconds or as a date, in ms; 0: for no time. */
+export function retryAfterMs(header: string | null, now: number): number {
+  const said = header?.trim() ?? ''
+  if (/^\d+$/.test(said)) return Number(said) < 2 ** 31 ? Number(said) * 1000 : 0
+  if (!/^[A-Z][a-z]{2,}[, ]/.test(said)) return 0
+  const at = Date.parse(said.endsWith(' GMT') ? said : `${said} GMT`) // one of its three forms names no zone
+  return at > now ? at - now : 0
+}
+
 /** Returns how long to wait after the nth retryable refusal in a row, for which the server gave a time or 0. */
 export function refusalWaitMs(saidMs: number, refusals: number, minMs: number, maxMs: number): number {
   if (saidMs > 0) return Math.min(saidMs, 2 ** 31 - 1)
