@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -70,6 +71,7 @@ type Client struct {
 	session  *session      // nil when not connected
 	lastErr  error         // why the last session ended
 	maxBytes uint64        // of a content, as the server said; 0 is not known
+	maxTTL   uint64        // of a message, s, as the server said; 0 is not known
 	out      outbox
 	accepted map[chat.ID]*Sent // lately, for an outcome that comes later
 	settled  []chat.ID         // its keys, oldest first
@@ -207,6 +209,14 @@ func (c *Client) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now()
+}
+
+// MaxTTL returns the longest time to live that the server takes, as its newest
+// welcome said; 0: there was none yet.
+func (c *Client) MaxTTL() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Duration(min(c.maxTTL, math.MaxUint32)) * time.Second
 }
 
 func (c *Client) now() time.Time { return time.Now().Add(c.offset) }

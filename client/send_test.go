@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
@@ -312,8 +313,14 @@ func (f *fixture) drained() {
 
 func TestSendRefusesWhatCannotBe(t *testing.T) {
 	f := newFixture(t, nil)
-	f.welcome(packet.Welcome{Limits: map[string]uint64{packet.LimitContent: 10}})
+	if most := f.c.MaxTTL(); most != 0 {
+		t.Errorf("a longest time to live of %v, which no server has said", most)
+	}
+	f.welcome(packet.Welcome{Limits: map[string]uint64{packet.LimitContent: 10, packet.LimitTTL: 60}})
 	must(t, f.c.Connected(ctx(t)))
+	if most := f.c.MaxTTL(); most != time.Minute {
+		t.Errorf("a longest time to live of %v", most)
+	}
 	_, err := f.c.Send(ctx(t), "bob", make([]byte, 11))
 	wantCode(t, err, chat.CodeTooLarge)
 	_, err = f.c.Send(ctx(t), "no one", nil)

@@ -220,7 +220,7 @@ func (s *session) begin(w packet.Welcome) {
 		c.newClock()
 	}
 	c.journal.setNode(c.node, c.offset)
-	c.maxBytes = w.Limits[packet.LimitContent]
+	c.maxBytes, c.maxTTL = w.Limits[packet.LimitContent], w.Limits[packet.LimitTTL]
 	s.expires = c.ourTime(cmp.Or(w.Expires, math.MaxInt64))
 	s.marked, s.reach = c.in.welcome(w.Resume), w.Resume
 	s.unsent = map[string]struct{}{}

@@ -4,6 +4,7 @@ package e2ee
 
 import (
 	"context"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
@@ -41,10 +42,21 @@ func Said(e client.Event) (m chat.Message, b content.Body, ok bool) {
 	return m, b, false
 }
 
+// Timer is Machine.Timer, held to the longest time to live that the server takes
+// (client.MaxTTL): who set a longer one goes by another limit, and the server would
+// refuse whatever is sent.
+func (c *Client) Timer(with string) time.Duration {
+	life, most := c.Machine.Timer(with), c.MaxTTL()
+	if most == 0 {
+		return life
+	}
+	return min(life, most)
+}
+
 // SendBody sends a body, encrypted. A text that replies to nothing and lives for
 // ever goes as Send does it, which every version reads. SendOptions.TTL is for
 // how long the server keeps the message, and receivers a text; 0 is what the chat's
-// timer says (Machine.Timer), and for ever where there is none. Who deletes a
+// timer says (Timer), and for ever where there is none. Who deletes a
 // message that brought a file gives the result, and File.Blob, to client.Media's
 // DropAfter.
 func (c *Client) SendBody(ctx context.Context, to string, b content.Body, options ...client.SendOptions) (*client.Sent, error) {

@@ -24,8 +24,8 @@ type timer struct {
 func timerKey(with string) string { return "timer/" + with }
 
 // Timer returns for how long messages live that are sent to a user or group now, as
-// the newest timer of that chat says which this device knows; 0 is for ever. SendBody
-// and SendFile go by it.
+// the newest timer of that chat says which this device knows; 0 is for ever. The
+// server may take less: who sends holds it to that, as Client.Timer does.
 func (c *Machine) Timer(with string) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

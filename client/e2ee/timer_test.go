@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/client"
 	"github.com/rookery-chat/rookery/client/content"
+	"github.com/rookery-chat/rookery/internal/config"
 )
 
 func (w *world) hasTimers(c *Client, want map[string]time.Duration) {
@@ -109,6 +112,41 @@ func TestTimerRefused(t *testing.T) {
 	}
 	w.hasTimers(bob, map[string]time.Duration{"alice": 30 * time.Second})
 	w.hasTimers(alice, map[string]time.Duration{"bob": 30 * time.Second}) // the server has taken them after all
+}
+
+// A timer above the server's longest time to live is held to that, in what the
+// server and the receivers are told, for files too; what it says is handed over.
+func TestTimerIsHeldToTheServersLimit(t *testing.T) {
+	w := newWorld(t, func(c *config.Config) { c.Session.TTLMax = time.Hour })
+	alice, bob := w.device("alice", "phone"), w.device("bob", "phone")
+	w.says(alice, "bob", setTimer(7200))
+	w.typed(bob, TypeContent)
+	w.hasTimers(alice, map[string]time.Duration{"bob": time.Hour})
+	w.hasTimers(bob, map[string]time.Duration{"alice": time.Hour})
+	if said := bob.Machine.Timer("alice"); said != 2*time.Hour {
+		t.Errorf("the timer itself is %v", said)
+	}
+	w.says(bob, "alice", content.Body{Kind: content.KindText, Text: "held"})
+	if m, b, _ := Said(w.typed(alice, TypeContent)); b.Seconds != 3600 || m.Expires == 0 {
+		t.Errorf("%+v of %+v", b, m)
+	}
+	path := filepath.Join(w.dir, "held.txt")
+	w.must(os.WriteFile(path, []byte("held"), 0o600))
+	sent, err := bob.SendFile(w.ctx(), w.media("bob", nil), "alice", FileUpload{Path: path}, client.SendOptions{})
+	w.must(err)
+	w.must(sent.Durable(w.ctx()))
+	if m := w.typed(alice, TypeFile).Message; m.Expires == 0 {
+		t.Errorf("the file's message is %+v", m)
+	}
+	w.says(alice, "bob", setTimer(60)) // below it nothing changes
+	w.hasTimers(alice, map[string]time.Duration{"bob": time.Minute})
+
+	// What is asked for is no timer: it is refused.
+	long, err := alice.SendBody(w.ctx(), "bob", content.Body{Kind: content.KindText, Text: "long"}, client.SendOptions{TTL: 2 * time.Hour})
+	w.must(err)
+	if err := long.Durable(w.ctx()); chat.CodeOf(err) != chat.CodeBadTTL {
+		t.Errorf("a longer life: %v", err)
+	}
 }
 
 // Of timers the newest are handed over, and no more are taken.

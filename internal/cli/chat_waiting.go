@@ -55,12 +55,16 @@ func (t *talk) put(ctx context.Context, b content.Body, id chat.ID) (*client.Sen
 }
 
 // life is for how long what is written now lives, 0 for ever: as the messages here
-// say, or what a device that was linked was told.
+// say, or what a device that was linked was told, and no longer than the server takes.
 func (t *talk) life() time.Duration {
-	if life := t.said.Timer(); life > 0 || t.c.sealed == nil {
-		return life
+	life := t.said.Timer()
+	if life == 0 && t.c.sealed != nil {
+		return t.c.sealed.Timer(t.peer)
 	}
-	return t.c.sealed.Timer(t.peer)
+	if most := t.c.MaxTTL(); most > 0 {
+		return min(life, most)
+	}
+	return life
 }
 
 // wait shows a body that is sent when its receiver has keys.

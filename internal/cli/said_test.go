@@ -78,6 +78,12 @@ func TestChatSaysMore(t *testing.T) {
 	if r := next("text"); r["seconds"] != 3600.0 || r["expires"] == nil {
 		t.Fatalf("bob got %v", r)
 	}
+	fmt.Fprintln(aliceTypes, "/disappear 9000h") // longer than the server takes, by default
+	next("timer")
+	fmt.Fprintln(aliceTypes, "gone in a year")
+	if r := next("text"); r["seconds"] != 365*24*3600.0 || r["expires"] == nil {
+		t.Fatalf("bob got %v", r)
+	}
 	end()
 }
 

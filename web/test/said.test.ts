@@ -170,6 +170,18 @@ test('messages disappear, in both browsers', async () => {
   await alice.say('stays')
   await bob.message('stays').waitFor()
   expect(await bob.page.locator('#presence').textContent()).not.toContain('disappear')
+  // One that is longer than the server takes is held to what it does.
+  await alice.page.getByRole('button', { name: 'More about this chat' }).click()
+  await dialog.getByLabel('Messages disappear').evaluate((select: HTMLSelectElement) => {
+    select.add(new Option('late', String(500 * 86_400)))
+    select.value = String(500 * 86_400)
+  })
+  await dialog.getByRole('button', { name: 'Set' }).click()
+  await bob.line(`${alice.name} set messages to disappear after 500 days`)
+  await bob.page.locator('#presence').getByText('messages disappear after 365 days').waitFor()
+  await bob.say('gone in a year')
+  await alice.message('gone in a year').waitFor()
+  await bob.tick('gone in a year', 'read')
 })
 
 /** Polls whether a browser has yet to tell the server that somebody is blocked, or is not any more. */

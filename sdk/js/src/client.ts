@@ -114,6 +114,11 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
     return this.core.now
   }
 
+  /** The longest time to live that the server takes, s, as its newest welcome said; 0: there was none yet. */
+  get maxTtlSeconds(): number {
+    return this.core.maxTtlSeconds
+  }
+
   /** Why no session will follow: {@link ClosedError}, or an error that coming back does not mend; null as long as one may. */
   get error(): Error | null {
     return this.core.end

@@ -57,6 +57,8 @@ export class Core {
   offsetMs = 0
   /** Of a content, as the server said; 0 is not known. */
   maxContentBytes = 0n
+  /** Of a message, as the server said; 0 is not known. */
+  maxTtlSeconds = 0
   lastReq = 0n
   /** Makes durable what is kept of the messages handled, before the cursor says so. */
   beforeMark: (() => Promise<void>) | null = null

@@ -228,6 +228,7 @@ export class Session {
     this.pace = new Pace(limit('rate', 0), limit('burst', limit('rate', 0)), limit('rate_bytes', 0), performance.now())
     core.identify(hexOf(w.node), w.now)
     core.maxContentBytes = w.limits['content'] ?? 0n
+    core.maxTtlSeconds = Math.min(limit('ttl', 0), 2 ** 32 - 1)
     this.marked = core.inbox.welcome(w.resume)
     this.reach = w.resume
     for (const peer of core.reads.keys()) this.unsentReads.add(peer)

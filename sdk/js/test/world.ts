@@ -26,10 +26,10 @@ export class Server {
     private readonly child: ChildProcess,
   ) {}
 
-  static async start(listen = '127.0.0.1:0'): Promise<Server> {
+  static async start(listen = '127.0.0.1:0', ...more: string[]): Promise<Server> {
     if (!existsSync(rookery)) throw new Error(`there is no ${rookery}: run make build`)
     const env = { ...process.env, ROOKERY_BIN: undefined } // the server refuses settings that it does not know
-    const args = ['serve', `--listen=${listen}`, '--admin=127.0.0.1:0', '--web=127.0.0.1:0', '--auth-origins=*', `--data=${data}`, '--log-level=error']
+    const args = ['serve', `--listen=${listen}`, '--admin=127.0.0.1:0', '--web=127.0.0.1:0', '--auth-origins=*', `--data=${data}`, '--log-level=error', ...more]
     const child = spawn(rookery, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
     const at: Record<string, string> = {}
     for await (const line of createInterface({ input: child.stdout! })) {

@@ -230,6 +230,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
         this.#watched.clear()
         for (const chat of this.#recent()) if (this.#log.last(chat.peer)) this.#watch(client, chat.peer)
         this.#sender.pumpAll()
+        for (const chat of this.#chats.values()) if (chat.timer > client.maxTtlSeconds) this.#tellChat(chat)
         return
       case 'disconnected':
         if (event.error instanceof ChatError && event.error.action === 'login') this.#tokens.drop() // another device of the user's was revoked
@@ -582,7 +583,8 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   }
 
   #tellChat(row: ChatRow): void {
-    const { peer, delivered, read, unread, changed, name, out, blocked, timer, leftOut, unannounced, unseen } = row
+    const { peer, delivered, read, unread, changed, name, out, blocked, leftOut, unannounced, unseen } = row
+    const timer = Math.min(row.timer, this.#client?.maxTtlSeconds || Infinity) // as what is sent lives
     const group = isGroup(peer)
     const [title, last] = [titleOf(row, group), this.#log.last(peer)]
     this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last, blocked, timer, leftOut, unannounced, unseen } })

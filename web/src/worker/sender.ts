@@ -122,7 +122,8 @@ export class Sender {
       if (!row.id) {
         row.id = await client.newId()
         row.order = sortKeyOfId(row.id)
-        const life = chat.timer || client.timer(row.peer) // which a device that was linked was told
+        const said = chat.timer || client.timer(row.peer) // which a device that was linked was told
+        const life = Math.min(said, client.maxTtlSeconds || Infinity)
         if (life > 0 && !row.body.change) row.ends = msOfId(row.id) + life * 1000
         await keep()
       }

@@ -200,10 +200,11 @@ export class Client extends PlainClient {
 
   /**
    * For how many seconds messages live that are sent to a user or group now, as the newest timer of that chat says which this device
-   * has sent or read, or was handed when it was linked; 0 is for ever. {@link Client.sendBody} and {@link sendFile} go by it.
+   * has sent or read, or was handed when it was linked, held to {@link PlainClient.maxTtlSeconds}; 0 is for ever. {@link Client.sendBody}
+   * and {@link sendFile} go by it.
    */
   timer(peer: string): number {
-    return valueOf(this.#machine.timer(peer))
+    return Math.min(valueOf(this.#machine.timer(peer)), this.maxTtlSeconds || Infinity)
   }
 
   /**
