@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { type BrowserContext, type Locator } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { dir, fresh, looks, pair, rookery, setUp, Somebody } from './world.ts'
+import { dir, fresh, looks, pair, png, rookery, setUp, Somebody } from './world.ts'
 
 const world = setUp()
 
@@ -163,9 +163,11 @@ test('the command line links the page, and the page the command line', async () 
   await page.page.getByRole('dialog').getByText('laptop is linked. What was said before was handed over.').waitFor()
   expect(await go('history', '--with', dave.name, ...other.slice(2), '--device', 'laptop')).toContain('from the command line')
 
-  // Tokens of before a device is taken away are good no more: the page gets another one when it is told so.
+  // Tokens of before a device is taken away are good no more: the page gets another one when it is told so, for a picture, and to connect.
   await page.page.keyboard.press('Escape')
   await go('device', 'revoke', 'laptop')
+  await page.page.getByLabel('Send a picture').setInputFiles({ name: 'after.png', mimeType: 'image/png', buffer: png(90, 60) })
+  await dave.page.getByRole('button', { name: 'Open after.jpg' }).waitFor()
   await page.aeroplane(true)
   await page.aeroplane(false)
   await (await devices(page)).locator('li', { hasText: 'terminal-' }).waitFor()

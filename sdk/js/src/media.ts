@@ -57,10 +57,13 @@ interface Slot {
  */
 export class Media {
   readonly #web: string
-  readonly #token: () => string | Promise<string>
+  readonly #token: (refused: boolean) => string | Promise<string>
 
-  /** web is the URL of the server's web listener, such as http://127.0.0.1:8082; token makes a JWT for the user. */
-  constructor(web: string, token: () => string | Promise<string>) {
+  /**
+   * web is the URL of the server's web listener, such as http://127.0.0.1:8082; token makes a JWT for the user. Where the server refuses it,
+   * as after a device of the user was revoked, it is asked for another one, once, and told that the one before was refused.
+   */
+  constructor(web: string, token: (refused: boolean) => string | Promise<string>) {
     this.#web = web.replace(/\/$/, '')
     this.#token = token
   }
@@ -149,7 +152,19 @@ export class Media {
   }
 
   async #api<T>(method: string, path: string, signal?: AbortSignal, ask?: object): Promise<T> {
-    const headers: Record<string, string> = { Authorization: `Bearer ${await this.#token()}` }
+    const token = await this.#token(false)
+    try {
+      return await this.#ask<T>(token, method, path, signal, ask)
+    } catch (err) {
+      if (!(err instanceof ChatError && err.action === 'login')) throw err
+      const another = await this.#token(true)
+      if (another === token) throw err
+      return this.#ask<T>(another, method, path, signal, ask)
+    }
+  }
+
+  async #ask<T>(token: string, method: string, path: string, signal?: AbortSignal, ask?: object): Promise<T> {
+    const headers: Record<string, string> = { Authorization: `Bearer ${token}` }
     if (ask) headers['Content-Type'] = 'application/json'
     const init: RequestInit = { method, headers, body: ask ? JSON.stringify(ask) : null, signal: signal ?? null }
     const response = await fetch(`${this.#web}/v1/media${path && `/${path}`}`, init).catch(cut(signal))

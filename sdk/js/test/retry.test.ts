@@ -1,4 +1,4 @@
-// When uploads and downloads are tried again that the server or its store refused for a time: over HTTP as a test answers it, by a clock that it turns.
+// When uploads and downloads are tried again that were refused, for a time or for their token: over HTTP as a test answers it, by a clock that it turns.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 
 import { Media, type Sent } from '../src/index.ts'
@@ -99,6 +99,28 @@ test('in a page, where parts are put by XMLHttpRequest', async () => {
     }
   })
   expect(await waits(acts.upload)).toBe(11_000)
+})
+
+test('a token that is refused is replaced, once', async () => {
+  const good = answers('', 0, [0, ''])
+  for (const [tokens, asked, error] of [
+    [['old', 'new'], ['old', 'new', 'new'], ''],
+    [['old'], ['old'], 'unauthorized'], // there is no other
+    [['old', 'older'], ['old', 'older'], 'unauthorized'],
+  ] as const) {
+    const shown: string[] = []
+    vi.stubGlobal('fetch', async (url: string, { method = 'GET', headers = {} }: RequestInit) => {
+      const token = (headers as Record<string, string>)['Authorization']?.slice('Bearer '.length)
+      if (token) shown.push(token)
+      return !token || token === 'new' ? good(method, url) : Response.json({ number: 200, text: 'get a new one' }, { status: 401 })
+    })
+    let at = 0
+    const media = new Media('http://rookery', (refused) => tokens[refused ? Math.min(++at, tokens.length - 1) : at]!)
+    const both = async () => (await media.download('x'), media.drop('x'))
+    if (error) await expect(both()).rejects.toMatchObject({ codeName: error })
+    else await both()
+    expect(shown).toEqual(asked)
+  }
 })
 
 test('a header is seconds or a date, as it is to the Go SDK', () => {

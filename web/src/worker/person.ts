@@ -91,7 +91,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     if (this.#user === '') {
       this.#user = user
       this.#tokens = new Tokens(user)
-      this.#media = new Media('', () => this.#tokens.get())
+      this.#media = new Media('', (refused) => this.#tokens.get(refused))
       this.#store = await Store.open(user)
       this.#history = this.#newHistory()
       this.#unread = new Unread(user)

@@ -43,7 +43,9 @@ export class Tokens {
     this.#renewAt = 0
   }
 
-  async get(): Promise<string> {
+  /** One to use; another one than before, where that was refused. */
+  async get(refused = false): Promise<string> {
+    if (refused) this.drop()
     if (Date.now() >= this.#renewAt) {
       const began = Date.now()
       const { token, expires } = await ask<{ token: string; expires: number }>('POST', '/dev/token', '', { user: this.#user })
