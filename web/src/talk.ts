@@ -91,6 +91,8 @@ export interface Chat {
   out: boolean
   /** The user has blocked the peer. */
   blocked: boolean
+  /** Why the server did not take the user's last change of that; '': it did. */
+  blockFault: string
   /** For how long messages live that are sent now, s; 0: for ever. */
   timer: number
   /** Of a group: members for whom nothing is encrypted, as they have no keys, or others than before. */
@@ -178,7 +180,7 @@ export interface Calls extends DeviceCalls {
   change(key: string, kind: 'edit' | 'delete' | 'reaction', text: string): Promise<void>
   /** Sets for how long messages of a chat live from here on, s; 0: for ever. */
   setTimer(peer: string, seconds: number): Promise<void>
-  /** Blocks a user, or takes that back. */
+  /** Blocks a user, or takes that back: shown at once, and taken back where the server refuses, which the chat's `blockFault` tells. */
   block(peer: string, on: boolean): Promise<void>
   /** The same for a picture, which is made smaller and loses what the camera wrote into it. */
   sendPicture(peer: string, file: File): Promise<void>

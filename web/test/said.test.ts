@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 
 import { fresh, looks, pair as pairIn, setUp, Somebody, waitMs } from './world.ts'
 
-const world = setUp()
+const world = setUp('--session-blocks=2')
 const pair = (a?: string, b?: string) => pairIn(world, a, b)
 
 /** Waits for what a message of the open chat shows. */
@@ -213,6 +213,43 @@ test('who is blocked is not heard, until that is taken back', async () => {
   await bob.say('at last')
   await alice.message('at last').waitFor()
   expect(await alice.texts()).toEqual(['hello', 'I hear you again', 'at last'])
+})
+
+test('a block that the server refuses is told, and not shown as made', async () => {
+  const [alice, bob] = await pair()
+  const block = async (peer: string) => {
+    await alice.page.getByRole('button', { name: 'More about this chat' }).click()
+    await alice.page.getByRole('button', { name: `Block ${peer}`, exact: true }).click()
+  }
+  const others = [fresh('mallory'), fresh('trent')]
+  for (const name of others) {
+    await alice.chatWith(name)
+    await block(name)
+    await alice.page.getByText(`You have blocked ${name}`).waitFor()
+  }
+  await alice.choose(bob.name)
+  await block(bob.name)
+  const told = alice.page.getByRole('alert').getByText(`${bob.name} is not blocked: you have blocked as many as the server lets you.`)
+  await told.waitFor()
+  await alice.page.locator('#chats').getByRole('button', { name: bob.name }).getByText('is not blocked').waitFor()
+  await alice.page.getByRole('textbox', { name: 'Message' }).waitFor()
+  await bob.say('I am still heard')
+  await alice.message('I am still heard').waitFor()
+  await alice.page.reload()
+  await told.waitFor()
+  expect(await alice.page.getByText(`You have blocked ${bob.name}`).isVisible()).toBe(false)
+  await alice.choose(others[0]!)
+  await alice.page.getByRole('button', { name: 'Unblock', exact: true }).click()
+  await alice.page.getByRole('textbox', { name: 'Message' }).waitFor()
+  await alice.choose(bob.name)
+  await block(bob.name)
+  await alice.page.getByText(`You have blocked ${bob.name}`).waitFor()
+  await told.waitFor({ state: 'hidden' })
+  await bob.say('not heard any more')
+  await bob.tick('not heard any more', 'sent')
+  await alice.page.reload()
+  await alice.page.getByText(`You have blocked ${bob.name}`).waitFor()
+  expect(await alice.texts()).not.toContain('not heard any more')
 })
 
 test('in aeroplane mode too somebody is blocked, and unblocked, which the server gets to know after', async () => {

@@ -24,27 +24,28 @@ export class Server {
     readonly web: string,
     readonly data: string,
     private readonly child: ChildProcess,
+    private readonly more: string[],
   ) {}
 
-  static async start(sockets = '127.0.0.1:0', web = '127.0.0.1:0'): Promise<Server> {
+  static async start(sockets = '127.0.0.1:0', web = '127.0.0.1:0', more: string[] = []): Promise<Server> {
     if (!existsSync(rookery)) throw new Error(`there is no ${rookery}: run make build`)
     const data = join(dir, 'data')
     const env = { ...process.env, ROOKERY_BIN: undefined } // the server refuses settings that it does not know
-    const args = ['serve', `--listen=${sockets}`, '--admin=127.0.0.1:0', `--web=${web}`, `--data=${data}`, '--log-level=error']
+    const args = ['serve', `--listen=${sockets}`, '--admin=127.0.0.1:0', `--web=${web}`, `--data=${data}`, '--log-level=error', ...more]
     const child = spawn(rookery, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
     const at: Record<string, string> = {}
     for await (const line of createInterface({ input: child.stdout! })) {
       const [name, url] = line.split(/\s+/)
       if (url) at[name!] = url
-      if (name === 'ready') return Server.#of(at['sockets']!.replace('/ws/<user>', ''), at['web']!, data, child)
+      if (name === 'ready') return Server.#of(at['sockets']!.replace('/ws/<user>', ''), at['web']!, data, child, more)
     }
     throw new Error('the server did not start')
   }
 
-  static async #of(sockets: string, web: string, data: string, child: ChildProcess): Promise<Server> {
+  static async #of(sockets: string, web: string, data: string, child: ChildProcess, more: string[]): Promise<Server> {
     const { encryption } = (await (await fetch(`${web}config`)).json()) as { encryption: boolean }
     if (!encryption) throw new Error('the server was built without the page\u2019s encryption: run make build')
-    return new Server(sockets, web, data, child)
+    return new Server(sockets, web, data, child, more)
   }
 
   /** Ends it as a power cut does. */
@@ -56,7 +57,7 @@ export class Server {
 
   /** Starts it again where it was. */
   again(): Promise<Server> {
-    return Server.start(this.sockets.slice('ws://'.length), new URL(this.web).host)
+    return Server.start(this.sockets.slice('ws://'.length), new URL(this.web).host, this.more)
   }
 }
 
@@ -97,12 +98,12 @@ export interface World {
   two: BrowserContext
 }
 
-/** Sets a world up for the tests of a file. After each its pages are closed, and nothing may have gone wrong in one. */
-export function setUp(): World {
+/** Sets a world up for the tests of a file, whose server has more settings. After each its pages are closed, and nothing may have gone wrong in one. */
+export function setUp(...more: string[]): World {
   const world = {} as World
   const contexts = () => [world.one, world.two].filter((each) => each)
   beforeAll(async () => {
-    world.server = await Server.start()
+    world.server = await Server.start(undefined, undefined, more)
     ;[world.one, world.two] = await Promise.all([browser('one', () => world.server), browser('two', () => world.server)])
   })
   afterAll(async () => {

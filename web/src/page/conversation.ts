@@ -83,11 +83,12 @@ export class Conversation {
     this.#log.scrollTop = this.#log.scrollHeight
   }
 
-  #head({ title, out, blocked, leftOut, unannounced, unseen }: Chat): void {
+  #head({ title, out, blocked, blockFault, leftOut, unannounced, unseen }: Chat): void {
     the('with').textContent = title
     the('write').hidden = out || blocked
     the('out').hidden = !out
     the('blocked').hidden = !blocked
+    warn('block-fault', blockFault !== '', blockFault)
     warn('left-out', leftOut.length > 0 && !out, `Not for ${listOf(leftOut)}: what is sent here is not encrypted for who was never here, or whose safety number has changed.`)
     const odd = [
       unannounced.length > 0 ? `The server lists ${listOf(unannounced)} as a member, though nobody has added them. Nothing is encrypted for them.` : '',

@@ -58,7 +58,8 @@ export class List {
   }
 
   /** The last message in a line. */
-  #said({ changed, group, last, blocked }: Chat): string {
+  #said({ changed, group, last, blocked, blockFault }: Chat): string {
+    if (blockFault) return blockFault
     if (blocked) return 'Blocked'
     if (changed) return 'The safety number has changed'
     if (!last) return ''

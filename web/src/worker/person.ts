@@ -3,6 +3,7 @@ import {
 } from '../../../sdk/js/src/index.ts'
 import { requested } from '../../../sdk/js/src/idb.ts'
 import type { Calls, Change, DeviceCalls, News, Page, State } from '../talk.ts'
+import { Blocks } from './blocks.ts'
 import { Devices } from './devices.ts'
 import { Groups, nameOf, titleOf } from './groups.ts'
 import { History, max, nothingSaid, pageRows } from './history.ts'
@@ -26,7 +27,7 @@ const pictureTypes = /^image\/(png|jpeg|gif|webp|avif)$/
 
 const nothingYet: Omit<ChatRow, 'peer'> = {
   delivered: 0n, read: 0n, mine: 0n, top: 0n, unread: 0, changed: false, name: '', others: [], out: false,
-  blocked: false, untold: false, timer: 0, timerId: '', leftOut: [], unannounced: [], unseen: [],
+  blocked: false, blockFault: '', untold: false, timer: 0, timerId: '', leftOut: [], unannounced: [], unseen: [],
 }
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
@@ -59,6 +60,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   #media!: Media
   #sender!: Sender
   readonly #groups: Groups
+  readonly #blocks: Blocks
   #client: Client | null = null
   #flying = false
   #turn: Promise<void> = Promise.resolve()
@@ -67,7 +69,6 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   /** Of this connection: who is watched, and the look for what this device has not. */
   #watched = new Set<string>()
   #looking: Promise<void> | null = null
-  #blocked: ReadonlySet<string> = new Set()
   /** What is being downloaded, by its messages. */
   readonly #downloads = new Map<string, AbortController>()
 
@@ -77,6 +78,10 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     this.#groups = new Groups({
       get user() { return person.#user },
       chat: (peer) => this.#chat(peer), keep: (chat) => this.#keep(chat), tell,
+    })
+    this.#blocks = new Blocks({
+      get client() { return person.#client },
+      chats: this.#chats, chat: (peer) => this.#chat(peer), keep: (chat) => this.#keep(chat),
     })
     this.ownDevices = new Devices({
       get device() { return person.#store.device },
@@ -210,7 +215,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   async #resume(client: Client): Promise<void> {
     await this.#sender.resume(client, (peer) => this.#history.doubt(peer))
     for (const chat of this.#recent()) if (chat.mine > 0n) client.markRead(chat.peer, chat.mine)
-    for (const chat of this.#chats.values()) if (chat.untold) void this.#tellBlocked(client, chat)
+    this.#blocks.resume(client)
   }
 
   async #listen(client: Client): Promise<void> {
@@ -245,8 +250,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
       case 'failed':
         return this.#received(event.message, nothingSaid, whyUnreadable(event.error))
       case 'blocks':
-        for (const user of event.users) if (!this.#chats.get(user)?.untold) await this.#setBlocked(user, event.blocked)
-        return
+        return this.#blocks.made(event.users, event.blocked)
       case 'left_out':
         return this.#keep(Object.assign(this.#chat(event.group), { leftOut: event.users }))
       case 'unannounced': {
@@ -344,7 +348,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     if (isElsewhere(error)) return this.#state('elsewhere')
     const row = id && (await this.#store.byId(id))
     if (row) await this.#sender.refused(client, row, error)
-    else if (id) await this.#lookBlocked(client) // a change of whom the user has blocked was not made
+    else if (id) await this.#blocks.refused(client, id, error) // all else that has an id is a change of whom the user has blocked
   }
 
   /** This browser has the user's identity now. */
@@ -373,7 +377,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   }
 
   async #lookAt(client: Client): Promise<void> {
-    await this.#lookBlocked(client)
+    await this.#blocks.look(client)
     const { chats } = await client.chats(null, pageRows)
     for (const { peer, last, delivered, read, mine } of chats) {
       const chat = this.#chat(peer)
@@ -391,24 +395,6 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
       const unread = this.#unread.count(chat.peer)
       if (unread !== chat.unread) await this.#keep(Object.assign(chat, { unread }))
     }
-  }
-
-  async #lookBlocked(client: Client): Promise<void> {
-    let users: string[] = []
-    try {
-      users = await client.blocked()
-    } catch (err) {
-      if (!(err instanceof ChatError && err.codeName === 'bad_name')) throw err // the server has no blocking
-    }
-    this.#blocked = new Set(users)
-    for (const chat of this.#chats.values()) await this.#setBlocked(chat.peer, chat.untold ? chat.blocked : this.#blocked.has(chat.peer))
-  }
-
-  async #setBlocked(user: string, blocked: boolean): Promise<void> {
-    const others = [...this.#blocked].filter((each) => each !== user)
-    this.#blocked = new Set(blocked ? [...others, user] : others)
-    const chat = this.#chats.get(user)
-    if (chat && chat.blocked !== blocked) await this.#keep(Object.assign(chat, { blocked }))
   }
 
   #watch(client: Client, peer: string): void {
@@ -457,7 +443,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   }
 
   async send(peer: string, text: string, target: string): Promise<void> {
-    this.#chat(peer).unseen = [] // the user has been told
+    Object.assign(this.#chat(peer), { unseen: [], blockFault: '' }) // the user has been told
     await this.#sender.write(peer, newBody({ text, target: target || null }))
   }
 
@@ -472,28 +458,8 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     await this.#sender.write(peer, newBody({ kind: 'timer', seconds }))
   }
 
-  async block(peer: string, on: boolean): Promise<void> {
-    const chat = this.#chat(peer)
-    chat.untold = true
-    await this.#setBlocked(peer, on)
-    if (this.#client) void this.#tellBlocked(this.#client, chat)
-  }
-
-  /** Tells the server whether the user has blocked somebody. Where it does not get to know, the next connection tells it again. */
-  async #tellBlocked(client: Client, chat: ChatRow): Promise<void> {
-    const { peer, blocked } = chat
-    let refused = false
-    try {
-      const sent = await (blocked ? client.block([peer]) : client.unblock([peer]))
-      await sent.durable()
-    } catch (err) {
-      refused = err instanceof ChatError && err.action === 'stop'
-      if (!refused) return
-    }
-    if (chat.blocked !== blocked) return // the user has changed it again, which is told by itself
-    chat.untold = false
-    await this.#keep(chat)
-    if (refused) await this.#lookBlocked(client).catch(() => {}) // the next connection looks
+  block(peer: string, on: boolean): Promise<void> {
+    return this.#blocks.want(peer, on)
   }
 
   async sendPicture(peer: string, file: File): Promise<void> {
@@ -583,11 +549,11 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   }
 
   #tellChat(row: ChatRow): void {
-    const { peer, delivered, read, unread, changed, name, out, blocked, leftOut, unannounced, unseen } = row
+    const { peer, delivered, read, unread, changed, name, out, blocked, blockFault, leftOut, unannounced, unseen } = row
     const timer = Math.min(row.timer, this.#client?.maxTtlSeconds || Infinity) // as what is sent lives
     const group = isGroup(peer)
     const [title, last] = [titleOf(row, group), this.#log.last(peer)]
-    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last, blocked, timer, leftOut, unannounced, unseen } })
+    this.#tell({ type: 'chat', chat: { peer, delivered, read, unread, changed, name, out, group, title, last, blocked, blockFault, timer, leftOut, unannounced, unseen } })
   }
 
   #state(state: State, text = ''): void {
@@ -596,7 +562,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
 
   #chat(peer: string): ChatRow {
     let chat = this.#chats.get(peer)
-    if (!chat) this.#chats.set(peer, (chat = { peer, ...nothingYet, blocked: this.#blocked.has(peer) }))
+    if (!chat) this.#chats.set(peer, (chat = { peer, ...nothingYet, blocked: this.#blocks.has(peer) }))
     return chat
   }
 

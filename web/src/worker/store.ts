@@ -68,6 +68,8 @@ export interface ChatRow {
   others: string[]
   out: boolean
   blocked: boolean
+  /** Why the server did not take the user's last change of that; '': it did. */
+  blockFault: string
   /** The server does not know of `blocked` yet. */
   untold: boolean
   /** For how long messages live that are sent now, and the message that said so. */
