@@ -53,12 +53,14 @@ export interface Quote {
   text: string
 }
 
-/** A change of a group: of its members, or of its name. */
+/** A change of a group: of its members, or of its name or picture. */
 export interface Change {
   verb: Verb
   users: string[]
   /** Of create and info. */
   name: string
+  /** Of an info that says nothing of the name: what it does with the group's picture. */
+  picture?: 'set' | 'removed'
 }
 
 /** A file that a message brings. */
@@ -123,7 +125,7 @@ export type State = 'starting' | 'offline' | 'online' | 'aeroplane' | 'elsewhere
 /**
  * What the Worker tells by itself. `progress`: bytes of a message's file, on its way up or down. `link_used`: a device gave the code that
  * is shown here, and is linked unless there is a fault. `handed`: what was said before is with a device that was linked, which is
- * this one unless it was given; a fault says why it is not.
+ * this one unless it was given; a fault says why it is not. `picture`: a group has one, or none any more.
  */
 export type News =
   | { type: 'state'; state: State; text: string }
@@ -133,6 +135,7 @@ export type News =
   | { type: 'link_used'; device: string; fault: string }
   | { type: 'handed'; device: string; given: boolean; fault: string }
   | { type: 'gone'; peer: string; keys: string[] }
+  | { type: 'picture'; peer: string; picture: Uint8Array | null }
   | { type: 'members'; peer: string; members: Member[] }
   | { type: 'typing'; peer: string; on: boolean }
   | { type: 'presence'; peer: string; online: boolean; seen: number }
@@ -170,6 +173,8 @@ export interface Calls extends DeviceCalls {
   /** Changes a group, as soon as there is a connection. */
   changeGroup(peer: string, verb: 'add' | 'remove' | 'leave' | 'admin' | 'member', users: string[]): Promise<void>
   nameGroup(peer: string, name: string): Promise<void>
+  /** Gives a group a picture, which is made small, or takes it away; kept and sent as its name is. */
+  pictureGroup(peer: string, file: File | null): Promise<void>
   /** Asks who is in a group, and how far they have come: `members` tells. */
   look(peer: string): Promise<void>
   /** Messages of a chat before one of an order; '' is no bound. */

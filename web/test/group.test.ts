@@ -1,8 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Locator } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { fresh, looks, rookery, setUp, Somebody } from './world.ts'
+import { dir, fresh, looks, png, rookery, setUp, Somebody } from './world.ts'
 
 const world = setUp()
 
@@ -91,6 +94,104 @@ test('invite, make admin, rename, remove, leave: everybody is told, and who is o
   expect(await dave.texts()).toEqual(['welcome', 'without carol'])
 })
 
+/** How wide the picture is that an element shows, px. */
+async function widthOf(face: Locator): Promise<number> {
+  await face.waitFor()
+  return face.evaluate((img: HTMLImageElement) => img.decode().then(() => img.naturalWidth))
+}
+
+const ofList = (who: Somebody, title: string) => who.page.locator('#chats').getByRole('button', { name: title }).locator('img')
+const ofHead = (who: Somebody) => who.page.locator('#chat > header img')
+const ofDialog = (who: Somebody) => who.page.getByRole('dialog').getByRole('img', { name: /^Picture of/ })
+
+test('a picture: an admin gives it, all see it, also who joins, and after a reload; it is taken away', async () => {
+  const [alice, bob, carol] = await three()
+  let dialog = await alice.members()
+  const choose = (buffer: Buffer) => dialog.getByLabel('Choose a picture').setInputFiles({ name: 'cliff.png', mimeType: 'image/png', buffer })
+  const away = () => dialog.getByRole('button', { name: 'Take the picture away' })
+  expect(await away().isVisible()).toBe(false)
+  await choose(Buffer.from('no picture'))
+  await dialog.getByText('no picture that this browser can read').waitFor()
+  await choose(png(900, 600))
+  expect(await widthOf(ofDialog(alice))).toBe(128)
+  await alice.page.keyboard.press('Escape')
+  await alice.line('You changed the group\u2019s picture')
+  for (const who of [bob, carol]) {
+    await who.line(`${alice.name} changed the group\u2019s picture`)
+    for (const face of [ofList(who, 'Cliff'), ofHead(who)]) expect(await widthOf(face)).toBe(128)
+  }
+  // Who is no admin sees it and changes nothing.
+  dialog = await bob.members()
+  expect(await widthOf(ofDialog(bob))).toBe(128)
+  expect(await dialog.getByLabel('Choose a picture').isVisible()).toBe(false)
+  await bob.page.keyboard.press('Escape')
+  // It stays with another name, goes to who joins, and is there after a reload without a connection.
+  const dave = await Somebody.enter(world.two, world.server, fresh('dave'))
+  dialog = await alice.members()
+  await dialog.getByRole('textbox', { name: 'Name of the group' }).fill('North cliff')
+  await dialog.getByRole('button', { name: 'Rename' }).click()
+  await dialog.getByRole('textbox', { name: 'Invite' }).fill(dave.name)
+  await alice.page.keyboard.press('Enter')
+  await dialog.getByText('4 members').waitFor()
+  await alice.page.keyboard.press('Escape')
+  await dave.choose('North cliff')
+  expect(await widthOf(ofHead(dave))).toBe(128)
+  await bob.opened('North cliff')
+  expect(await widthOf(ofHead(bob))).toBe(128)
+  await carol.page.close()
+  await bob.page.reload()
+  expect(await widthOf(ofList(bob, 'North cliff'))).toBe(128)
+  await bob.opened('North cliff')
+  expect(await widthOf(ofHead(bob))).toBe(128)
+  // It is taken away, also without a connection and over a reload.
+  await alice.aeroplane(true)
+  dialog = await alice.members()
+  await away().focus()
+  await alice.page.keyboard.press('Enter')
+  await ofDialog(alice).waitFor({ state: 'hidden' })
+  await alice.page.locator('#group-picture:focus').waitFor()
+  await alice.page.keyboard.press('Escape')
+  await alice.line('You took the group\u2019s picture away')
+  await ofHead(bob).waitFor()
+  await alice.page.reload()
+  await bob.line(`${alice.name} took the group\u2019s picture away`)
+  for (const face of [ofHead(bob), ofList(bob, 'North cliff'), ofHead(alice)]) await face.waitFor({ state: 'hidden' })
+  // One that is chosen without a connection waits with its bytes.
+  await alice.online()
+  await alice.aeroplane(true)
+  dialog = await alice.members()
+  await choose(png(40, 90))
+  await ofDialog(alice).waitFor()
+  await alice.page.reload()
+  expect(await widthOf(ofHead(bob))).toBe(128)
+  expect(await bob.lines()).toEqual(expect.arrayContaining([`${alice.name} changed the group\u2019s picture`, `${alice.name} took the group\u2019s picture away`]))
+})
+
+test('who is no admin any more does not change the picture, nor the name, and sees that', async () => {
+  const [alice, bob] = await three()
+  const dialog = await alice.members()
+  await dialog.getByRole('button', { name: `Make admin: ${bob.name}` }).click()
+  await bob.line(`${alice.name} made you admin`)
+  await bob.aeroplane(true)
+  const theirs = await bob.members()
+  await theirs.getByLabel('Choose a picture').setInputFiles({ name: 'mine.png', mimeType: 'image/png', buffer: png(90, 90) })
+  await theirs.getByRole('textbox', { name: 'Name of the group' }).fill('My cliff')
+  await theirs.getByRole('button', { name: 'Rename' }).click()
+  await bob.page.keyboard.press('Escape')
+  await bob.opened('My cliff')
+  await ofHead(bob).waitFor()
+  await dialog.getByLabel('Choose a picture').setInputFiles({ name: 'ours.png', mimeType: 'image/png', buffer: png(90, 90) })
+  await ofDialog(alice).waitFor()
+  await dialog.getByRole('button', { name: 'Take the picture away' }).click()
+  await dialog.getByRole('button', { name: `No admin: ${bob.name}` }).click()
+  await dialog.getByRole('button', { name: `Make admin: ${bob.name}` }).waitFor()
+  await bob.aeroplane(false)
+  await bob.line('You changed the group\u2019s picture: not done. Only admins may do this.')
+  await bob.line('You named the group \u201cMy cliff\u201d: not done. Only admins may do this.')
+  await bob.opened('Cliff')
+  await ofHead(bob).waitFor({ state: 'hidden' })
+})
+
 test('a change waits without a connection, over a reload; what a group does not take is told', async () => {
   const [alice, bob, carol] = await three()
   let dialog = await alice.members()
@@ -160,6 +261,25 @@ test('page and command line (Go) in one group', async () => {
   await gone
   go('send', '--to', peer, '--wait', 'durable', 'from Go')
   for (const who of [alice, bob]) await who.message('from Go').locator('.from').getByText(dave).waitFor()
+
+  // The picture, from the page to Go and back.
+  await alice.members()
+  await dialog.getByLabel('Choose a picture').setInputFiles({ name: 'cliff.png', mimeType: 'image/png', buffer: png(300, 300) })
+  await ofDialog(alice).waitFor()
+  await dialog.getByRole('button', { name: `Make admin: ${dave}` }).click()
+  await dialog.getByRole('button', { name: `No admin: ${dave}` }).waitFor()
+  await alice.page.keyboard.press('Escape')
+  await bob.line(`${alice.name} made ${dave} admin`)
+  const [saved, set] = [join(dir, 'saved.jpg'), join(dir, 'set.png')]
+  writeFileSync(set, png(48, 48))
+  const types = (line: string) => execFileSync(rookery, as('chat', '--with', peer), { encoding: 'utf8', env, input: `${line}\n`, stdio: ['pipe', 'pipe', 'ignore'] })
+  types(`/picture save ${saved}`)
+  expect(readFileSync(saved).subarray(0, 3).toString('hex')).toBe('ffd8ff') // a JPEG, as the page makes pictures
+  types(`/picture set ${set}`)
+  for (const who of [alice, bob]) {
+    await who.line(`${dave} changed the group\u2019s picture`)
+    expect(await widthOf(ofHead(who))).toBe(48)
+  }
 })
 
 test('by the keyboard alone', async () => {
@@ -225,6 +345,11 @@ test('axe-core finds nothing in a group, in light and dark, on a desktop and a p
   const { page } = ada
   const group = decodeURIComponent(new URL(page.url()).hash.slice(1))
   const dialog = page.getByRole('dialog')
+  await ada.members()
+  await dialog.getByLabel('Choose a picture').setInputFiles({ name: 'cliff.png', mimeType: 'image/png', buffer: png(300, 300) })
+  await ofDialog(ada).waitFor()
+  await page.keyboard.press('Escape')
+  await bert.line('changed the group\u2019s picture')
   const open = (name: string) => page.evaluate((to) => (location.hash = encodeURIComponent(to)), name)
   const views: [string, () => Promise<unknown>][] = [
     ['group', () => open(group).then(() => ada.opened('North cliff'))],

@@ -309,6 +309,24 @@ test('a group: its name and messages are for its members, from their joining to 
   for (const m of (await spy.history(group)).messages) {
     if (m.suite !== 3) expect(text(m)).not.toMatch(/dave|carol|cliff/)
   }
+  // A picture goes to all, and stays with another name until it is taken away.
+  const named = async (name: string, picture: Uint8Array | null) => {
+    for (const who of [b, d]) {
+      for (;;) {
+        const { info } = await next(who, 'group_named')
+        if (info.name !== name || (info.picture === null) !== (picture === null)) continue
+        expect([info, who.groupInfo(group)]).toEqual([{ name, picture }, { name, picture }])
+        break
+      }
+    }
+  }
+  const picture = new Uint8Array([1, 2, 3])
+  await a.setGroupPicture(group, picture)
+  await named('a cliff', picture)
+  await a.setGroupInfo(group, new TextEncoder().encode('the cliff'))
+  await named('the cliff', picture)
+  await a.setGroupPicture(group, null)
+  await named('the cliff', null)
   await Promise.all([a, b, c, d, spy].map((each) => each.close()))
 })
 

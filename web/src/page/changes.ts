@@ -11,7 +11,7 @@ function listOf(names: string[]): string {
 
 /** What a change of a group was, for who reads it as me. */
 export function changeText({ from, mine, change }: Message, me: string): string {
-  const { verb, users, name } = change!
+  const { verb, users, name, picture } = change!
   const who = mine ? 'You' : from
   const whom = listOf(users.map((each) => (each === me ? 'you' : each)))
   switch (verb) {
@@ -28,6 +28,7 @@ export function changeText({ from, mine, change }: Message, me: string): string 
     case 'member':
       return `${who} ended that ${whom} ${users.length > 1 || users[0] === me ? 'are' : 'is'} admin`
     case 'info':
+      if (picture) return picture === 'set' ? `${who} changed the group\u2019s picture` : `${who} took the group\u2019s picture away`
       return name ? `${who} named the group \u201c${name}\u201d` : `${who} took the group\u2019s name away`
   }
 }

@@ -4,6 +4,7 @@ import { Actions } from './actions.ts'
 import { Bubbles, canAct } from './bubble.ts'
 import { Composer } from './composer.ts'
 import { make, the } from './dom.ts'
+import type { Faces } from './faces.ts'
 import { isThrough } from './ticks.ts'
 import type { Viewer } from './viewer.ts'
 
@@ -13,6 +14,7 @@ const nearEnd = 80
 /** The open chat: its messages, and where the next one is written. */
 export class Conversation {
   readonly #worker: Calls
+  readonly #faces: Faces
   readonly #bubbles: Bubbles
   readonly #actions: Actions
   readonly #composer: Composer
@@ -29,8 +31,9 @@ export class Conversation {
   /** The log shows its end, and goes on doing so when it is given less room. */
   #atEnd = true
 
-  constructor(worker: Calls, me: string, viewer: Viewer) {
+  constructor(worker: Calls, me: string, viewer: Viewer, faces: Faces) {
     this.#worker = worker
+    this.#faces = faces
     const say = (err: unknown) => this.#say(err)
     this.#composer = new Composer(worker, { say, up: () => this.#last()?.focus() })
     this.#actions = new Actions(worker, me, this.#composer, say)
@@ -83,8 +86,9 @@ export class Conversation {
     this.#log.scrollTop = this.#log.scrollHeight
   }
 
-  #head({ title, out, blocked, blockFault, leftOut, unannounced, unseen }: Chat): void {
+  #head({ peer, title, out, blocked, blockFault, leftOut, unannounced, unseen }: Chat): void {
     the('with').textContent = title
+    this.#faces.show(the<HTMLImageElement>('with-face'), peer)
     the('write').hidden = out || blocked
     the('out').hidden = !out
     the('blocked').hidden = !blocked

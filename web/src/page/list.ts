@@ -3,6 +3,7 @@ import type { Chat } from '../talk.ts'
 import { make, the, time } from './dom.ts'
 import { changeText } from './changes.ts'
 import { timerText } from './life.ts'
+import type { Faces } from './faces.ts'
 import { tick } from './ticks.ts'
 
 /** The list of chats, newest first. Up and down go through it. */
@@ -10,10 +11,12 @@ export class List {
   readonly #list = the('chats')
   readonly #items = new Map<string, HTMLLIElement>()
   readonly #me: string
+  readonly #faces: Faces
   readonly #open: (peer: string) => void
 
-  constructor(me: string, open: (peer: string) => void) {
+  constructor(me: string, faces: Faces, open: (peer: string) => void) {
     this.#me = me
+    this.#faces = faces
     this.#open = open
     this.#list.addEventListener('keydown', (event) => {
       if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return
@@ -51,10 +54,18 @@ export class List {
     const said = make('span', 'said')
     if (last?.mine && !last.change && last.timer === null && !chat.blocked) said.append(tick(last, chat))
     said.append(make('span', '', this.#said(chat)))
-    button.replaceChildren(peer, last ? time(last.at) : '', said)
+    button.replaceChildren(...(chat.group ? [this.#face(button, chat.peer)] : []), peer, last ? time(last.at) : '', said)
     if (chat.unread > 0) button.append(make('span', 'unread', chat.unread > maxUnread ? `${maxUnread}+` : String(chat.unread), make('span', 'for-ears', ' unread')))
     if (open) button.setAttribute('aria-current', 'true')
     else button.removeAttribute('aria-current')
+  }
+
+  /** A group's picture. */
+  #face(button: HTMLButtonElement, peer: string): HTMLImageElement {
+    const img = button.querySelector('img') ?? make('img', 'face')
+    img.alt = '' // its title is beside it
+    this.#faces.show(img, peer)
+    return img
   }
 
   /** The last message in a line. */

@@ -4,6 +4,7 @@ import { About } from './about.ts'
 import { Conversation } from './conversation.ts'
 import { Devices } from './devices.ts'
 import { the, timeText } from './dom.ts'
+import { Faces } from './faces.ts'
 import { Join } from './join.ts'
 import { lifeText } from './life.ts'
 import { List } from './list.ts'
@@ -40,6 +41,7 @@ const states: Record<State, string> = {
 class App {
   readonly #user: string
   readonly #worker: Calls
+  readonly #faces = new Faces()
   readonly #list: List
   readonly #viewer: Viewer
   readonly #conversation: Conversation
@@ -57,11 +59,11 @@ class App {
   constructor(user: string) {
     this.#user = user
     this.#worker = startWorker((news) => this.#take(news))
-    this.#list = new List(user, (peer) => this.#go(peer))
+    this.#list = new List(user, this.#faces, (peer) => this.#go(peer))
     this.#viewer = new Viewer(this.#worker)
-    this.#conversation = new Conversation(this.#worker, user, this.#viewer)
+    this.#conversation = new Conversation(this.#worker, user, this.#viewer, this.#faces)
     const safety = new Safety(this.#worker)
-    this.#membersDialog = new Members(this.#worker, user, (peer) => void safety.open(peer))
+    this.#membersDialog = new Members(this.#worker, user, this.#faces, (peer) => void safety.open(peer))
     this.#about = new About(this.#worker)
     this.#devices = new Devices(this.#worker)
     this.#join = new Join(this.#worker)
@@ -163,6 +165,12 @@ class App {
       case 'chat':
         this.#takeChat(news.chat)
         break
+      case 'picture': {
+        this.#faces.take(news.peer, news.picture)
+        const chat = this.#chats.get(news.peer)
+        if (chat) this.#membersDialog.show(chat, this.#members.get(news.peer) ?? [])
+        return
+      }
       case 'members':
         this.#members.set(news.peer, news.members)
         if (news.peer === this.#conversation.peer) this.#conversation.know(news.members)

@@ -1,6 +1,7 @@
 import type { Member } from '../../../sdk/js/src/index.ts'
 import type { Calls, Chat } from '../talk.ts'
 import { actButton, make, the } from './dom.ts'
+import type { Faces } from './faces.ts'
 
 /** Names as they are typed: between them spaces or commas. */
 export function namesOf(text: string): string[] {
@@ -61,13 +62,17 @@ export class Members {
   readonly #users = the<HTMLInputElement>('invite-users')
   readonly #name = the<HTMLInputElement>('rename')
   readonly #fault = the('members-fault')
+  readonly #faces: Faces
+  readonly #face = the<HTMLImageElement>('members-face')
+  readonly #picture = the<HTMLInputElement>('group-picture')
   readonly #safety: (user: string) => void
   #chat: Chat | null = null
 
   /** safety shows the safety number with a member. */
-  constructor(worker: Calls, me: string, safety: (user: string) => void) {
+  constructor(worker: Calls, me: string, faces: Faces, safety: (user: string) => void) {
     this.#worker = worker
     this.#me = me
+    this.#faces = faces
     this.#safety = safety
     the('invite').onsubmit = (event) => {
       event.preventDefault()
@@ -80,6 +85,15 @@ export class Members {
     the('name-group').onsubmit = (event) => {
       event.preventDefault()
       this.#do(this.#worker.nameGroup(this.#peer, this.#name.value.trim()))
+    }
+    this.#picture.onchange = () => {
+      const [file] = this.#picture.files!
+      if (file) this.#do(this.#worker.pictureGroup(this.#peer, file))
+      this.#picture.value = '' // so that the same one can be chosen again
+    }
+    the('no-picture').onclick = () => {
+      this.#picture.focus() // the button goes
+      this.#do(this.#worker.pictureGroup(this.#peer, null))
     }
     the('leave').onclick = () => {
       this.#do(this.#worker.changeGroup(this.#peer, 'leave', []))
@@ -106,6 +120,9 @@ export class Members {
   show(chat: Chat, members: readonly Member[]): void {
     if (chat.peer !== this.#peer) return
     the('members-title').textContent = chat.title
+    this.#faces.show(this.#face, chat.peer)
+    this.#face.alt = `Picture of ${chat.title}`
+    the('no-picture').hidden = !this.#faces.has(chat.peer)
     the('members-count').textContent = chat.out ? 'You are no member any more.' : members.length === 0 ? 'Who is here is asked for when there is a connection.' : `${members.length} ${members.length === 1 ? 'member' : 'members'}`
     const admin = members.some((m) => m.user === this.#me && m.admin)
     the('administration').hidden = !admin || chat.out

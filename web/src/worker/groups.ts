@@ -11,6 +11,8 @@ export interface Insider {
   readonly user: string
   chat(peer: string): ChatRow
   keep(chat: ChatRow): Promise<void>
+  /** A group has this picture; null: none. */
+  pictured(peer: string, picture: Uint8Array | null): Promise<unknown>
   tell(news: News): void
 }
 
@@ -58,7 +60,7 @@ export class Groups {
 
   /** Reports whether the answer has the user's own change. */
   async #ask(client: Client, peer: string): Promise<boolean> {
-    const { user, chat, keep, tell } = this.#insider
+    const { user, chat, keep, pictured, tell } = this.#insider
     const made = this.#made.get(peer)
     const members: Member[] = []
     try {
@@ -73,7 +75,8 @@ export class Groups {
     if (made && Date.now() < made.until && !isMade(made.change, members)) return false
     if (made === this.#made.get(peer)) this.#made.delete(peer)
     const row = chat(peer)
-    const name = nameOf(client.groupInfo(peer)?.name ?? row.name)
+    const info = client.groupInfo(peer)
+    const name = nameOf(info?.name ?? row.name)
     const others = members.map((m) => m.user).filter((each) => each !== user)
     const out = members.length === 0
     const odd = await this.#odd(client, row, others)
@@ -82,6 +85,7 @@ export class Groups {
       if (!out) Object.assign(row, { others, name })
       await keep(row)
     }
+    if (info) await pictured(peer, info.picture)
     tell({ type: 'members', peer, members })
     return true
   }

@@ -1,7 +1,8 @@
 import {
-  base64, type Body, ChatError, Client, counts, EncryptionError, type EncryptedEvent, fetchFile, type FileBody, groupOf, isGroup, Media, type Message as Received, saidOf, StateError, Unread,
+  base64, type Body, ChatError, Client, ClosedError, counts, EncryptionError, type EncryptedEvent, fetchFile, type FileBody, type GroupInfo, groupOf, isGroup, Media, type Message as Received, saidOf, StateError, Unread,
 } from '../../../sdk/js/src/index.ts'
 import { requested } from '../../../sdk/js/src/idb.ts'
+import { Notifier } from '../../../sdk/js/src/notifier.ts'
 import type { Calls, Change, DeviceCalls, News, Page, State } from '../talk.ts'
 import { Blocks } from './blocks.ts'
 import { Devices } from './devices.ts'
@@ -9,7 +10,8 @@ import { Groups, nameOf, titleOf } from './groups.ts'
 import { History, max, nothingSaid, pageRows } from './history.ts'
 import { Log } from './log.ts'
 import { Uploads } from './media.ts'
-import { shrink } from './picture.ts'
+import { shrink, shrinkForGroup } from './picture.ts'
+import { GroupPictures } from './pictures.ts'
 import { idOfOrder, rowOf } from './rows.ts'
 import { Sender } from './sender.ts'
 import { ask, type Config, SiteError, Tokens } from './site.ts'
@@ -58,6 +60,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   #unread!: Unread
   #tokens!: Tokens
   #media!: Media
+  #pictures!: GroupPictures
   #sender!: Sender
   readonly #groups: Groups
   readonly #blocks: Blocks
@@ -69,6 +72,9 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   /** Of this connection: who is watched, and the look for what this device has not. */
   #watched = new Set<string>()
   #looking: Promise<void> | null = null
+  /** What waited for this device has come, and who waits for that. */
+  #caught = false
+  readonly #catches = new Notifier()
   /** What is being downloaded, by its messages. */
   readonly #downloads = new Map<string, AbortController>()
 
@@ -78,6 +84,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     this.#groups = new Groups({
       get user() { return person.#user },
       chat: (peer) => this.#chat(peer), keep: (chat) => this.#keep(chat), tell,
+      pictured: (peer, picture) => this.#pictures.take(peer, picture),
     })
     this.#blocks = new Blocks({
       get client() { return person.#client },
@@ -110,6 +117,8 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
         await this.#recount(chat)
         this.#tellChat(chat)
       }
+      this.#pictures = new GroupPictures(this.#store, this.#tell)
+      await this.#pictures.restore([...this.#chats.keys()].filter(isGroup))
       this.#sender = this.#newSender()
       await this.#sender.restore()
     }
@@ -139,8 +148,10 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
         chat: (peer) => this.#chat(peer),
         keep: (chat, ...rows) => this.#keep(chat, ...rows),
         find: (client, peer) => this.#history.close(client, peer).catch(() => this.#history.doubt(peer)),
+        caughtUp: (client) => this.#caughtUp(client),
         drop: (row) => this.#log.drop(row),
         changed: (client, row) => void this.#groups.changed(client, row),
+        unchanged: (client, row) => void this.#groups.look(client, row.peer),
         state: (state, text) => this.#state(state, text),
       },
       this.#store,
@@ -183,6 +194,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     this.#client = client
     this.#watched = new Set()
     this.#looking = null
+    this.#caught = false
     this.#history.doubt()
     void this.#listen(client)
     await this.#resume(client)
@@ -207,8 +219,17 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   async #disconnect(): Promise<void> {
     const client = this.#client
     this.#client = null
+    this.#catches.fire()
     this.#sender.pause()
     await client?.close()
+  }
+
+  async #caughtUp(client: Client): Promise<void> {
+    while (client === this.#client) {
+      if (this.#caught) return
+      await this.#catches.wait()
+    }
+    throw new ClosedError()
   }
 
   /** Goes on with what an earlier page left: what was not sent, and what was read. */
@@ -232,6 +253,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     switch (event.type) {
       case 'connected':
         this.#state('online')
+        this.#caught = false
         this.#watched.clear()
         for (const chat of this.#recent()) if (this.#log.last(chat.peer)) this.#watch(client, chat.peer)
         this.#sender.pumpAll()
@@ -246,7 +268,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
       case 'typed':
         return this.#received(event.message, saidOf(event)?.body ?? nothingSaid, '')
       case 'group_named':
-        return this.#named(event.message, nameOf(event.info.name))
+        return this.#named(event.message, event.info)
       case 'failed':
         return this.#received(event.message, nothingSaid, whyUnreadable(event.error))
       case 'blocks':
@@ -265,6 +287,8 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
         return this.#advance(this.#chat(event.peer), event.delivered, event.read)
       }
       case 'caught_up':
+        this.#caught = true
+        this.#catches.fire()
         return this.#look(client)
       case 'truncated':
         this.#history.doubt()
@@ -329,12 +353,16 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     chat.unread = all.count(peer)
   }
 
-  /** An admin named a group: for who was there before it may be the name that it has. */
-  async #named(m: Received, name: string): Promise<void> {
+  /** An admin gave a group its name and picture: for who was there before they may be those that it has. */
+  async #named(m: Received, info: GroupInfo): Promise<void> {
     const chat = this.#chat(m.to)
-    if (name === chat.name) return
+    const [name, picture] = [nameOf(info.name), info.picture]
+    const pictured = await this.#pictures.take(m.to, picture)
+    const change: Change = { verb: 'info', users: [], name }
+    if (name === chat.name) change.picture = picture ? 'set' : 'removed'
+    if (name === chat.name && !pictured) return
     chat.name = name
-    await this.#keep(chat, { ...rowOf(m, this.#user, nothingSaid, ''), body: newBody({ kind: 'newer', change: { verb: 'info', users: [], name } }) })
+    await this.#keep(chat, { ...rowOf(m, this.#user, nothingSaid, ''), body: newBody({ kind: 'newer', change }) })
   }
 
   async #advance(chat: ChatRow, delivered: bigint, read: bigint): Promise<void> {
@@ -424,6 +452,15 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   async nameGroup(peer: string, name: string): Promise<void> {
     this.#chat(peer).name = name
     await this.#sender.write(peer, newBody({ kind: 'newer', change: { verb: 'info', users: [], name } }))
+  }
+
+  async pictureGroup(peer: string, file: File | null): Promise<void> {
+    const key = crypto.randomUUID()
+    const picture = file && (await shrinkForGroup(file))
+    if (picture) await this.#store.putFile(key, picture)
+    await this.#pictures.take(peer, picture)
+    const change: Change = { verb: 'info', users: [], name: '', picture: picture ? 'set' : 'removed' }
+    await this.#sender.write(peer, newBody({ kind: 'newer', change }), '', key)
   }
 
   async look(peer: string): Promise<void> {

@@ -19,10 +19,14 @@ export interface Writer {
   keep(chat: ChatRow, ...rows: Row[]): Promise<void>
   /** Looks in the server's history where a message is that had arrived. */
   find(client: Client, peer: string): Promise<void>
+  /** Returns once what waited for this device has come over a connection. Throws when that is not the user's any more. */
+  caughtUp(client: Client): Promise<void>
   /** Forgets a message that was not sent. */
   drop(row: Row): Promise<void>
   /** The server has taken a change of a group in. */
   changed(client: Client, row: Row): void
+  /** A change of a group's name or picture was not made. */
+  unchanged(client: Client, row: Row): void
   state(state: State, text: string): void
 }
 
@@ -72,6 +76,7 @@ export class Sender {
       if (sent) void this.#follow(client, sent, row)
       else {
         await this.#writer.keep(this.#writer.chat(row.peer), { ...row, stage: 'done' }) // accepted; where, history knows
+        await this.#dropPicture(row)
         unknown(row.peer)
       }
     }
@@ -172,11 +177,23 @@ export class Sender {
     return client.sendTyped(peer, typeFile, JSON.stringify(file), { id, ttlSeconds, media: mediaPrefix + file.blob })
   }
 
-  async #change(client: Client, { peer, id }: Row, { verb, users, name }: Change): Promise<Sent> {
-    const named = name ? new TextEncoder().encode(name) : null
-    if (verb === 'create') return (await client.createGroup(named, users, { id })).sent
-    if (verb === 'info') return client.setGroupInfo(peer, named, { id })
+  async #change(client: Client, row: Row, { verb, users, name }: Change): Promise<Sent> {
+    const { peer, id } = row
+    if (verb === 'create') return (await client.createGroup(name ? bytesOf(name) : null, users, { id })).sent
+    if (verb === 'info') return this.#inform(client, row)
     return client.changeGroup(peer, verb, users, { id })
+  }
+
+  /** A group's name and picture go together: what has not come here yet would be taken away. */
+  async #inform(client: Client, { key, peer, id, body }: Row): Promise<Sent> {
+    const { name, picture } = body.change!
+    await this.#writer.caughtUp(client)
+    const me = (await client.groupMembers(peer)).find((m) => m.user === this.#writer.user)
+    if (me && !me.admin) throw new ChatError('not_admin', 'an admin names a group and gives it its picture') // others would not take it
+    if (!picture) return client.setGroupInfo(peer, name ? bytesOf(name) : null, { id })
+    const bytes = picture === 'set' ? await this.#store.file(key) : null
+    if (picture === 'set' && !bytes) throw new ChatError('bad_media', 'the picture is not in this browser any more')
+    return client.setGroupPicture(peer, bytes, { id })
   }
 
   #whyWaiting(chat: ChatRow, err: unknown): string {
@@ -207,6 +224,7 @@ export class Sender {
       await sent.durable()
       Object.assign(row, { stage: 'done', place: sent.place })
       await this.#bound(row).keep()
+      await this.#dropPicture(row)
       if (row.body.change) this.#writer.changed(client, row)
     } catch (err) {
       if (sent.error) await this.refused(client, row, sent.error)
@@ -226,6 +244,13 @@ export class Sender {
     row.body.note = whyRefused(error)
     row.stage = 'failed'
     await this.#bound(row).keep()
+    await this.#dropPicture(row)
+    if (row.body.change?.verb === 'info') this.#writer.unchanged(client, row)
+  }
+
+  /** The picture of a group that waited with the message is not needed any more. */
+  async #dropPicture({ key, body }: Row): Promise<void> {
+    if (body.change?.picture) await this.#store.dropFile(key)
   }
 
   #queue(peer: string): Row[] {
@@ -238,6 +263,8 @@ export class Sender {
     this.#queues.set(row.peer, this.#queue(row.peer).filter((each) => each.key !== row.key))
   }
 }
+
+const bytesOf = (text: string) => new TextEncoder().encode(text)
 
 function whyRefused(error: Error): string {
   switch (error instanceof ChatError ? error.codeName : (error as EncryptionError).reason) {

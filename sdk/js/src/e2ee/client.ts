@@ -385,6 +385,15 @@ export class Client extends PlainClient {
     return this.#sendInfo(group, { name: new TextDecoder().decode(name ?? new Uint8Array()), picture }, options, signal)
   }
 
+  /**
+   * Gives a group its picture, end to end; null takes it away. The name stays as this device knows it, so wait for `caught_up` first. The
+   * picture is whole within the message, and goes to whoever joins: some kilobytes. A device that is linked later is handed none of more than 8 KiB.
+   */
+  async setGroupPicture(group: string, picture: Uint8Array | null, options: Pick<SendOptions, 'id'> = {}, signal?: AbortSignal): Promise<Sent> {
+    const name = valueOf(this.#machine.groupInfo(group))?.name ?? ''
+    return this.#sendInfo(group, { name, picture }, options, signal)
+  }
+
   async #sendInfo(group: string, info: GroupInfo, options: Pick<SendOptions, 'id'>, signal?: AbortSignal): Promise<Sent> {
     const body = valueOf(this.#machine.setGroupInfo(group, info.name, info.picture))
     return this.sendTyped(group, typeGroupInfo, body, options, signal)
