@@ -154,8 +154,8 @@ export interface DeviceCalls {
   nameDevice(name: string, label: string): Promise<void>
   /** Takes a device away for ever. */
   revokeDevice(name: string): Promise<void>
-  /** Returns the code that links one new device, for ten minutes, with history or without. `link_used` and `handed` tell of it. */
-  offerLink(history: boolean): Promise<string>
+  /** Returns the code that links one new device, for ten minutes, with history but of some chats, or without. `link_used` and `handed` tell of it. */
+  offerLink(history: boolean, without: string[]): Promise<string>
   /** Makes that code good no more. */
   withdrawLink(): Promise<void>
   /** Gives the code that another device shows, and returns when this browser is linked. `handed` tells when older messages are here. */

@@ -80,7 +80,7 @@ test('a page links another one, which reads what was said before, and takes it a
   await laptop.say('from the laptop')
   for (const who of [alice, bob]) await who.message('from the laptop').waitFor()
 
-  const name = (await dialog.locator('li', { hasNotText: 'this browser' }).getAttribute('data-device'))!
+  const name = (await dialog.locator('li[data-device]', { hasNotText: 'this browser' }).getAttribute('data-device'))!
   await dialog.getByRole('button', { name: `Rename ${name}` }).click()
   await dialog.getByLabel(`Name of ${name}`).fill('Laptop')
   await alice.page.keyboard.press('Enter')
@@ -138,6 +138,32 @@ test('a code that is wrong, withdrawn, or without history', async () => {
   await tablet.message('from here on').waitFor()
 })
 
+test('what was said in a chat that is left out stays unread on the new device', async () => {
+  const [alice, bob] = await pair(world)
+  const carol = await Somebody.enter(world.two, world.server, fresh('carol'))
+  await carol.chatWith(alice.name)
+  await carol.say('the surprise is for bob')
+  await alice.choose(carol.name)
+  await alice.message('the surprise').waitFor()
+  const tablet = await another(world.two, alice.name)
+  const dialog = await devices(alice)
+  await dialog.getByText('Leave chats out').click()
+  await dialog.getByRole('list', { name: 'Chats that are left out' }).getByLabel(carol.name).check()
+  await dialog.getByRole('button', { name: 'Link a device' }).click()
+  const told = await give(tablet, (await dialog.getByLabel('Code', { exact: true }).filter({ hasText: '-' }).textContent())!)
+  await told.getByText('What was said before can be read here.').waitFor()
+  await tablet.page.keyboard.press('Escape')
+  await dialog.getByText('handed over, but for the chats that were left out.').waitFor()
+  await tablet.choose(bob.name)
+  await tablet.message('hello').waitFor()
+  await tablet.choose(carol.name)
+  await tablet.page.getByText('This cannot be read here').first().waitFor()
+  expect(await tablet.texts()).toEqual([])
+  // Without history there is nothing to leave out.
+  await dialog.getByLabel('The new device reads what was said before').uncheck()
+  expect(await dialog.getByText('Leave chats out').isVisible()).toBe(false)
+})
+
 test('the command line links the page, and the page the command line', async () => {
   const [carol, dave] = [fresh('carol'), await Somebody.enter(world.one, world.server, fresh('dave'))]
   const env = { ...process.env, ROOKERY_BIN: undefined }
@@ -175,7 +201,7 @@ test('the command line links the page, and the page the command line', async () 
 })
 
 test('by the keyboard alone; axe-core finds nothing, in light and dark, on a desktop and a phone; screenshots', async () => {
-  const [alice] = await pair(world, 'ada', 'bert')
+  const [alice, { name: bertName }] = await pair(world, 'ada', 'bert')
   const { page } = alice
   const other = await another(world.two, alice.name)
   const keys = page.keyboard
@@ -209,6 +235,7 @@ test('by the keyboard alone; axe-core finds nothing, in light and dark, on a des
   const views: [string, () => Promise<unknown>][] = [
     ['devices', open],
     ['device-sure', () => open().then(() => dialog.getByRole('button', { name: /^Take away/ }).click())],
+    ['link-without', () => open().then(() => dialog.getByText('Leave chats out').click()).then(() => dialog.getByLabel(bertName).waitFor())],
     ['device-name', () => open().then(() => dialog.getByRole('button', { name: /^Rename/ }).first().click())],
     ['link-code', () => open().then(() => dialog.getByRole('button', { name: 'Link a device' }).click()).then(() => dialog.getByLabel('Code', { exact: true }).waitFor())],
   ]

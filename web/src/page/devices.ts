@@ -1,4 +1,4 @@
-import type { Calls, Device } from '../talk.ts'
+import type { Calls, Chat, Device } from '../talk.ts'
 import { actButton, make, the, time } from './dom.ts'
 import { drawCode } from './scan.ts'
 
@@ -14,15 +14,19 @@ export class Devices {
   readonly #naming = the<HTMLFormElement>('device-name')
   readonly #sure = the('device-sure')
   readonly #history = the<HTMLInputElement>('link-history')
+  readonly #without = the<HTMLDetailsElement>('link-without')
+  readonly #left = the('link-chats')
   readonly #fault = the('devices-fault')
   /** Which one is named, or taken away. */
   #device: Device | null = null
   /** When the code that is shown ends; 0: none is. */
   #timer = 0
 
-  constructor(worker: Calls) {
+  /** chats are those that history can be handed over of. */
+  constructor(worker: Calls, chats: () => Chat[]) {
     this.#worker = worker
-    the('devices-open').onclick = () => this.#open()
+    the('devices-open').onclick = () => this.#open(chats())
+    this.#history.onchange = () => this.#choose()
     this.#dialog.onclose = () => this.#withdraw('')
     this.#naming.onsubmit = (event) => {
       event.preventDefault()
@@ -47,19 +51,33 @@ export class Devices {
 
   /** What was said before is on its way to a device that was linked, or a fault says why not. */
   handed(device: string, fault: string): void {
-    this.#say(`${device} is linked. ${fault || 'What was said before was handed over.'}`)
+    const but = this.#chosen.length > 0 ? ', but for the chats that were left out' : ''
+    this.#say(`${device} is linked. ${fault || `What was said before was handed over${but}.`}`)
     void this.#load() // it has said by now that it is one
   }
 
-  #open(): void {
+  #open(chats: Chat[]): void {
     this.#list.replaceChildren()
     the('link-offer').hidden = !the('elsewhere').hidden
     this.#history.checked = true
+    this.#without.open = false
+    this.#left.replaceChildren(...chats.map(chatItem))
+    this.#choose()
     this.#say('')
     this.#show(null)
     this.#dialog.showModal()
     the('devices-title').focus()
     void this.#load()
+  }
+
+  /** Chats are left out of history where there is some. */
+  #choose(): void {
+    this.#without.hidden = !this.#history.checked || this.#left.childElementCount === 0
+  }
+
+  /** The chats that are left out. */
+  get #chosen(): string[] {
+    return this.#without.hidden ? [] : [...this.#left.querySelectorAll<HTMLInputElement>(':checked')].map((each) => each.value)
   }
 
   async #load(): Promise<void> {
@@ -120,7 +138,7 @@ export class Devices {
   async #offer(): Promise<void> {
     this.#say('')
     try {
-      const code = await this.#worker.offerLink(this.#history.checked)
+      const code = await this.#worker.offerLink(this.#history.checked, this.#chosen)
       if (!this.#dialog.open) return await this.#worker.withdrawLink()
       this.#showCode(code)
     } catch (err) {
@@ -162,6 +180,13 @@ export class Devices {
     this.#fault.textContent = err.message
     this.#fault.hidden = false
   }
+}
+
+function chatItem({ peer, title }: Chat): HTMLLIElement {
+  const box = make('input')
+  box.type = 'checkbox'
+  box.value = peer
+  return make('li', '', make('label', 'switch', box, ` ${title}`))
 }
 
 function called({ name, label }: Device): string {

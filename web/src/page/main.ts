@@ -65,7 +65,7 @@ class App {
     const safety = new Safety(this.#worker)
     this.#membersDialog = new Members(this.#worker, user, this.#faces, (peer) => void safety.open(peer))
     this.#about = new About(this.#worker)
-    this.#devices = new Devices(this.#worker)
+    this.#devices = new Devices(this.#worker, () => [...this.#chats.values()])
     this.#join = new Join(this.#worker)
     the('about-open').onclick = () => this.#about.open()
     new NewGroup(this.#worker, (peer) => this.#go(peer))

@@ -42,8 +42,8 @@ export class Devices implements DeviceCalls {
     this.#linker.revoked()
   }
 
-  async offerLink(history: boolean): Promise<string> {
-    return this.#linker.connected().offerLink({ history })
+  async offerLink(history: boolean, without: string[]): Promise<string> {
+    return this.#linker.connected().offerLink({ history, without })
   }
 
   async withdrawLink(): Promise<void> {
