@@ -1,4 +1,4 @@
-import { type Attachment, base64, encryptAttachment, type FileBody, type Media, type Sent } from '../../../sdk/js/src/index.ts'
+import { type Attachment, base64, encryptAttachment, fetchFile, type FileBody, type Media, type Sent } from '../../../sdk/js/src/index.ts'
 import type { News } from '../talk.ts'
 
 /** A picture on its way to the store. */
@@ -56,5 +56,34 @@ export class Uploads {
     this.#begun.delete(key)
     upload?.abort.abort(new Error('it was cancelled'))
     if (upload?.name) void this.#media.drop(upload.name).catch(() => {}) // the sweep finds it
+  }
+}
+
+/** Files on their way from the store, by their messages: one of each at a time. */
+export class Downloads {
+  readonly #media: Media
+  readonly #tell: (news: News) => void
+  readonly #running = new Map<string, AbortController>()
+
+  constructor(media: Media, tell: (news: News) => void) {
+    this.#media = media
+    this.#tell = tell
+  }
+
+  /** Downloads and decrypts a message's file. */
+  async fetch(key: string, file: FileBody): Promise<Uint8Array> {
+    this.stop(key)
+    const abort = new AbortController()
+    this.#running.set(key, abort)
+    try {
+      return await fetchFile(this.#media, file, { signal: abort.signal, progress: (done, total) => this.#tell({ type: 'progress', key, done, total }) })
+    } finally {
+      if (this.#running.get(key) === abort) this.#running.delete(key)
+    }
+  }
+
+  /** Ends a download, where it is under way. */
+  stop(key: string): void {
+    this.#running.get(key)?.abort(new Error('it was closed'))
   }
 }

@@ -1,24 +1,22 @@
-import {
-  base64, type Body, ChatError, Client, ClosedError, counts, EncryptionError, type EncryptedEvent, fetchFile, type FileBody, type GroupInfo, groupOf, isGroup, Media, type Message as Received, saidOf, StateError, Unread,
-} from '../../../sdk/js/src/index.ts'
+import { base64, ChatError, Client, groupOf, isGroup, Media, StateError } from '../../../sdk/js/src/index.ts'
 import { requested } from '../../../sdk/js/src/idb.ts'
-import { Notifier } from '../../../sdk/js/src/notifier.ts'
 import type { Calls, Change, DeviceCalls, News, Page, State } from '../talk.ts'
 import { Blocks } from './blocks.ts'
+import { CatchUp } from './catchup.ts'
 import { Devices } from './devices.ts'
-import { Groups, nameOf, titleOf } from './groups.ts'
-import { History, max, nothingSaid, pageRows } from './history.ts'
+import { Events } from './events.ts'
+import { Groups, titleOf } from './groups.ts'
+import { History, max, pageRows } from './history.ts'
 import { Log } from './log.ts'
-import { Uploads } from './media.ts'
+import { Downloads, Uploads } from './media.ts'
 import { shrink, shrinkForGroup } from './picture.ts'
 import { GroupPictures } from './pictures.ts'
-import { idOfOrder, rowOf } from './rows.ts'
+import { idOfOrder } from './rows.ts'
 import { Sender } from './sender.ts'
 import { ask, type Config, SiteError, Tokens } from './site.ts'
 import { type ChatRow, newBody, type Row, Store } from './store.ts'
+import { Unreads } from './unreads.ts'
 
-/** Chats whose users are watched. The server lets a session watch 256. */
-const watchedChats = 128
 /** Before the server is asked again that did not answer. */
 const siteRetryMs = 2000
 /** The longest that the SDK waits before it connects again: somebody looks at the page. */
@@ -57,11 +55,13 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   #anew = false
   #store!: Store
   #log!: Log
-  #unread!: Unread
+  #unreads!: Unreads
   #tokens!: Tokens
-  #media!: Media
+  #downloads!: Downloads
   #pictures!: GroupPictures
   #sender!: Sender
+  #catchUp!: CatchUp
+  #events!: Events
   readonly #groups: Groups
   readonly #blocks: Blocks
   #client: Client | null = null
@@ -69,14 +69,6 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   #turn: Promise<void> = Promise.resolve()
   readonly #chats = new Map<string, ChatRow>()
   #history!: History
-  /** Of this connection: who is watched, and the look for what this device has not. */
-  #watched = new Set<string>()
-  #looking: Promise<void> | null = null
-  /** What waited for this device has come, and who waits for that. */
-  #caught = false
-  readonly #catches = new Notifier()
-  /** What is being downloaded, by its messages. */
-  readonly #downloads = new Map<string, AbortController>()
 
   constructor(tell: (news: News) => void) {
     this.#tell = tell
@@ -94,7 +86,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
       get device() { return person.#store.device },
       connected: () => this.#connected(), tell,
       joined: () => this.#joined(),
-      given: (client) => this.#readAgain(client),
+      given: (client) => this.#catchUp.again(client),
       revoked: () => this.#tokens.drop(),
     })
   }
@@ -103,23 +95,21 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     if (this.#user === '') {
       this.#user = user
       this.#tokens = new Tokens(user)
-      this.#media = new Media('', (refused) => this.#tokens.get(refused))
       this.#store = await Store.open(user)
-      this.#history = this.#newHistory()
-      this.#unread = new Unread(user)
       this.#log = new Log(this.#store, {
         now: () => this.#client?.now ?? Date.now(),
         chat: (peer) => this.#chat(peer), tell: this.#tell, tellChat: (chat) => this.#tellChat(chat),
       })
+      this.#unreads = new Unreads(user, this.#store)
       for (const chat of await this.#store.chats()) this.#chats.set(chat.peer, { ...nothingYet, ...chat }) // an earlier version kept less of it
       await this.#log.restore(this.#chats.values())
       for (const chat of this.#chats.values()) {
-        await this.#recount(chat)
+        await this.#unreads.recount(chat)
         this.#tellChat(chat)
       }
       this.#pictures = new GroupPictures(this.#store, this.#tell)
       await this.#pictures.restore([...this.#chats.keys()].filter(isGroup))
-      this.#sender = this.#newSender()
+      this.#assemble(new Media('', (refused) => this.#tokens.get(refused)))
       await this.#sender.restore()
     }
     this.#anew = anew
@@ -129,34 +119,35 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     })
   }
 
-  #newHistory(): History {
+  /** Makes what works over a connection. */
+  #assemble(media: Media): void {
     const person = this
-    return new History(this.#store, {
-      get user() { return person.#user },
-      chat: (peer) => this.#chat(peer),
-      keep: (chat, ...rows) => this.#keep(chat, ...rows),
-      advance: (chat, delivered, read) => this.#advance(chat, delivered, read),
+    const [user, store, log, groups, blocks, chats] = [this.#user, this.#store, this.#log, this.#groups, this.#blocks, this.#chats]
+    const chat = (peer: string) => this.#chat(peer)
+    const keep = (chat: ChatRow, ...rows: Row[]) => this.#keep(chat, ...rows)
+    const advance = (chat: ChatRow, delivered: bigint, read: bigint) => this.#advance(chat, delivered, read)
+    const history = new History(store, { user, chat, keep, advance })
+    const late = { store, log, history, groups, blocks, unreads: this.#unreads, chats, chat, keep, advance }
+    const catchUp = new CatchUp(late)
+    const writer = {
+      user, chat, keep,
+      get client() { return person.#client },
+      find: (client: Client, peer: string) => history.close(client, peer).catch(() => history.doubt(peer)),
+      caughtUp: (client: Client) => catchUp.untilCaughtUp(client),
+      drop: (row: Row) => log.drop(row),
+      changed: (client: Client, row: Row) => void groups.changed(client, row),
+      unchanged: (client: Client, row: Row) => void groups.look(client, row.peer),
+      state: (state: State, text: string) => this.#state(state, text),
+    }
+    const sender = new Sender(writer, store, new Uploads(media, this.#tell))
+    this.#events = new Events({
+      ...late, user, catchUp, sender, pictures: this.#pictures, devices: this.ownDevices,
+      tell: this.#tell, tellChat: (chat) => this.#tellChat(chat), loggedOut: () => this.#tokens.drop(),
     })
-  }
-
-  #newSender(): Sender {
-    const person = this
-    return new Sender(
-      {
-        get user() { return person.#user },
-        get client() { return person.#client },
-        chat: (peer) => this.#chat(peer),
-        keep: (chat, ...rows) => this.#keep(chat, ...rows),
-        find: (client, peer) => this.#history.close(client, peer).catch(() => this.#history.doubt(peer)),
-        caughtUp: (client) => this.#caughtUp(client),
-        drop: (row) => this.#log.drop(row),
-        changed: (client, row) => void this.#groups.changed(client, row),
-        unchanged: (client, row) => void this.#groups.look(client, row.peer),
-        state: (state, text) => this.#state(state, text),
-      },
-      this.#store,
-      new Uploads(this.#media, this.#tell),
-    )
+    this.#history = history
+    this.#catchUp = catchUp
+    this.#sender = sender
+    this.#downloads = new Downloads(media, this.#tell)
   }
 
   async aeroplane(on: boolean): Promise<void> {
@@ -192,9 +183,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
       throw err
     }
     this.#client = client
-    this.#watched = new Set()
-    this.#looking = null
-    this.#caught = false
+    this.#catchUp.use(client)
     this.#history.doubt()
     void this.#listen(client)
     await this.#resume(client)
@@ -219,29 +208,21 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
   async #disconnect(): Promise<void> {
     const client = this.#client
     this.#client = null
-    this.#catches.fire()
+    this.#catchUp.use(null)
     this.#sender.pause()
     await client?.close()
-  }
-
-  async #caughtUp(client: Client): Promise<void> {
-    while (client === this.#client) {
-      if (this.#caught) return
-      await this.#catches.wait()
-    }
-    throw new ClosedError()
   }
 
   /** Goes on with what an earlier page left: what was not sent, and what was read. */
   async #resume(client: Client): Promise<void> {
     await this.#sender.resume(client, (peer) => this.#history.doubt(peer))
-    for (const chat of this.#recent()) if (chat.mine > 0n) client.markRead(chat.peer, chat.mine)
+    for (const chat of this.#catchUp.recent()) if (chat.mine > 0n) client.markRead(chat.peer, chat.mine)
     this.#blocks.resume(client)
   }
 
   async #listen(client: Client): Promise<void> {
     try {
-      for await (const event of client) await this.#take(client, event)
+      for await (const event of client) await this.#events.take(client, event)
     } catch (err) {
       if (client !== this.#client) return
       if (err instanceof ChatError && err.codeName === 'revoked') this.#state('revoked')
@@ -249,122 +230,7 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     }
   }
 
-  async #take(client: Client, event: EncryptedEvent): Promise<void> {
-    switch (event.type) {
-      case 'connected':
-        this.#state('online')
-        this.#caught = false
-        this.#watched.clear()
-        for (const chat of this.#recent()) if (this.#log.last(chat.peer)) this.#watch(client, chat.peer)
-        this.#sender.pumpAll()
-        for (const chat of this.#chats.values()) if (chat.timer > client.maxTtlSeconds) this.#tellChat(chat)
-        return
-      case 'disconnected':
-        if (event.error instanceof ChatError && event.error.action === 'login') this.#tokens.drop() // another device of the user's was revoked
-        return this.#state('offline', event.error.message)
-      case 'message':
-      case 'group_message':
-      case 'copy':
-      case 'typed':
-        return this.#received(event.message, saidOf(event)?.body ?? nothingSaid, '')
-      case 'group_named':
-        return this.#named(event.message, event.info)
-      case 'failed':
-        return this.#received(event.message, nothingSaid, whyUnreadable(event.error))
-      case 'blocks':
-        return this.#blocks.made(event.users, event.blocked)
-      case 'left_out':
-        return this.#keep(Object.assign(this.#chat(event.group), { leftOut: event.users }))
-      case 'unannounced': {
-        const chat = this.#chat(event.group)
-        const list = event.reads ? 'unseen' : 'unannounced'
-        chat[list] = [...new Set([...chat[list], event.user])]
-        return this.#keep(chat)
-      }
-      case 'receipt': {
-        if (!this.#chats.has(event.peer)) return // of keys for members of a group; they make no chat
-        this.#watch(client, event.peer)
-        return this.#advance(this.#chat(event.peer), event.delivered, event.read)
-      }
-      case 'caught_up':
-        this.#caught = true
-        this.#catches.fire()
-        return this.#look(client)
-      case 'truncated':
-        this.#history.doubt()
-        return
-      case 'typing':
-        return this.#tell({ type: 'typing', peer: event.peer, on: event.on })
-      case 'presence':
-        this.#tell({ type: 'presence', peer: event.peer, online: event.online, seen: event.seen })
-        if (event.online) void this.#sender.pump(event.peer)
-        return
-      case 'identity_changed': {
-        const chat = this.#chat(event.user)
-        chat.changed = true
-        return this.#keep(chat)
-      }
-      case 'link_used':
-        return this.ownDevices.used(event)
-      case 'linked_history':
-        void this.ownDevices.handed(client, event) // it asks the server, whose answers do not wait for this
-        return
-      case 'problem':
-        return this.#problem(client, event.id, event.error)
-    }
-  }
-
-  async #received(m: Received, said: Body, note: string): Promise<void> {
-    const row = rowOf(m, this.#user, said, note)
-    const known = await this.#store.byId(m.id)
-    if (known && known.stage !== 'failed') return
-    const chat = this.#chat(row.peer)
-    this.#count(chat, row)
-    const { change } = row.body
-    chat.leftOut = chat.leftOut.filter((user) => user !== row.from) // who writes has keys
-    if (change?.verb === 'add') chat.unannounced = chat.unannounced.filter((user) => !change.users.includes(user))
-    await this.#keep(chat, row)
-    if (this.#client) {
-      this.#watch(this.#client, row.peer)
-      if (isGroup(row.peer) && (change || chat.others.length === 0)) void this.#groups.look(this.#client, row.peer)
-    }
-    void this.#sender.pump(row.peer)
-  }
-
-  /** Counts a message that is new to the user. Changes of a group, or of other messages, are none to be read. */
-  #count(chat: ChatRow, row: Row): void {
-    if (row.mine) return
-    chat.top = max(chat.top, row.place)
-    if (row.body.change || !counts(row.body)) return
-    this.#unread.put({ from: row.from, to: isGroup(row.peer) ? row.peer : this.#user, place: row.place, suite: 1 })
-    chat.unread = this.#unread.count(chat.peer)
-  }
-
-  /** Counts again what an earlier page had counted as unread. */
-  async #recount(chat: ChatRow): Promise<void> {
-    const [{ peer, mine, unread }, all] = [chat, this.#unread]
-    all.read(peer, mine)
-    for (let before = ''; all.count(peer) < unread; ) {
-      const rows = await this.#store.page(peer, before, pageRows)
-      for (const row of rows) this.#count(chat, row)
-      if (rows.length < pageRows) break
-      before = rows[0]!.order
-    }
-    chat.unread = all.count(peer)
-  }
-
-  /** An admin gave a group its name and picture: for who was there before they may be those that it has. */
-  async #named(m: Received, info: GroupInfo): Promise<void> {
-    const chat = this.#chat(m.to)
-    const [name, picture] = [nameOf(info.name), info.picture]
-    const pictured = await this.#pictures.take(m.to, picture)
-    const change: Change = { verb: 'info', users: [], name }
-    if (name === chat.name) change.picture = picture ? 'set' : 'removed'
-    if (name === chat.name && !pictured) return
-    chat.name = name
-    await this.#keep(chat, { ...rowOf(m, this.#user, nothingSaid, ''), body: newBody({ kind: 'newer', change }) })
-  }
-
+  /** Watermarks of a chat may have moved. */
   async #advance(chat: ChatRow, delivered: bigint, read: bigint): Promise<void> {
     if (delivered <= chat.delivered && read <= chat.read) return
     chat.delivered = max(chat.delivered, delivered)
@@ -372,63 +238,10 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     await this.#keep(chat)
   }
 
-  async #problem(client: Client, id: string | null, error: Error): Promise<void> {
-    if (isElsewhere(error)) return this.#state('elsewhere')
-    const row = id && (await this.#store.byId(id))
-    if (row) await this.#sender.refused(client, row, error)
-    else if (id) await this.#blocks.refused(client, id, error) // all else that has an id is a change of whom the user has blocked
-  }
-
   /** This browser has the user's identity now. */
   #joined(): void {
     this.#state('online')
     this.#sender.pumpAll()
-  }
-
-  /** Reads again what was sent before this device was linked. */
-  async #readAgain(client: Client): Promise<void> {
-    await this.#looking
-    for (const chat of this.#chats.values()) {
-      const { peer } = chat
-      await this.#history.again(client, peer).catch(() => this.#history.doubt(peer))
-      if (!chat.timerId && client.timer(peer)) await this.#keep(Object.assign(chat, { timer: client.timer(peer) }))
-      if (isGroup(peer)) void this.#groups.look(client, peer)
-    }
-  }
-
-  /**
-   * Asks once a connection, when the chain has been read: for chats that this device has no message of, and for what was read, and who
-   * was blocked, on another one.
-   */
-  #look(client: Client): void {
-    this.#looking ??= this.#lookAt(client).catch(() => void (this.#looking = null)) // the next connection looks again
-  }
-
-  async #lookAt(client: Client): Promise<void> {
-    await this.#blocks.look(client)
-    const { chats } = await client.chats(null, pageRows)
-    for (const { peer, last, delivered, read, mine } of chats) {
-      const chat = this.#chat(peer)
-      chat.mine = max(chat.mine, mine)
-      const known = await this.#store.byId(last.id)
-      if (!known) {
-        await this.#history.begin(client, peer)
-        if (isGroup(peer)) void this.#groups.look(client, peer)
-      }
-      this.#watch(client, peer)
-      await this.#advance(chat, delivered, read)
-    }
-    await client.loadUnread(this.#unread, pageRows)
-    for (const chat of this.#chats.values()) {
-      const unread = this.#unread.count(chat.peer)
-      if (unread !== chat.unread) await this.#keep(Object.assign(chat, { unread }))
-    }
-  }
-
-  #watch(client: Client, peer: string): void {
-    if (isGroup(peer) || this.#watched.has(peer) || this.#watched.size >= watchedChats) return
-    this.#watched.add(peer)
-    client.watch(peer)
   }
 
   async begin(peer: string): Promise<void> {
@@ -517,32 +330,18 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     const row = await this.#store.row(key)
     const file = row?.body.file
     if (!file) throw new Error('there is no file with this message')
-    const bytes = file.blob ? await this.#download(key, file) : await this.#store.file(key)
+    const bytes = file.blob ? await this.#downloads.fetch(key, file) : await this.#store.file(key)
     if (!bytes) throw new Error('the picture is not in this browser any more')
     return new Blob([bytes.slice()], { type: pictureTypes.test(file.type) ? file.type : 'application/octet-stream' })
   }
 
-  async #download(key: string, file: FileBody): Promise<Uint8Array> {
-    await this.stopFetch(key)
-    const abort = new AbortController()
-    this.#downloads.set(key, abort)
-    try {
-      return await fetchFile(this.#media, file, { signal: abort.signal, progress: (done, total) => this.#tell({ type: 'progress', key, done, total }) })
-    } finally {
-      if (this.#downloads.get(key) === abort) this.#downloads.delete(key)
-    }
-  }
-
   async stopFetch(key: string): Promise<void> {
-    this.#downloads.get(key)?.abort(new Error('it was closed'))
+    this.#downloads.stop(key)
   }
 
   async shown(peer: string): Promise<void> {
     const chat = this.#chat(peer)
-    if (chat.top <= chat.mine && chat.unread === 0) return
-    chat.mine = max(chat.mine, chat.top)
-    this.#unread.read(peer, chat.mine)
-    chat.unread = 0
+    if (!this.#unreads.read(chat)) return
     this.#client?.markRead(peer, chat.mine)
     await this.#keep(chat)
   }
@@ -603,22 +402,6 @@ export class Person implements Omit<Calls, keyof DeviceCalls> {
     return chat
   }
 
-  /** The chats that somebody wrote in lately. */
-  #recent(): ChatRow[] {
-    const at = (chat: ChatRow) => this.#log.last(chat.peer)?.at ?? 0
-    return [...this.#chats.values()].sort((a, b) => at(b) - at(a)).slice(0, watchedChats)
-  }
-}
-
-function isElsewhere(err: unknown): boolean {
-  return (err instanceof EncryptionError && err.reason === 'own_identity') || (err instanceof ChatError && err.codeName === 'other_identity')
-}
-
-function whyUnreadable(err: Error): string {
-  const reason = err instanceof EncryptionError ? err.reason : ''
-  if (reason === 'plain') return 'A message that was not encrypted is not shown.'
-  if (reason === 'no_key') return 'This cannot be read: its key did not come.'
-  return `This cannot be read: ${err.message}`
 }
 
 function textOf(err: unknown): string {
