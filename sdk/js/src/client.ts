@@ -1,41 +1,19 @@
-import { Core, type Request, sleep } from './core.ts'
-import { ChatError, ClosedError, isRetry } from './errors.ts'
+import { Core } from './core.ts'
+import { ChatError, ClosedError } from './errors.ts'
 import type { ChatsPage, ClientEvent, HistoryPage, Position } from './events.ts'
-import { encodeChange, type GroupPage, groupOf, suiteGroup, type Verb } from './group.ts'
+import { GroupClient } from './groups.ts'
 import { bytesOfId, type MessageId } from './id.ts'
 import { MemoryJournal } from './journal.ts'
-import { checkPeer, checkUser, type ClientOptions, isGroup, settingsOf } from './options.ts'
-import type { Item } from './outbox.ts'
-import { refusalWaitMs } from './pace.ts'
-import { encodePacket } from './packets.ts'
-import type { PacketFields, PacketName } from './schema.ts'
+import { checkPeer, checkUser, type ClientOptions, settingsOf } from './options.ts'
+import { idOf, type SendOptions } from './outgoing.ts'
+import type { PacketFields } from './schema.ts'
 import type { Sent } from './sent.ts'
 import { behind } from './session.ts'
 
 /** Peers with a read mark to say again in the next session; beyond, some are forgotten. */
 const maxReads = 1024
-/** Questions that wait at once. */
-const maxRequests = 1024
 /** How many users one packet unwatches. */
 const unwatchUsers = 64
-/** What a message is in the outbox beside its own bytes, about. */
-const envelopeBytes = 48
-
-/** What a message may have beside its content. */
-export interface SendOptions {
-  /** How the content is encrypted, 0 to 255. Default: 0, not at all. */
-  suite?: number
-  /** Seconds to live; 0 is for ever. Default: 0. */
-  ttlSeconds?: number
-  /** A URL beside the content. Default: none. */
-  media?: string
-  /**
-   * The message's id, one of {@link PlainClient.newId}: who keeps it may send the message again after an end of this page or
-   * process, and it arrives once. Other bytes under the same id, which encryption makes each time, are refused with
-   * `id_conflict` when the first have arrived. Default: one is made.
-   */
-  id?: MessageId
-}
 
 /** A device of the user. */
 export interface Device {
@@ -61,17 +39,14 @@ export interface Device {
  * Errors are {@link ChatError}, whose code says what to do about them, {@link ClosedError}, {@link StateError} of the
  * journal, and the reasons of signals.
  */
-export class PlainClient implements AsyncIterable<ClientEvent> {
-  /** @internal */
-  readonly core: Core
+export class PlainClient extends GroupClient implements AsyncIterable<ClientEvent> {
   readonly #running: Promise<void>
   /** @internal */
   readonly first: Promise<Error | null>
-  #sending: Promise<unknown> = Promise.resolve()
 
   /** @internal */
   constructor(core: Core) {
-    this.core = core
+    super(core)
     let first!: (error: Error | null) => void
     this.first = new Promise((resolve) => (first = resolve))
     this.#running = core.run(first)
@@ -143,59 +118,6 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
     if (!Number.isInteger(suite) || suite < 0 || suite > 255) throw new ChatError('bad_packet', `a suite is 0 to 255, not ${suite}`)
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content.slice()
     return this.sendSealed({ n: 0n, id, to, suite, content: bytes, flags: 0, ttl, media }, null, signal)
-  }
-
-  /**
-   * Makes an id for {@link SendOptions.id}. On a device that never was connected it waits for the first session, from which its
-   * ids come. Throws why no session will follow, or the signal's reason.
-   */
-  async newId(signal?: AbortSignal): Promise<MessageId> {
-    const { core } = this
-    for (;;) {
-      if (core.end) throw core.end
-      if (core.clock) return core.clock.next(core.now)
-      await core.changed.wait(signal)
-    }
-  }
-
-  /** Seconds to live, checked. @internal */
-  ttlOf(options: SendOptions): number {
-    const ttl = Math.ceil(options.ttlSeconds ?? 0)
-    if (!(ttl >= 0 && ttl < 2 ** 32)) throw new ChatError('bad_ttl', `a time to live of ${ttl} s is not between 0 and ${2 ** 32 - 1}`)
-    return ttl
-  }
-
-  /** Is send, of fields; seal makes the content when the message's id is known. @internal */
-  async sendSealed(fields: PacketFields<'send'>, seal: ((id: MessageId) => Uint8Array) | null, signal?: AbortSignal): Promise<Sent> {
-    const turn = this.#sending.then(async () => {
-      signal?.throwIfAborted()
-      return this.#enqueue(fields, seal, signal)
-    })
-    this.#sending = turn.catch(() => {})
-    const item = await turn
-    await this.core.recorder.sync(item.sequence)
-    return item.sent
-  }
-
-  /** Waits for a clock and for room. */
-  async #enqueue(fields: PacketFields<'send'>, seal: ((id: MessageId) => Uint8Array) | null, signal?: AbortSignal): Promise<Item> {
-    const core = this.core
-    const size = fields.content!.length
-    for (;;) {
-      if (core.end) throw core.end
-      if (core.closing) throw new ClosedError()
-      if (core.maxContentBytes > 0n && size > core.maxContentBytes) {
-        throw new ChatError('too_large', `the content has ${size} bytes, the server takes ${core.maxContentBytes}: send it as media`)
-      }
-      if (core.clock && this.#hasRoom(size + fields.media.length + envelopeBytes)) return core.enqueue(fields, seal)
-      await core.changed.wait(signal)
-    }
-  }
-
-  #hasRoom(bytes: number): boolean {
-    const { outbox, settings } = this.core
-    const n = outbox.items.length
-    return n === 0 || (n < settings.outboxMessages && outbox.bytes + bytes <= settings.outboxBytes)
   }
 
   /**
@@ -324,6 +246,11 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
     await this.ask<null, 'push'>('push', { provider, token }, 'push', signal)
   }
 
+  /** Ends it: before the user logs out, lest the device's next user be told of this one's messages. */
+  forgetPush(signal?: AbortSignal): Promise<void> {
+    return this.registerPush('', '', signal)
+  }
+
   /** Returns the user's devices, in order of their names, those that were revoked among them. */
   async devices(signal?: AbortSignal): Promise<Device[]> {
     const answer = await this.ask<PacketFields<'devices'>, 'devices_get'>('devices_get', {}, 'devices', signal)
@@ -344,132 +271,6 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
    */
   async revokeDevice(device: string, signal?: AbortSignal): Promise<void> {
     await this.ask<null, 'device_revoke'>('device_revoke', { device }, 'devices', signal)
-  }
-
-  /** Ends it: before the user logs out, lest the device's next user be told of this one's messages. */
-  forgetPush(signal?: AbortSignal): Promise<void> {
-    return this.registerPush('', '', signal)
-  }
-
-  /**
-   * Makes a group with the user as its admin and others as members, and returns its name, which stands wherever a user's does.
-   * info is its name and picture: the server does not read it, so encrypt it. Whether the group was made tells what is
-   * returned, as with {@link PlainClient.send}. An id makes the name too: {@link groupOf}.
-   */
-  async createGroup(
-    info: Uint8Array | null,
-    users: string[],
-    options: Pick<SendOptions, 'id'> = {},
-    signal?: AbortSignal,
-  ): Promise<{ group: string; sent: Sent }> {
-    const id = idOf(options) ?? (await this.newId(signal))
-    const group = groupOf(id)
-    return { group, sent: await this.#change(group, 'create', users, info, id, signal) }
-  }
-
-  /**
-   * Changes a group: its members or admins. The change is a message to the group, which all members get. Whether the group
-   * took it is judged at its place: where it did not, a problem event says why, as does {@link Sent.error}: `not_member`,
-   * `not_admin`, `group_full` or `bad_change`.
-   */
-  async changeGroup(
-    group: string,
-    verb: Exclude<Verb, 'create' | 'info'>,
-    users: string[] = [],
-    options: Pick<SendOptions, 'id'> = {},
-    signal?: AbortSignal,
-  ): Promise<Sent> {
-    return this.#change(group, verb, users, null, idOf(options), signal)
-  }
-
-  /** Replaces a group's name and picture; null takes them away. */
-  async setGroupInfo(group: string, info: Uint8Array | null, options: Pick<SendOptions, 'id'> = {}, signal?: AbortSignal): Promise<Sent> {
-    return this.#change(group, 'info', [], info, idOf(options), signal)
-  }
-
-  async #change(group: string, verb: Verb, users: string[], info: Uint8Array | null, id: MessageId | null, signal?: AbortSignal): Promise<Sent> {
-    if (!isGroup(group)) throw new ChatError('bad_name', `${JSON.stringify(group)} is not the name of a group`)
-    const content = encodeChange({ verb, users, info: info ?? new Uint8Array() })
-    return this.sendSealed({ n: 0n, id, to: group, suite: suiteGroup, content, flags: 0, ttl: 0, media: '' }, null, signal)
-  }
-
-  /**
-   * Returns a group and up to limit of its members with names beyond one; '' is before all, and 0 as many as the server gives
-   * at once. Only members get an answer; else {@link ChatError} `forbidden`.
-   */
-  async group(group: string, beyond = '', limit = 0, signal?: AbortSignal): Promise<GroupPage> {
-    if (!isGroup(group)) throw new ChatError('bad_name', `${JSON.stringify(group)} is not the name of a group`)
-    return this.ask<GroupPage, 'group_get'>('group_get', { group, beyond, limit }, 'group_members', signal)
-  }
-
-  /**
-   * Blocks users: from its place on nothing that they send to this user comes, and they learn nothing of it; their messages stay at
-   * one tick, and they see neither presence nor receipts. Groups are another matter. It is a message to oneself, and what is
-   * returned tells of it as with {@link PlainClient.send}: it waits in the outbox, and all devices of the user get `blocks`. One that
-   * the server does not make becomes a problem: `too_many` over its limit. Throws {@link ChatError} `bad_name` for what is no user's
-   * name.
-   */
-  async block(users: string[], signal?: AbortSignal): Promise<Sent> {
-    return this.#changeBlocks('add', users, signal)
-  }
-
-  /** Takes {@link PlainClient.block} back. What they sent meanwhile does not come. */
-  async unblock(users: string[], signal?: AbortSignal): Promise<Sent> {
-    return this.#changeBlocks('remove', users, signal)
-  }
-
-  async #changeBlocks(verb: 'add' | 'remove', users: string[], signal?: AbortSignal): Promise<Sent> {
-    const content = encodeChange({ verb, users, info: new Uint8Array() })
-    const { user } = this.core.settings
-    return this.sendSealed({ n: 0n, id: null, to: user, suite: suiteGroup, content, flags: 0, ttl: 0, media: '' }, null, signal)
-  }
-
-  /** Returns whom the user has blocked, in order of their names. Throws {@link ChatError} `bad_name` for a server where nobody blocks. */
-  async blocked(signal?: AbortSignal): Promise<string[]> {
-    const users: string[] = []
-    for (;;) {
-      const question = { group: this.core.settings.user, beyond: users.at(-1) ?? '', limit: 0 }
-      const page = await this.ask<GroupPage, 'group_get'>('group_get', question, 'group_members', signal)
-      users.push(...page.members.map((member) => member.user))
-      if (!page.more || page.members.length === 0) return users
-    }
-  }
-
-  /** Puts a question until it is answered; what asks for a retry is asked again. @internal */
-  async ask<A, N extends PacketName>(name: N, fields: Partial<PacketFields<N>>, limit: string, signal?: AbortSignal): Promise<A> {
-    const { settings } = this.core
-    const encode = (req: bigint) => encodePacket(name, { ...fields, req })
-    for (let tries = 0; ; tries++) {
-      try {
-        return (await this.#askOnce(encode, limit, signal)) as A
-      } catch (err) {
-        if (!isRetry(err) || err === this.core.end) throw err
-        await sleep(refusalWaitMs(err.retryAfterMs, tries, settings.backoffMinMs, settings.backoffMaxMs), signal)
-        signal?.throwIfAborted()
-      }
-    }
-  }
-
-  #askOnce(encode: (req: bigint) => Uint8Array, limit: string, signal?: AbortSignal): Promise<unknown> {
-    const core = this.core
-    return new Promise((resolve, reject) => {
-      if (core.end) return reject(core.end)
-      if (signal?.aborted) return reject(signal.reason)
-      if (core.requests.size >= maxRequests) return reject(new ChatError('too_many', `${maxRequests} requests wait for an answer already`))
-      const req = ++core.lastReq
-      const abort = () => {
-        core.requests.delete(req)
-        reject(signal!.reason)
-      }
-      const answer: Request['answer'] = (result, error) => {
-        signal?.removeEventListener('abort', abort)
-        if (error) reject(error)
-        else resolve(result)
-      }
-      signal?.addEventListener('abort', abort, { once: true })
-      core.requests.set(req, { encode, limit, answer, asked: false })
-      core.session?.wake()
-    })
   }
 
   /**
@@ -503,10 +304,4 @@ export class PlainClient implements AsyncIterable<ClientEvent> {
       await core.recorder.close()
     }
   }
-}
-
-/** The id that was asked for, checked; null: none was. @internal */
-export function idOf(options: SendOptions): MessageId | null {
-  if (options.id !== undefined) bytesOfId(options.id)
-  return options.id ?? null
 }

@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { type Device, PlainClient, type SendOptions } from './client.ts'
+export { type Device, PlainClient } from './client.ts'
 export { type Attachment, decryptAttachment, encryptAttachment } from './e2ee/attachment.ts'
 export { base64, bytesOfBase64, fetchFile, type FileBody, fileOf, type FileToSend, maxThumbnailBytes, sendFile } from './e2ee/file.ts'
 export { Client, type EncryptedEvent, type EncryptedOptions, type LinkOptions, type Safety } from './e2ee/client.ts'
@@ -62,5 +62,6 @@ export { IndexedDBJournal, type IndexedDBJournalOptions } from './indexeddb.ts'
 export { type Journal, type JournalChange, type JournalState, MemoryJournal, type StoredMessage } from './journal.ts'
 export { type DownloadOptions, Media, mediaPrefix, mediaTries, type Progress, type UploadOptions } from './media.ts'
 export { type ClientOptions, isGroup, type WebSocketConstructor } from './options.ts'
+export type { SendOptions } from './outgoing.ts'
 export type { Sent, Status } from './sent.ts'
 export { maxUnread, Unread, type UnreadSource } from './unread.ts'

@@ -1,7 +1,7 @@
-import type { SendOptions } from '../client.ts'
 import { typeFile } from '../content.ts'
 import { ChatError } from '../errors.ts'
 import { type DownloadOptions, type Media, mediaPrefix, type Progress } from '../media.ts'
+import type { SendOptions } from '../outgoing.ts'
 import type { Sent } from '../sent.ts'
 import { decryptAttachment, encryptAttachment } from './attachment.ts'
 import type { Client } from './client.ts'
