@@ -9,12 +9,12 @@ import (
 	"github.com/rookery-chat/rookery/internal/proxyaddr"
 )
 
-// opening is what some connections need until they are a session.
+// opening is what connections need until they are a session.
 type opening struct {
 	in     []byte     // bytes of an unfinished handshake
 	proxy  bool       // a PROXY header is still to come
 	header bool       // the request's X-Forwarded-For counts
-	client netip.Addr // who a balancer says it is; invalid: the peer itself
+	client netip.Addr // who it is counted for, or a balancer says it is; invalid: not known yet
 }
 
 func (s *session) opens() *opening {
@@ -120,6 +120,7 @@ func (g *Gateway) noClient(s *session, err error) {
 // session. False: there are too many.
 func (g *Gateway) enterPending(s *session) bool {
 	a := s.client()
+	s.opens().client = a // the socket is not asked again: one that was reset does not know its peer any more
 	g.pendingMu.Lock()
 	s.pending = g.pending[a] < g.opt.PendingPerAddress
 	if s.pending {
@@ -135,11 +136,12 @@ func (g *Gateway) enterPending(s *session) bool {
 
 // leavePending counts it there no more.
 func (g *Gateway) leavePending(s *session) {
-	a := s.client()
+	o := s.opening
 	s.opening = nil
 	if !s.pending {
 		return
 	}
+	a := o.client
 	s.pending = false
 	g.pendingMu.Lock()
 	defer g.pendingMu.Unlock()

@@ -10,7 +10,7 @@ import (
 // rate that is partly used up. Who rests has none.
 type work struct {
 	reader  frame.Reader
-	opening *opening // until it is a session, where that needs more than its bytes
+	opening *opening // until it is a session
 
 	missed       chat.Position // the newest entry dropped while catching up
 	receiptsFrom chat.Position // of catch-up: receipts up to here are known to the client

@@ -184,3 +184,20 @@ func TestABalancerThatSaysNothingIsClosed(t *testing.T) {
 		}
 	}
 }
+
+// A connection that was reset before it was a session is counted for its address
+// no more.
+func TestResetsAreNotCountedForever(t *testing.T) {
+	s := startServer(t, t.TempDir(), func(c *config.Config) { c.Session.UnauthenticatedPerAddress = 1 })
+	c := dialFrom(t, s, stranger, request(t, s, "alice")).(*net.TCPConn)
+	if got := status(c); got != http.StatusSwitchingProtocols {
+		t.Fatalf("the first was answered with %d", got)
+	}
+	c.SetLinger(0)
+	c.Close()
+	for until, got := time.Now().Add(patience), 0; got != http.StatusSwitchingProtocols; {
+		if got = status(dialFrom(t, s, stranger, request(t, s, "bob"))); time.Now().After(until) {
+			t.Fatalf("after the first was reset, one was answered with %d", got)
+		}
+	}
+}
