@@ -3,64 +3,18 @@ import { execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import { type BrowserContext, type Locator } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { dir, fresh, looks, pair, png, rookery, setUp, Somebody } from './world.ts'
+import { another, devices, give, offer, photo } from './linking.ts'
+import { data, dir, fresh, looks, pair, png, rookery, setUp, Somebody } from './world.ts'
 
 const world = setUp()
-
-interface Photo { name: string; mimeType: string; buffer: Buffer }
-
-/** Opens the page under a name that other devices have. */
-async function another(context: BrowserContext, name: string): Promise<Somebody> {
-  const who = new Somebody(await context.newPage(), name)
-  await who.page.goto(world.server.web)
-  await who.page.getByLabel('Your name').fill(name)
-  await who.page.getByRole('button', { name: 'Start' }).click()
-  await who.page.getByText('Other devices have this name.').waitFor()
-  return who
-}
-
-async function devices({ page }: Somebody): Promise<Locator> {
-  await page.getByRole('button', { name: 'Devices', exact: true }).click()
-  return page.getByRole('dialog', { name: 'Your devices' })
-}
-
-/** Has a device show a code. */
-async function offer(who: Somebody, history = true): Promise<string> {
-  const dialog = await devices(who)
-  await dialog.getByLabel('The new device reads what was said before').setChecked(history)
-  await dialog.getByRole('button', { name: 'Link a device' }).click()
-  const code = dialog.getByLabel('Code', { exact: true })
-  await code.waitFor()
-  return (await code.textContent())!
-}
-
-/** The code that a device shows, as a photo of it. */
-async function photo({ page }: Somebody): Promise<Photo> {
-  const code = page.getByRole('img', { name: 'The same as a QR code' })
-  await code.locator('path[d^="M"]').waitFor()
-  return { name: 'photo.png', mimeType: 'image/png', buffer: await code.screenshot() }
-}
-
-/** Gives a code on a new device. */
-async function give({ page }: Somebody, code: string | Photo): Promise<Locator> {
-  await page.getByRole('button', { name: 'Link this browser' }).click()
-  const dialog = page.getByRole('dialog', { name: 'Link this browser' })
-  if (typeof code !== 'string') await dialog.getByLabel('Scan it').setInputFiles(code)
-  else {
-    await dialog.getByLabel('Code', { exact: true }).fill(code)
-    await page.keyboard.press('Enter')
-  }
-  return dialog
-}
 
 test('a page links another one, which reads what was said before, and takes it away', async () => {
   const [alice, bob] = await pair(world)
   await bob.say('before the link')
   await alice.message('before the link').waitFor()
-  const laptop = await another(world.two, alice.name)
+  const laptop = await another(world, world.two, alice.name)
   await laptop.choose(bob.name)
   await laptop.page.getByText('This cannot be read here').first().waitFor()
 
@@ -113,7 +67,7 @@ test('a page links another one, which reads what was said before, and takes it a
 
 test('a code that is wrong, withdrawn, or without history', async () => {
   const [alice, bob] = await pair(world)
-  const tablet = await another(world.two, alice.name)
+  const tablet = await another(world, world.two, alice.name)
   const wrong = await give(tablet, 'no code')
   await wrong.getByText('That is not the code').waitFor()
   await tablet.page.keyboard.press('Escape')
@@ -145,7 +99,7 @@ test('what was said in a chat that is left out stays unread on the new device', 
   await carol.say('the surprise is for bob')
   await alice.choose(carol.name)
   await alice.message('the surprise').waitFor()
-  const tablet = await another(world.two, alice.name)
+  const tablet = await another(world, world.two, alice.name)
   const dialog = await devices(alice)
   await dialog.getByText('Leave chats out').click()
   await dialog.getByRole('list', { name: 'Chats that are left out' }).getByLabel(carol.name).check()
@@ -167,13 +121,13 @@ test('what was said in a chat that is left out stays unread on the new device', 
 test('the command line links the page, and the page the command line', async () => {
   const [carol, dave] = [fresh('carol'), await Somebody.enter(world.one, world.server, fresh('dave'))]
   const env = { ...process.env, ROOKERY_BIN: undefined }
-  const as = (...args: string[]) => [...args, '--as', carol, '--url', world.server.sockets, '--data', world.server.data]
+  const as = (...args: string[]) => [...args, '--as', carol, '--url', world.server.url, '--data', data]
   const go = async (...args: string[]) => (await promisify(execFile)(rookery, as(...args), { encoding: 'utf8', env })).stdout
   await go('send', '--to', dave.name, '--wait', 'durable', 'from the command line')
   await dave.choose(carol)
   await dave.message('from the command line').waitFor()
 
-  const page = await another(world.two, carol)
+  const page = await another(world, world.two, carol)
   const linking = spawn(rookery, as('device', 'link'), { stdio: ['ignore', 'pipe', 'ignore'], env })
   const lines = createInterface({ input: linking.stdout! })[Symbol.asyncIterator]()
   const told = await give(page, (await lines.next()).value!)
@@ -203,7 +157,7 @@ test('the command line links the page, and the page the command line', async () 
 test('by the keyboard alone; axe-core finds nothing, in light and dark, on a desktop and a phone; screenshots', async () => {
   const [alice, { name: bertName }] = await pair(world, 'ada', 'bert')
   const { page } = alice
-  const other = await another(world.two, alice.name)
+  const other = await another(world, world.two, alice.name)
   const keys = page.keyboard
   const focused = () => page.evaluate(() => document.activeElement!.id || document.activeElement!.textContent)
   const tabTo = async (id: string, key = 'Tab') => {

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import type { Locator } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { dir, fresh, looks, png, rookery, setUp, Somebody } from './world.ts'
+import { data, dir, fresh, looks, png, rookery, setUp, Somebody } from './world.ts'
 
 const world = setUp()
 
@@ -245,7 +245,7 @@ test('page and command line (Go) in one group', async () => {
   const peer = decodeURIComponent(new URL(alice.page.url()).hash.slice(1))
   const dave = fresh('dave')
   const env = { ...process.env, ROOKERY_BIN: undefined }
-  const as = (...args: string[]) => [...args, '--as', dave, '--url', world.server.sockets, '--data', world.server.data]
+  const as = (...args: string[]) => [...args, '--as', dave, '--url', world.server.url, '--data', data]
   const go = (...args: string[]) => execFileSync(rookery, as(...args), { encoding: 'utf8', env })
   go('send', '--to', dave, '--wait', 'durable', 'note') // there are keys from now on
   const dialog = await alice.members()

@@ -1,14 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { deflateSync } from 'node:zlib'
 import { type BrowserContext, chromium, type Locator, type Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 
-export const rookery = resolve(process.env.ROOKERY_BIN || '../bin/rookery')
-export const dir = mkdtempSync(join(tmpdir(), 'rookery-page-'))
+import { dir, Server } from '../../sdk/js/test/world.ts'
+
+export { data, dir, rookery, type Server } from '../../sdk/js/test/world.ts'
 
 /** The longest wait for what should come: a busy machine is slow, and not wrong. */
 export const waitMs = 100_000
@@ -18,47 +16,12 @@ export const shots = new URL('../shots/', import.meta.url).pathname
 mkdirSync(shots, { recursive: true })
 
 /** A server of its own for these tests, as `make run` starts one. */
-export class Server {
-  private constructor(
-    readonly sockets: string,
-    readonly web: string,
-    readonly data: string,
-    private readonly child: ChildProcess,
-    private readonly more: string[],
-  ) {}
-
-  static async start(sockets = '127.0.0.1:0', web = '127.0.0.1:0', more: string[] = []): Promise<Server> {
-    if (!existsSync(rookery)) throw new Error(`there is no ${rookery}: run make build`)
-    const data = join(dir, 'data')
-    const env = { ...process.env, ROOKERY_BIN: undefined } // the server refuses settings that it does not know
-    const args = ['serve', `--listen=${sockets}`, '--admin=127.0.0.1:0', `--web=${web}`, `--data=${data}`, '--log-level=error', ...more]
-    const child = spawn(rookery, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
-    const at: Record<string, string> = {}
-    for await (const line of createInterface({ input: child.stdout! })) {
-      const [name, url] = line.split(/\s+/)
-      if (url) at[name!] = url
-      if (name === 'ready') return Server.#of(at['sockets']!.replace('/ws/<user>', ''), at['web']!, data, child, more)
-    }
-    throw new Error('the server did not start')
-  }
-
-  static async #of(sockets: string, web: string, data: string, child: ChildProcess, more: string[]): Promise<Server> {
-    const { encryption } = (await (await fetch(`${web}config`)).json()) as { encryption: boolean }
-    if (!encryption) throw new Error('the server was built without the page\u2019s encryption: run make build')
-    return new Server(sockets, web, data, child, more)
-  }
-
-  /** Ends it as a power cut does. */
-  async kill(): Promise<void> {
-    const gone = new Promise((done) => this.child.once('exit', done))
-    this.child.kill('SIGKILL')
-    await gone
-  }
-
-  /** Starts it again where it was. */
-  again(): Promise<Server> {
-    return Server.start(this.sockets.slice('ws://'.length), new URL(this.web).host, this.more)
-  }
+async function startServer(more: string[]): Promise<Server> {
+  const server = await Server.start(more)
+  const { encryption } = (await (await fetch(`${server.web}config`)).json()) as { encryption: boolean }
+  if (encryption) return server
+  await server.kill()
+  throw new Error('the server was built without the page\u2019s encryption: run make build')
 }
 
 const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
@@ -67,13 +30,13 @@ const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
 export const breaches: string[] = []
 
 /** A browser of its own, with its own storage. */
-export async function browser(name: string, server: () => Server, options: object = {}): Promise<BrowserContext> {
+async function browser(name: string, world: World): Promise<BrowserContext> {
   const executablePath = process.env.CHROMIUM || '/usr/bin/chromium'
-  const context = await chromium.launchPersistentContext(join(dir, name), { executablePath, args: flags, headless: true, ...options })
+  const context = await chromium.launchPersistentContext(join(dir, name), { executablePath, args: flags, headless: true })
   context.setDefaultTimeout(waitMs)
   context.on('request', (request) => {
     const { host, protocol } = new URL(request.url())
-    if (protocol !== 'blob:' && host !== new URL(server().web).host) breaches.push(`asked ${request.url()}`)
+    if (protocol !== 'blob:' && host !== new URL(world.server.web).host) breaches.push(`asked ${request.url()}`)
   })
   context.on('page', watch)
   context.pages().forEach(watch)
@@ -81,7 +44,7 @@ export async function browser(name: string, server: () => Server, options: objec
 
   function watch(page: Page): void {
     page.on('websocket', (socket) => {
-      if (!socket.url().startsWith(`${server().sockets}/`)) breaches.push(`connected to ${socket.url()}`)
+      if (!socket.url().startsWith(`${world.sockets ?? world.server.url}/`)) breaches.push(`connected to ${socket.url()}`)
     })
     page.on('pageerror', (error) => breaches.push(`fault: ${error}`))
     page.on('console', (message) => {
@@ -96,15 +59,17 @@ export interface World {
   server: Server
   one: BrowserContext
   two: BrowserContext
+  /** Where pages connect to, if that is not the server itself. */
+  sockets?: string
 }
 
 /** Sets a world up for the tests of a file, whose server has more settings. After each its pages are closed, and nothing may have gone wrong in one. */
 export function setUp(...more: string[]): World {
-  const world = {} as World
+  const world = { sockets: more.find((each) => each.startsWith('--web-sockets='))?.split('=')[1] } as World
   const contexts = () => [world.one, world.two].filter((each) => each)
   beforeAll(async () => {
-    world.server = await Server.start(undefined, undefined, more)
-    ;[world.one, world.two] = await Promise.all([browser('one', () => world.server), browser('two', () => world.server)])
+    world.server = await startServer(more)
+    ;[world.one, world.two] = await Promise.all([browser('one', world), browser('two', world)])
   })
   afterAll(async () => {
     await Promise.all(contexts().map((each) => each.close()))

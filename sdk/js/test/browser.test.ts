@@ -1,29 +1,16 @@
-import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { Client } from '../src/index.ts'
 import { FileJournal } from '../src/node/index.ts'
-import { Browser } from './tab.ts'
-import { dir, fresh, next, options, Server, text } from './world.ts'
+import { startWorld } from './setup.ts'
+import { dir, fresh, next, options, text } from './world.ts'
 
-let server: Server
-let browser: Browser
-
-beforeAll(async () => {
-  server = await Server.start()
-  browser = await Browser.start()
-})
-
-afterAll(async () => {
-  await browser?.close()
-  await server?.kill()
-  rmSync(dir, { recursive: true })
-})
+const world = startWorld()
 
 async function node(user: string): Promise<Client> {
   const path = join(dir, user)
-  const c = await Client.connect({ ...options(server, user), journal: new FileJournal(`${path}.journal`), keyFile: `${path}.keys`, refreshMs: 0.001 })
+  const c = await Client.connect({ ...options(world.server, user), journal: new FileJournal(`${path}.journal`), keyFile: `${path}.keys`, refreshMs: 0.001 })
   await c.published()
   return c
 }
@@ -31,7 +18,7 @@ async function node(user: string): Promise<Client> {
 test('page and Node read each other; a reload loses nothing; keys cannot be taken out', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
   const n = await node(alice)
-  const tab = await browser.open(server, bob)
+  const tab = await world.browser.open(world.server, bob)
   await tab.call('published')
   await (await n.send(bob, 'from Node')).durable()
   expect(await tab.call('next', 'message')).toMatchObject({ from: alice, text: 'from Node' })
@@ -39,7 +26,7 @@ test('page and Node read each other; a reload loses nothing; keys cannot be take
   expect(text((await next(n, 'message')).message)).toBe('from the page')
   expect(await tab.call('safety', alice)).toBe((await n.safety(bob)).digits)
   expect(await tab.call('keys', `rookery-keys:${bob}:page`)).toBe(false)
-  await tab.load(server, bob)
+  await tab.load(world.server, bob)
   await (await n.send(bob, 'after the reload')).durable()
   expect(await tab.call('next', 'message')).toMatchObject({ text: 'after the reload' })
   expect(await tab.call('history', alice)).toEqual(['after the reload', 'from the page', 'from Node'])
@@ -49,7 +36,7 @@ test('page and Node read each other; a reload loses nothing; keys cannot be take
 
 test('page to page, an attachment', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
-  const [a, b] = [await browser.open(server, alice), await browser.open(server, bob)]
+  const [a, b] = [await world.browser.open(world.server, alice), await world.browser.open(world.server, bob)]
   await Promise.all([a.call('published'), b.call('published')])
   await a.call('send', bob, 'hello', true)
   expect(await b.call('next', 'message')).toMatchObject({ text: 'hello' })
@@ -60,19 +47,18 @@ test('page to page, an attachment', async () => {
 test('offline: what is sent waits over a reload, what was missed comes', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
   const n = await node(alice)
-  const tab = await browser.open(server, bob)
+  const tab = await world.browser.open(world.server, bob)
   await tab.call('published')
   await tab.call('send', alice, 'one', true)
   expect(text((await next(n, 'message')).message)).toBe('one')
   await (await n.send(bob, 'two')).durable()
   expect(await tab.call('next', 'message')).toMatchObject({ text: 'two' })
-  const { address } = server
-  await server.kill() // nobody can reach it
+  await world.server.kill() // nobody can reach it
   await tab.call('send', alice, 'kept', false)
-  await tab.load(server, bob)
+  await tab.load(world.server, bob)
   expect(await tab.call('outbox')).toBe(1)
   const waiting = await n.send(bob, 'missed')
-  server = await Server.start(address)
+  world.server = await world.server.again()
   await waiting.durable()
   expect(await tab.call('next', 'message')).toMatchObject({ text: 'missed' })
   expect(text((await next(n, 'message')).message)).toBe('kept')

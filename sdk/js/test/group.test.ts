@@ -183,7 +183,6 @@ test('over a killed server: a change waits in the outbox, who was away gets all 
   const a = await connect(alice, { journal: new FileJournal(path) })
   const { group } = await a.createGroup(null, [bob])
   const id = await a.newId()
-  const { address } = server
   await server.kill()
   const total = 50
   for (let i = 0; i < total; i++) await a.send(group, String(i))
@@ -191,7 +190,7 @@ test('over a killed server: a change waits in the outbox, who was away gets all 
   await a.changeGroup(group, 'remove', [bob])
   await a.send(group, 'for nobody')
   await a.close()
-  server = await Server.start(address)
+  server = await server.again()
   const again = await connect(alice, { journal: new FileJournal(path) })
   await again.outbox.at(-1)?.durable()
   await (await again.send(bob, 'the end')).durable()

@@ -2,8 +2,9 @@
 // that are reordered, replayed, tampered with, or not encrypted.
 import { expect, onTestFinished, test } from 'vitest'
 
-import { again, type Entry, exchanged, Liar, type Lie, once, type Which } from './liar.ts'
-import { kinds, type Peer, startWorld } from './peers.ts'
+import { again, emptied, entries, exchanged, Liar, type Lie, once, plain, suiteKeyShare, suiteMegolm, tampered } from './liar.ts'
+import { kinds, type Peer } from './peers.ts'
+import { named, startWorld } from './setup.ts'
 import { fresh } from './world.ts'
 
 const world = startWorld()
@@ -22,26 +23,6 @@ interface Spoken {
   says: (text: string) => string
 }
 
-const suiteMegolm = 1
-const suiteKeyShare = 2
-
-const entries = (from: string, suite: number): Which =>
-  ((p) => (p.type === 'message' || p.type === 'group_message') && p.from === from && p.suite === suite) as Which
-
-/** A key share (docs/encryption.md, Envelopes) that is for nobody. */
-function emptied(share: Entry): Entry {
-  const head = 1 + 1 + share.content![1]! + 16 // version, device, session
-  return { ...share, content: Uint8Array.from([...share.content!.subarray(0, head), 0, 0]) }
-}
-
-function tampered(message: Entry): Entry {
-  const content = message.content!.slice()
-  content[content.length - 70]! ^= 1 // before the signature
-  return { ...message, content }
-}
-
-const plain = (message: Entry): Entry => ({ ...message, suite: 0, content: new TextEncoder().encode('plain') })
-
 /** Somebody of a kind with the two of the other kinds: in a group, and with each alone. */
 async function talk(i: number): Promise<[Peer, Spoken[]]> {
   const speaker = await kinds[i]![1](world, fresh('ann'))
@@ -50,7 +31,7 @@ async function talk(i: number): Promise<[Peer, Spoken[]]> {
       const [kind, open] = kinds[(i + n) % 3]!
       const liar = await Liar.start(world.server)
       onTestFinished(() => liar.close())
-      return { kind, liar, peer: await open({ ...world, server: liar }, fresh(kind.replace('a ', '').toLowerCase())) }
+      return { kind, liar, peer: await open({ ...world, server: liar }, named(kind)) }
     }),
   )
   onTestFinished(async () => {
@@ -79,7 +60,7 @@ for (const [i, [kind]] of kinds.entries()) {
     const [ann, chats] = await talk(i)
     const messages = entries(ann.user, suiteMegolm)
     for (const chat of chats) {
-      const say = await ann.speaker(chat.to)
+      const { say } = await ann.talk(chat.to)
       await lying(chat, () => exchanged(entries(ann.user, suiteKeyShare), messages), () => say('one'), () => [chat.says('one')])
       await lying(chat, () => exchanged(messages, messages), () => (say('two'), say('three')), () => [chat.says('three'), chat.says('two')])
       await lying(chat, () => again(messages), () => (say('four'), say('five')), () => [chat.says('four'), 'failed: replayed'])
@@ -92,7 +73,7 @@ for (const [i, [kind]] of kinds.entries()) {
   test(`${kind} speaks: a key that is lost is asked for, and opens what waits`, { timeout: 120_000 }, async () => {
     const [ann, chats] = await talk(i)
     for (const chat of chats) {
-      const say = await ann.speaker(chat.to)
+      const { say } = await ann.talk(chat.to)
       await lying(chat, () => once(entries(ann.user, suiteKeyShare), emptied), () => (say('one'), say('two')), () => [chat.says('one'), chat.says('two')])
     }
   })

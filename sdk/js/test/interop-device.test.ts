@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 
 import { type Message, MemoryJournal, PlainClient } from '../src/index.ts'
-import { hears, kinds, startWorld } from './peers.ts'
+import { hears, kinds } from './peers.ts'
+import { startWorld } from './setup.ts'
 import { fresh, options, readersOf } from './world.ts'
 
 const world = startWorld()
@@ -25,7 +26,7 @@ for (const i of kinds.keys()) {
     expect(await old.hear(1)).toEqual([`${bob} alone: one`])
 
     const code = await old.offerLink()
-    const linked = await openSecond(world, ann, 'second', code)
+    const linked = await openSecond(world, ann, { device: 'second', code })
     if (first !== 'Go') expect(await old.hear(1)).toEqual(['linked second']) // in Go it is a command that shows the code
     // In Go somebody has rung at both; where the new one is, that is heard already.
     if (second === 'Go') expect((await old.hear(1))[0]).toMatch(/are you there/)

@@ -1,19 +1,15 @@
 // Go, Node and a page in Chromium in one group, which each of them makes and changes.
-import { expect, test } from 'vitest'
+import { test } from 'vitest'
 
-import { kinds, type Peer, startWorld } from './peers.ts'
+import { kinds } from './peers.ts'
+import { allHear, named, startWorld } from './setup.ts'
 import { fresh } from './world.ts'
 
 const world = startWorld()
 
-/** Wants each of them to hear these lines next. */
-async function allHear(who: Peer[], ...lines: string[]): Promise<void> {
-  for (const each of who) expect(await each.hear(lines.length), each.user).toEqual(lines)
-}
-
 for (const [i, [kind]] of kinds.entries()) {
   test(`${kind} makes a group: all read all, who joins reads what follows, who is removed nothing more`, { timeout: 300_000 }, async () => {
-    const all = await Promise.all(kinds.map(([name, open]) => open(world, fresh(name.replace('a ', '').toLowerCase()))))
+    const all = await Promise.all(kinds.map(([name, open]) => open(world, named(name))))
     const [maker, second, third] = [all[i]!, all[(i + 1) % 3]!, all[(i + 2) % 3]!]
     const group = await maker.makeGroup('Cliff', [second.user, third.user])
     await allHear([second, third], `${maker.user} create ${second.user} ${third.user}`, `${maker.user} named Cliff`)

@@ -17,12 +17,17 @@ export type Which = (packet: Packet) => packet is Entry
 export class Liar implements At {
   readonly #sockets: WebSocketServer
   #lie: Lie = (packet) => [packet]
+  #cut = false
   /** Whether it has lied since {@link lies}. */
   lied = false
 
-  private constructor(sockets: WebSocketServer, server: At) {
+  private constructor(
+    sockets: WebSocketServer,
+    private readonly server: At,
+  ) {
     this.#sockets = sockets
     sockets.on('connection', (client, request) => {
+      if (this.#cut) return client.terminate()
       const { authorization, 'sec-websocket-protocol': protocols } = request.headers
       const upstream = new WebSocket(server.url + request.url, protocols?.split(/, */), { headers: authorization ? { authorization } : {} })
       const early: Buffer[] = [] // what the client says before the server listens
@@ -49,9 +54,19 @@ export class Liar implements At {
     return `ws://127.0.0.1:${(this.#sockets.address() as AddressInfo).port}`
   }
 
+  get web(): string {
+    return this.server.web
+  }
+
   lies(lie: Lie): void {
     this.#lie = lie
     this.lied = false
+  }
+
+  /** Has nobody reach the server by it, until that is taken back. */
+  cut(on: boolean): void {
+    this.#cut = on
+    if (on) for (const client of this.#sockets.clients) client.terminate()
   }
 
   #tell(packet: Packet): Packet[] {
@@ -105,3 +120,24 @@ export function exchanged(which: Which, other: Which): Lie {
 function at({ pos, gap }: Entry, entry: Entry): Entry {
   return { ...entry, pos, gap }
 }
+
+export const suiteMegolm = 1
+export const suiteKeyShare = 2
+
+/** Messages of a user of a suite. */
+export const entries = (from: string, suite: number): Which =>
+  ((p) => (p.type === 'message' || p.type === 'group_message') && p.from === from && p.suite === suite) as Which
+
+/** A key share (docs/encryption.md, Envelopes) that is for nobody. */
+export function emptied(share: Entry): Entry {
+  const head = 1 + 1 + share.content![1]! + 16 // version, device, session
+  return { ...share, content: Uint8Array.from([...share.content!.subarray(0, head), 0, 0]) }
+}
+
+export function tampered(message: Entry): Entry {
+  const content = message.content!.slice()
+  content[content.length - 70]! ^= 1 // before the signature
+  return { ...message, content }
+}
+
+export const plain = (message: Entry): Entry => ({ ...message, suite: 0, content: new TextEncoder().encode('plain') })

@@ -1,17 +1,17 @@
 // What the browser's tests run in a page and in a Worker.
-import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, Media, MemoryJournal } from '../src/index.ts'
-import { type Lines, linesOf } from './lines.ts'
+import { Client, decryptAttachment, encryptAttachment, type EncryptedEvent, Media, sendFile } from '../src/index.ts'
+import { bytesOfFile, type Lines, linesOf } from './lines.ts'
 
 let client: Client
 let lines: Lines
+let media: Media
 
 const text = (content: Uint8Array | null) => (content === null ? null : new TextDecoder().decode(content))
 
 /** What the test asks for: a name and its arguments, all of them JSON. */
 const calls: Record<string, (...args: never[]) => unknown> = {
-  async open(url: string, user: string, device: string, token: string, { forgets, ...more }: { forgets?: boolean } = {}) {
-    const journal = forgets ? { journal: new MemoryJournal() } : {}
-    client = await Client.open({ url, user, device, token: () => token, wasm: '/e2ee.wasm', backoffMinMs: 50, backoffMaxMs: 500, refreshMs: 0.001, ...journal, ...more })
+  async open(url: string, user: string, device: string, token: string, more: object) {
+    client = await Client.open({ url, user, device, token: () => token, wasm: '/e2ee.wasm', backoffMinMs: 50, backoffMaxMs: 500, refreshMs: 0.001, ...more })
   },
   connected: () => client.connected(),
   published: () => client.published(),
@@ -34,7 +34,11 @@ const calls: Record<string, (...args: never[]) => unknown> = {
     return (await client.history(peer)).messages.map((m) => text(m.content))
   },
   /** Instead of next: takes all that comes. */
-  listen: () => void (lines = linesOf(client)),
+  listen(web: string, token: string) {
+    media = new Media(web, () => token)
+    lines = linesOf(client, media)
+  },
+  sendFile: async (to: string, name: string) => (await sendFile(client, media, to, { bytes: bytesOfFile(name), name, type: '' })).durable(),
   hear: (n: number) => lines.next(n),
   ended: () => lines.end(),
   makeGroup: async (name: string, users: string[]) => (await client.createGroup(name ? new TextEncoder().encode(name) : null, users)).group,

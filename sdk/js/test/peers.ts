@@ -1,15 +1,16 @@
 // Somebody with a device in Go (the command line), in Node or in a page of Chromium: what a test has them do, and what they hear.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll } from 'vitest'
 
-import { Client, MemoryJournal, parseChange } from '../src/index.ts'
-import { changeLine, Lines, linesOf } from './lines.ts'
-import { Browser } from './tab.ts'
-import { type At, data, dir, fresh, options, rookery, Server } from './world.ts'
+import { Client, type EncryptedOptions, Media, parseChange, sendFile } from '../src/index.ts'
+import { FileJournal } from '../src/node/index.ts'
+import { bytesOfFile, changeLine, fileLine, Lines, linesOf } from './lines.ts'
+import type { Browser, Tab } from './tab.ts'
+import { type At, data, dir, env, fresh, options, rookery, token } from './world.ts'
 
 export interface Peer {
   readonly user: string
@@ -18,167 +19,211 @@ export interface Peer {
   /** Why nothing more comes. */
   ended(): Promise<string>
   send(to: string, text: string): Promise<unknown>
-  /** A device that goes on sending to a user or group, so its messages have one session. */
-  speaker(to: string): Promise<(text: string) => unknown>
+  /** Sends the file of a name (bytesOfFile). */
+  sendFile(to: string, name: string): Promise<unknown>
+  /** A device that goes on writing to a user or group, so its messages have one session, and hears what they write; the same for the same. */
+  talk(to: string): Promise<Talk>
   /** Makes a group; one without a name gets no message that says it. */
   makeGroup(name: string, users: string[]): Promise<string>
   changeGroup(group: string, verb: 'add' | 'remove', users: string[]): Promise<unknown>
   offerLink(): Promise<string>
   revoke(device: string): Promise<unknown>
-  /** Accepts the identity that a user has now. */
-  accept(user: string): Promise<unknown>
+  /** All that runs of this device ends, and keeps what it has. */
+  leave(): Promise<unknown>
+  /** It runs again; where that can be, by a clock that shows another time. */
+  back(clock?: Date): Promise<unknown>
   close(): Promise<unknown>
 }
 
-/** Where peers are. */
-export interface World {
-  server: Server
-  browser: Browser
+/** A device that writes to somebody. */
+export interface Talk {
+  /** The next n lines of what comes on it. */
+  hear(n: number): Promise<string[]>
+  /** Returns when the server has it durably, and throws why it was not sent. */
+  say(text: string): Promise<unknown>
+  /** Returns when this device will send it, now or once there is a connection; of Go also for its commands, such as /react. */
+  keep(text: string): Promise<unknown>
+  /** Accepts the identity that the user has now. */
+  accept(): Promise<unknown>
 }
 
-/** The world of a file's tests, which begins before the first and ends after the last. */
-export function startWorld(): World {
-  const world = {} as World
-  beforeAll(async () => {
-    world.server = await Server.start()
-    world.browser = await Browser.start()
-  })
-  afterAll(async () => {
-    await world.browser?.close()
-    await world.server?.kill()
-    rmSync(dir, { recursive: true })
-  })
-  return world
+/** How a device is opened that is not its user's first. */
+export interface How {
+  device?: string
+  /** That another device shows: it is linked by it. */
+  code?: string
+  /** It gives the user a new identity. */
+  anew?: boolean
+  /** After how many messages it replaces a session, where that can be said. */
+  rotateMessages?: number
 }
 
-/** Opens a user's first device, whose keys others find then; or, by the code that another device shows, a further one. */
-export type Kind = (world: { server: At; browser: Browser }, user: string, device?: string, code?: string) => Promise<Peer>
+/** Opens a user's first device, whose keys others find then, or a further one. */
+export type Kind = (world: { server: At; browser: Browser }, user: string, how?: How) => Promise<Peer>
 
 const bytes = (s: string) => new TextEncoder().encode(s)
 const refreshMs = 0.001 // who reads is looked up for each message
 
-function open({ server }: { server: At }, user: string, device: string): Promise<Client> {
-  return Client.open({ ...options(server, user), device, journal: new MemoryJournal(), keyFile: join(dir, `${user}.${device}.keys`), refreshMs })
+function open({ server }: { server: At }, user: string, device: string, more: Partial<EncryptedOptions> = {}): Promise<Client> {
+  const path = join(dir, `${user}.${device}`)
+  return Client.open({ ...options(server, user), device, journal: new FileJournal(`${path}.journal`), keyFile: `${path}.keys`, refreshMs, ...more })
 }
 
-const inNode: Kind = async (world, user, device = 'node', code) => {
-  const c = await open(world, user, device)
-  const lines = linesOf(c)
+const inNode: Kind = async (world, user, { device = 'node', code, anew = false, rotateMessages = 100 } = {}) => {
+  const media = new Media(world.server.web, () => token(user))
+  let c = await open(world, user, device, { resetIdentity: anew, rotateMessages })
+  let lines = linesOf(c, media)
   await (code ? c.join(code) : c.published())
-  return {
+  const peer: Peer = {
     user,
     hear: (n) => lines.next(n),
     ended: () => lines.end(),
     send: async (to, content) => (await c.send(to, content)).durable(),
-    speaker: async (to) => (content) => c.send(to, content),
+    sendFile: async (to, name) => (await sendFile(c, media, to, { bytes: bytesOfFile(name), name, type: '' })).durable(),
+    talk: async (to) => ({ hear: peer.hear, say: (content) => peer.send(to, content), keep: (content) => c.send(to, content), accept: () => c.accept(to) }),
     makeGroup: async (name, users) => (await c.createGroup(name ? bytes(name) : null, users)).group,
     changeGroup: (group, verb, users) => c.changeGroup(group, verb, users),
     offerLink: () => c.offerLink(),
     revoke: (device) => c.removeDevice(device),
-    accept: (user) => c.accept(user),
+    leave: () => c.close(),
+    async back() {
+      c = await open(world, user, device, { rotateMessages })
+      lines = linesOf(c, media)
+    },
     close: () => c.close(),
   }
+  return peer
 }
 
-const inPage: Kind = async ({ server, browser }, user, device = 'page', code) => {
-  const tab = await browser.open(server, user, { forgets: true, device })
-  await tab.call('listen')
+const inPage: Kind = async ({ server, browser }, user, { device = 'page', code, anew = false, rotateMessages = 100 } = {}) => {
+  let tab!: Tab
+  const back = async (clock?: Date) => {
+    tab = await browser.open(server, user, { device, resetIdentity: anew, rotateMessages }, clock)
+    await tab.call('listen', server.web, token(user))
+    anew = false
+  }
+  await back()
   await (code ? tab.call('join', code) : tab.call('published'))
-  return {
+  const peer: Peer = {
     user,
     hear: (n) => tab.call('hear', n),
     ended: () => tab.call('ended'),
     send: (to, content) => tab.call('send', to, content, true),
-    speaker: async (to) => (content) => tab.call('send', to, content, false),
+    sendFile: (to, name) => tab.call('sendFile', to, name),
+    talk: async (to) => ({ hear: peer.hear, say: (content) => peer.send(to, content), keep: (content) => tab.call('send', to, content, false), accept: () => tab.call('accept', to) }),
     makeGroup: (name, users) => tab.call('makeGroup', name, users),
     changeGroup: (group, verb, users) => tab.call('changeGroup', group, verb, users),
     offerLink: () => tab.call('offerLink'),
     revoke: (device) => tab.call('revoke', device),
-    accept: (user) => tab.call('accept', user),
-    close: () => tab.call('close').then(() => tab.page.close()),
+    leave: () => tab.call('close').then(() => tab.page.close()),
+    back,
+    close: () => peer.leave(),
   }
+  return peer
 }
 
-const env = { ...process.env, ROOKERY_BIN: undefined }
 const run = promisify(execFile)
 
-/** Of a record that `rookery tail --json` prints. */
+/** Of a record that `rookery tail --json` and `rookery chat --json` print. */
 interface Printed {
   type: string
+  id: string
   from: string
   to: string
   suite: number
   content?: string
   content_base64?: string
+  kind?: string
+  seconds?: number
+  status?: string
 }
+
+const saved = /\[file saved as (.*)\]$/
 
 function lineOfPrinted(r: Printed): string | null {
   const group = r.to?.startsWith(':')
   if (r.type === 'copy') return group ? null : `copy: ${r.content}`
   if (r.type !== 'message') return null
   if (r.suite === 0) return `${r.from}${group ? '' : ' alone'}: (not encrypted) ${r.content}`
-  if (!group) return `${r.from} alone: ${r.content}`
+  const file = saved.exec(r.content ?? '')
+  if (file) return fileLine(r.from, !group, basename(file[1]!), readFileSync(file[1]!))
+  const kind = r.kind ? `(${[r.kind, r.seconds].filter((each) => each).join(' ')}) ` : ''
+  if (!group) return `${r.from} alone: ${kind}${r.content}`
   if (r.suite === 3) return changeLine(r.from, parseChange(Buffer.from(r.content_base64!, 'base64')))
   const named = /^<named the group (.*)>$/.exec(r.content!)
-  return named ? `${r.from} named ${named[1]}` : `${r.from}: ${r.content}`
+  return named ? `${r.from} named ${named[1]}` : `${r.from}: ${kind}${r.content}`
 }
 
 const faults: [string, RegExp][] = [
-  ['replayed', /: a message that came again/],
-  ['forged', /: a message that its sender did not write so/],
+  ['failed: replayed', /: a message that came again/],
+  ['failed: forged', /: a message that its sender did not write so/],
+  ['identity_changed', /: the identity of \S+ has changed/],
 ]
 
 /** Of a line that it tells the user aside. */
 function lineOfFault(line: string): string | null {
-  const fault = faults.find(([, says]) => says.test(line))
-  return fault ? `failed: ${fault[0]}` : null
+  return faults.find(([, says]) => says.test(line))?.[0] ?? null
 }
 
 /**
- * The device that hears is `rookery tail`. A message is sent by a command of a device that is new each time, as one looks only
- * every five minutes who is to read.
+ * The device that hears is `rookery tail`; one that talks is `rookery chat`. A single message is sent by a command of a device that is
+ * new each time, as one looks only every five minutes who is to read.
  */
-const inGo: Kind = async (world, user, device = 'ear', code) => {
+export const inGo = async (world: { server: At }, user: string, { device = 'ear', code, anew }: How = {}): Promise<Peer> => {
   const { server } = world
   // A further device is of another machine. The commands of a machine share the user's identity.
-  const common = [`--as=${user}`, `--url=${server.url}`, `--data=${data}`, ...(code ? [`--state=${join(dir, `${user}.${device}`)}`] : [])]
+  const machine = code || anew ? [`--state=${join(dir, `${user}.${device}`)}`] : []
+  const common = [`--as=${user}`, `--url=${server.url}`, `--data=${data}`, ...machine]
   const go = async (...args: string[]) => (await run(rookery, [...args, ...common], { env })).stdout.trim()
   if (code) await go('device', 'link', code, `--device=${device}`)
-  const running: ChildProcess[] = []
+  if (anew) await go('device', 'reset', `--device=${device}`)
+  let running: ChildProcess[] = []
   const start = (...args: string[]) => {
     const child = spawn(rookery, [...args, ...common], { stdio: 'pipe', env })
     running.push(child)
     return child
   }
-  const tail = start('tail', '--json', `--device=${device}`)
+  const files = await mkdtemp(join(dir, 'files-'))
   const sent = new Set<string>()
-  let mouths = 0
   const lines = new Lines()
   let told = ''
-  createInterface({ input: tail.stdout! }).on('line', (printed) => {
-    const record = JSON.parse(printed) as Printed
-    const mine = record.type === 'copy' ? sent.has(record.content!) : record.from === user // by a command
-    if (!mine) lines.push(lineOfPrinted(record))
-  })
-  createInterface({ input: tail.stderr! }).on('line', (line) => {
-    told += `${line}\n`
-    lines.push(lineOfFault(line))
-  })
-  tail.on('close', () => lines.close(new Error(`${device} of ${user} ended: ${told}`)))
+  let away = false
+  const listen = () => {
+    const tail = start('tail', '--json', `--device=${device}`, `--save=${files}`, `--web=${server.web}`)
+    createInterface({ input: tail.stdout! }).on('line', (printed) => {
+      const record = JSON.parse(printed) as Printed
+      const mine = record.type === 'copy' ? sent.has(record.content!) || saved.test(record.content!) : record.from === user // by a command
+      if (!mine) lines.push(lineOfPrinted(record))
+    })
+    createInterface({ input: tail.stderr! }).on('line', (line) => {
+      told += `${line}\n`
+      lines.push(lineOfFault(line))
+    })
+    tail.on('close', () => away || lines.close(new Error(`${device} of ${user} ended: ${told}`)))
+  }
+  listen()
+  const mouths: string[] = [] // whom devices of `rookery chat` talk with
+  const talks = new Map<string, Talk>() // that run
+  let once = 0
   const peer: Peer = {
     user,
     hear: (n) => lines.next(n),
     ended: async () => /revoked|$/.exec(await lines.end())![0] || told,
     send: (to, content) => {
       sent.add(content)
-      return go('send', '--wait=durable', `--device=mouth-${++mouths}`, `--to=${to}`, content)
+      return go('send', '--wait=durable', `--device=once-${++once}`, `--to=${to}`, content)
     },
-    async speaker(to) {
-      const chat = start('chat', '--json', `--device=mouth-${++mouths}`, `--with=${to}`)
-      return (content) => {
-        sent.add(content)
-        chat.stdin!.write(`${content}\n`)
-      }
+    sendFile: (to, name) => {
+      const path = join(files, `sent-${name}`, name)
+      mkdirSync(dirname(path))
+      writeFileSync(path, bytesOfFile(name))
+      return go('send', '--wait=durable', `--device=once-${++once}`, `--to=${to}`, `--file=${path}`, `--web=${server.web}`)
+    },
+    async talk(to) {
+      if (!mouths.includes(to)) mouths.push(to)
+      const begin = () => start('chat', '--json', `--device=mouth-${mouths.indexOf(to) + 1}`, `--with=${to}`, `--web=${server.web}`)
+      if (!talks.has(to)) talks.set(to, talkOf(begin(), user, (text) => sent.add(text)))
+      return talks.get(to)!
     },
     makeGroup: (name, users) => go('group', 'create', `--name=${name}`, ...users),
     changeGroup: (group, verb, users) => go('group', verb === 'add' ? 'invite' : verb, group, ...users),
@@ -187,13 +232,60 @@ const inGo: Kind = async (world, user, device = 'ear', code) => {
       return value as string
     },
     revoke: (device) => go('device', 'revoke', device),
-    accept: (user) => go('safety', '--accept', user),
+    async leave() {
+      away = true
+      const gone = running.filter((child) => child.exitCode === null).map((child) => new Promise((done) => child.once('close', done)))
+      for (const child of running) child.kill('SIGINT') // it says how far it was
+      await Promise.all(gone)
+      running = []
+      talks.clear()
+    },
+    async back() {
+      away = false
+      listen()
+    },
     async close() {
       for (const child of running) child.kill()
     },
   }
   await knock(world, peer)
   return peer
+}
+
+/** A running `rookery chat --json`. */
+function talkOf(chat: ChildProcess, user: string, says: (text: string) => void): Talk {
+  const [heard, outcomes] = [new Lines(), new Lines()]
+  const followed = new Set<string>()
+  createInterface({ input: chat.stdout! }).on('line', (printed) => {
+    const record = JSON.parse(printed) as Printed
+    if (record.type !== 'status') return record.from === user || heard.push(lineOfPrinted(record))
+    if (followed.has(record.id)) return // how far it has come since
+    followed.add(record.id)
+    outcomes.push(record.status!)
+  })
+  createInterface({ input: chat.stderr! }).on('line', (line) => {
+    heard.push(lineOfFault(line))
+    if (/: (not sent|safety number with)/.test(line)) outcomes.push(line)
+  })
+  const tell = async (line: string) => {
+    chat.stdin!.write(`${line}\n`)
+    const [outcome] = await outcomes.next(1)
+    if (/^failed|: not sent/.test(outcome!)) throw new Error(outcome)
+  }
+  const say = (text: string) => {
+    says(text)
+    return tell(text)
+  }
+  return {
+    hear: (n) => heard.next(n),
+    say,
+    async keep(text) {
+      says(text)
+      for (const line of [text, '/edit']) chat.stdin!.write(`${line}\n`)
+      while (!/\/edit TEXT/.test((await outcomes.next(1))[0]!)); // it is not done, but after the text
+    },
+    accept: () => tell('/accept'),
+  }
 }
 
 /** Returns when a peer's device has keys: it has read what somebody wrote. */

@@ -82,9 +82,8 @@ test('a killed server loses and doubles nothing', async () => {
   while (got.length < total) {
     got.push(text((await next(b, 'message')).message))
     if (got.length === 100) {
-      const { address } = server
       await server.kill()
-      server = await Server.start(address)
+      server = await server.again()
     }
   }
   await sending

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createServer, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 
@@ -18,11 +19,11 @@ export class Browser {
   ) {}
 
   static async start(): Promise<Browser> {
-    const bundled = await build({ entryPoints: ['test/page.ts'], bundle: true, format: 'esm', target: 'es2022', write: false, logLevel: 'error' })
+    const bundled = await build({ entryPoints: [fileURLToPath(new URL('page.ts', import.meta.url))], bundle: true, format: 'esm', target: 'es2022', write: false, logLevel: 'error' })
     const files: Record<string, [string, Uint8Array]> = {
       '/': ['text/html', new TextEncoder().encode('<!doctype html><script type="module" src="/page.js"></script>')],
       '/page.js': ['text/javascript', bundled.outputFiles[0]!.contents],
-      '/e2ee.wasm': ['application/wasm', readFileSync('src/e2ee/e2ee.wasm')],
+      '/e2ee.wasm': ['application/wasm', readFileSync(new URL('../src/e2ee/e2ee.wasm', import.meta.url))],
     }
     const pages = createServer((request, response) => {
       const file = files[request.url!]

@@ -9,7 +9,7 @@ const [hour, mostMs] = [3600, 3_600_000]
 let server: Server
 
 beforeAll(async () => {
-  server = await Server.start('127.0.0.1:0', '--session-ttl-max=1h')
+  server = await Server.start(['--session-ttl-max=1h'])
 })
 
 afterAll(async () => {

@@ -4,56 +4,68 @@ import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import WebSocket from 'ws'
 
 import { Client, type ClientOptions, type EncryptedEvent, type EncryptedOptions, type Message } from '../src/index.ts'
 import { FileJournal } from '../src/node/index.ts'
 
-export const rookery = resolve(process.env.ROOKERY_BIN || '../../bin/rookery')
+/** A file of the repository. */
+const fileOf = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url))
+
+export const rookery = resolve(process.env.ROOKERY_BIN || fileOf('bin/rookery'))
+/** In which programs of it run: the server refuses settings that it does not know. */
+export const env = { ...process.env, ROOKERY_BIN: undefined }
 export const dir = mkdtempSync(join(tmpdir(), 'rookery-js-'))
 export const data = join(dir, 'data')
 
 /** Where a server is. */
 export interface At {
+  /** For sockets. */
   readonly url: string
+  /** Its web listener. */
+  readonly web: string
 }
 
 /** A server of its own for these tests, on the embedded defaults. */
-export class Server {
+export class Server implements At {
   private constructor(
     readonly url: string,
     readonly web: string,
+    private readonly args: string[],
     private readonly child: ChildProcess,
   ) {}
 
-  static async start(listen = '127.0.0.1:0', ...more: string[]): Promise<Server> {
+  /** Starts it with arguments more than its addresses; by default pages of whatever origin may connect. */
+  static async start(args = ['--auth-origins=*'], listen = '127.0.0.1:0', web = '127.0.0.1:0'): Promise<Server> {
     if (!existsSync(rookery)) throw new Error(`there is no ${rookery}: run make build`)
-    const env = { ...process.env, ROOKERY_BIN: undefined } // the server refuses settings that it does not know
-    const args = ['serve', `--listen=${listen}`, '--admin=127.0.0.1:0', '--web=127.0.0.1:0', '--auth-origins=*', `--data=${data}`, '--log-level=error', ...more]
-    const child = spawn(rookery, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
+    const all = ['serve', `--listen=${listen}`, '--admin=127.0.0.1:0', `--web=${web}`, `--data=${data}`, '--log-level=error', ...args]
+    const child = spawn(rookery, all, { stdio: ['ignore', 'pipe', 'inherit'], env })
     const at: Record<string, string> = {}
     for await (const line of createInterface({ input: child.stdout! })) {
       const [name, url] = line.split(/\s+/)
       if (url) at[name!] = url
-      if (name === 'ready') return new Server(at['sockets']!.replace('/ws/<user>', ''), at['web']!, child)
+      if (name === 'ready') return new Server(at['sockets']!.replace('/ws/<user>', ''), at['web']!, args, child)
     }
     throw new Error('the server did not start')
   }
 
-  get address(): string {
-    return this.url.slice('ws://'.length)
-  }
-
+  /** Ends it as a power cut does. */
   async kill(): Promise<void> {
     const gone = new Promise((done) => this.child.once('exit', done))
     this.child.kill('SIGKILL')
     await gone
   }
+
+  /** Starts it again where it was. */
+  again(): Promise<Server> {
+    return Server.start(this.args, new URL(this.url).host, new URL(this.web).host)
+  }
 }
 
 /** A token by the server's development key. */
 export function token(user: string): string {
-  const out = execFileSync('node', ['../../test/foreign/js/tokens.js', join(data, 'dev-key.json'), user], { encoding: 'utf8' })
+  const out = execFileSync('node', [fileOf('test/foreign/js/tokens.js'), join(data, 'dev-key.json'), user], { encoding: 'utf8' })
   return JSON.parse(out)[user]
 }
 
