@@ -110,6 +110,7 @@ test('a picture: an admin gives it, all see it, also who joins, and after a relo
   const choose = (buffer: Buffer) => dialog.getByLabel('Choose a picture').setInputFiles({ name: 'cliff.png', mimeType: 'image/png', buffer })
   const away = () => dialog.getByRole('button', { name: 'Take the picture away' })
   expect(await away().isVisible()).toBe(false)
+  for (const who of [alice, bob]) expect(await who.page.locator('img.face').filter({ visible: true }).count()).toBe(0)
   await choose(Buffer.from('no picture'))
   await dialog.getByText('no picture that this browser can read').waitFor()
   await choose(png(900, 600))
@@ -139,10 +140,17 @@ test('a picture: an admin gives it, all see it, also who joins, and after a relo
   await bob.opened('North cliff')
   expect(await widthOf(ofHead(bob))).toBe(128)
   await carol.page.close()
-  await bob.page.reload()
-  expect(await widthOf(ofList(bob, 'North cliff'))).toBe(128)
-  await bob.opened('North cliff')
-  expect(await widthOf(ofHead(bob))).toBe(128)
+  const context = bob.page.context()
+  await context.route('**/config', (route) => route.abort('connectionrefused'))
+  try {
+    await bob.page.reload()
+    await bob.page.getByText('No connection').waitFor()
+    expect(await widthOf(ofList(bob, 'North cliff'))).toBe(128)
+    await bob.opened('North cliff')
+    expect(await widthOf(ofHead(bob))).toBe(128)
+  } finally {
+    await context.unroute('**/config')
+  }
   // It is taken away, also without a connection and over a reload.
   await alice.aeroplane(true)
   dialog = await alice.members()

@@ -19,10 +19,13 @@ export class Faces {
   show(img: HTMLImageElement, peer: string): void {
     const url = this.#urls.get(peer) ?? ''
     img.dataset['peer'] = peer
-    if ((img.getAttribute('src') ?? '') === url) return
-    img.hidden = url === ''
-    img.onerror = () => (img.hidden = true)
-    if (url) img.src = url
-    else img.removeAttribute('src')
+    if (!url) {
+      img.hidden = true
+      img.removeAttribute('src')
+    } else if (img.getAttribute('src') !== url) {
+      img.hidden = false
+      img.onerror = () => (img.hidden = true)
+      img.src = url
+    }
   }
 }
