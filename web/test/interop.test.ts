@@ -2,10 +2,10 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, afterEach, expect, test } from 'vitest'
 
 import { again, emptied, entries, exchanged, Liar, type Lie, once, plain, suiteKeyShare, suiteMegolm, tampered } from '../../sdk/js/test/liar.ts'
-import { inGo, type Peer, type Talk } from '../../sdk/js/test/peers.ts'
+import { closeAll, inGo, type Peer, type Talk } from '../../sdk/js/test/peers.ts'
 import { env } from '../../sdk/js/test/world.ts'
 import { another, give, offer } from './linking.ts'
 import { data, dir, fresh, rookery, setUp, Somebody, waitMs } from './world.ts'
@@ -14,6 +14,7 @@ const liar = await Liar.start({ get url() { return world.server.url }, get web()
 // A page of history is much less than what is said in a day, and so is what a device is sent ahead of its mark.
 const world = setUp('--session-history-rows=6', '--session-window=16', `--web-sockets=${liar.url}`)
 
+afterEach(closeAll)
 afterAll(() => liar.close())
 
 /** Somebody at the page, and somebody at the command line who talks with them; what they say first the page is told so. */

@@ -61,6 +61,14 @@ export interface How {
 /** Opens a user's first device, whose keys others find then, or a further one. */
 export type Kind = (world: { server: At; browser: Browser }, user: string, how?: How) => Promise<Peer>
 
+const opened = new Set<Peer>()
+
+/** Closes all that were opened: a test that fails leaves some, which would ask for a server that is gone. */
+export async function closeAll(): Promise<void> {
+  await Promise.allSettled([...opened].map((each) => each.close()))
+  opened.clear()
+}
+
 const bytes = (s: string) => new TextEncoder().encode(s)
 const refreshMs = 0.001 // who reads is looked up for each message
 
@@ -92,6 +100,7 @@ const inNode: Kind = async (world, user, { device = 'node', code, anew = false, 
     },
     close: () => c.close(),
   }
+  opened.add(peer)
   return peer
 }
 
@@ -119,6 +128,7 @@ const inPage: Kind = async ({ server, browser }, user, { device = 'page', code, 
     back,
     close: () => peer.leave(),
   }
+  opened.add(peer)
   return peer
 }
 
@@ -248,6 +258,7 @@ export const inGo = async (world: { server: At }, user: string, { device = 'ear'
       for (const child of running) child.kill()
     },
   }
+  opened.add(peer)
   await knock(world, peer)
   return peer
 }

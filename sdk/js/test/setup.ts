@@ -1,8 +1,8 @@
 // What a file's tests begin and end with.
 import { rmSync } from 'node:fs'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 
-import type { Peer } from './peers.ts'
+import { closeAll, type Peer } from './peers.ts'
 import { Browser } from './tab.ts'
 import { dir, fresh, Server } from './world.ts'
 
@@ -19,6 +19,7 @@ export function startWorld(...args: string[]): World {
     world.server = await Server.start(['--auth-origins=*', ...args])
     world.browser = await Browser.start()
   })
+  afterEach(closeAll)
   afterAll(async () => {
     await world.browser?.close()
     await world.server?.kill()
