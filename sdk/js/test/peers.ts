@@ -318,7 +318,7 @@ async function knock(world: { server: At }, peer: Peer): Promise<void> {
 }
 
 /** Waits for a line, past others: a device begins where the user's others have said that they are, which may be before what they heard last. */
-export async function hears(peer: Peer, line: string): Promise<void> {
+export async function hears(peer: Pick<Peer, 'hear'>, line: string): Promise<void> {
   while ((await peer.hear(1))[0] !== line);
 }
 
