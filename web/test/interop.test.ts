@@ -27,6 +27,9 @@ async function pair(lie?: (from: string) => Lie): Promise<[Somebody, Peer, Talk]
   const chat = await bob.talk(alice.name)
   await chat.say('hello, page')
   await alice.message('hello, page').waitFor()
+  await alice.say('hello, chat')
+  await hears(chat, `${alice.name} alone: hello, chat`) // where it begins may be before what Bob's other device has heard
+  expect(await bob.hear(1)).toEqual([`${alice.name} alone: hello, chat`])
   return [alice, bob, chat]
 }
 
@@ -45,7 +48,6 @@ async function disappear({ page }: Somebody): Promise<void> {
 
 test('each sees the other\u2019s pictures', async () => {
   const [alice, bob] = await pair()
-  await alice.tick('hello', 'read')
   // Pictures are what the page looks like: PNGs of these sizes.
   const picture = (width: number, height: number) => alice.page.screenshot({ clip: { x: 0, y: 0, width, height } })
   await alice.page.getByLabel('Send a picture').setInputFiles({ name: 'shore.png', mimeType: 'image/png', buffer: await picture(400, 200) })
@@ -156,7 +158,7 @@ test('a page that was closed for a day has all that was said, in order, from a d
   expect(await bob.hear(1)).toEqual([`${alice.name} alone: kept`])
   await back.page.locator('#chats').getByRole('button', { name: bob.user }).getByText('104 unread').waitFor()
   await back.choose(bob.user)
-  const all = ['hello', 'hello, page', ...missed, 'kept']
+  const all = ['hello', 'hello, page', 'hello, chat', ...missed, 'kept']
   const older = back.page.getByRole('button', { name: 'Older messages' })
   const texts = async () => {
     if (await older.isVisible()) await older.click({ timeout: 2000 }).catch(() => {}) // it loads, or that was all
@@ -190,6 +192,6 @@ test('a key that is late or lost, messages that are reordered, replayed, tampere
   await alice.message('A message that was not encrypted is not shown.').waitFor()
   await chat.say('seven')
   await alice.message('seven').waitFor()
-  expect(await alice.texts()).toEqual(['hello', 'hello, page', 'late', 'one', 'two', 'three', 'seven'])
+  expect(await alice.texts()).toEqual(['hello', 'hello, page', 'hello, chat', 'late', 'one', 'two', 'three', 'seven'])
   await bob.close()
 })
