@@ -98,7 +98,7 @@ func TestFullDisk(t *testing.T) {
 	rec := strings.Repeat("r", 9_996)
 	var acked sync.WaitGroup
 	n := 0
-	for l.End(0) < inTwoSegments || l.Stats().Full == 0 || n < inTwoSegments+2 {
+	for l.End(0) < inTwoSegments || l.Stats().Full == 0 || l.Stats().PrepareErrors == 0 || n < inTwoSegments+2 {
 		acked.Add(1)
 		err := l.TryAppend(0, pipelinetest.Frame(rec), 1, func(_ chat.Position, err error) {
 			if err != nil {
@@ -117,8 +117,8 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	durable := l.End(0)
-	if got := l.Stats(); got.Segments != 2 || durable != inTwoSegments || got.PrepareErrors == 0 {
-		t.Errorf("%d segments, the end is %v, %d failures to make one", got.Segments, durable, got.PrepareErrors)
+	if got := l.Stats(); got.Segments != 2 || durable != inTwoSegments {
+		t.Errorf("%d segments, the end is %v", got.Segments, durable)
 	}
 	drain(t, l, 0, durable)
 	acked.Wait()
