@@ -141,6 +141,7 @@ test('another identity of either is told to the other, who writes no more until 
   await anew.page.getByRole('button', { name: 'Go on with the new one' }).click()
   expect(await after.hear(1)).toEqual([`${alice.name} alone: are you?`])
   await anew.message('here I am, too').waitFor()
+  expect(await anew.message('This cannot be read:').count()).toBe(0) // keys that came before it was accepted
   await expect(bob.send(alice.name, 'as ever')).rejects.toThrow(/another identity|other_identity/)
   await Promise.all([bob.close(), after.close()])
 })

@@ -3,9 +3,6 @@ import type { Position } from './events.ts'
 import { bytesOfId, type MessageId } from './id.ts'
 import { checkUser, isUser } from './options.ts'
 
-/** The suite of a change, the one content that the server reads. */
-export const suiteGroup = 3
-
 /** What a change of a group does, in the order of the wire, from 1 on. */
 const verbs = ['create', 'add', 'remove', 'leave', 'admin', 'member', 'info'] as const
 

@@ -1,9 +1,10 @@
 import { ChatError } from './errors.ts'
-import { encodeChange, type GroupPage, groupOf, suiteGroup, type Verb } from './group.ts'
+import { encodeChange, type GroupPage, groupOf, type Verb } from './group.ts'
 import type { MessageId } from './id.ts'
 import { isGroup } from './options.ts'
 import { idOf, Outgoing, type SendOptions } from './outgoing.ts'
 import type { Sent } from './sent.ts'
+import { suiteGroup } from './suites.ts'
 
 /** A client's groups, and whom its user has blocked, which is kept like a group. {@link PlainClient} is all of it. */
 export abstract class GroupClient extends Outgoing {

@@ -64,4 +64,5 @@ export { type DownloadOptions, Media, mediaPrefix, mediaTries, type Progress, ty
 export { type ClientOptions, isGroup, type WebSocketConstructor } from './options.ts'
 export type { SendOptions } from './outgoing.ts'
 export type { Sent, Status } from './sent.ts'
+export { suiteGroup, suiteKeyShare, suiteMegolm, suitePlain } from './suites.ts'
 export { maxUnread, Unread, type UnreadSource } from './unread.ts'

@@ -1,13 +1,14 @@
 import type { Core } from './core.ts'
 import { ChatError } from './errors.ts'
 import type { ClientEvent, HistoryPage, Message } from './events.ts'
-import { parseChange, suiteGroup } from './group.ts'
+import { parseChange } from './group.ts'
 import { nodeOfId } from './id.ts'
 import { judgeLink } from './inbox.ts'
 import { isGroup } from './options.ts'
 import { refusalWaitMs } from './pace.ts'
 import type { Packet, PacketFields } from './schema.ts'
 import { behind, protocolBroken, type Session } from './session.ts'
+import { suiteGroup } from './suites.ts'
 
 /** Takes in a packet of the server. What it throws ends the session. */
 export function take(s: Session, p: Packet): void {

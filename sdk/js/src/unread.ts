@@ -1,11 +1,9 @@
 import type { ChatsPage, HistoryPage, Message, Position } from './events.ts'
 import type { MessageId } from './id.ts'
+import { suiteGroup, suiteKeyShare } from './suites.ts'
 
 /** Up to where {@link Unread} counts in a chat: of more it is "more than". */
 export const maxUnread = 999
-
-const suiteKeyShare = 2
-const suiteGroup = 3
 
 /** Where chats and history come from: a client. */
 export interface UnreadSource {

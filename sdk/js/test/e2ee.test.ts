@@ -337,6 +337,7 @@ test('nobody without keys is written to, a wrong passphrase opens nothing', asyn
   await a.close()
   await expect(device(alice, 'other', { passphrase: 'wrong', identityFile: join(dir, `${alice}.identity`), keyFile: join(dir, 'sealed.keys') }).then(async (c) => {
     await c.close()
+    await c.close() // it is closed
     await device(alice, 'other', { passphrase: 'another', keyFile: join(dir, 'sealed.keys') })
   })).rejects.toMatchObject({ reason: 'passphrase' })
 })

@@ -34,9 +34,6 @@ async function talk(i: number): Promise<[Peer, Spoken[]]> {
       return { kind, liar, peer: await open({ ...world, server: liar }, named(kind)) }
     }),
   )
-  onTestFinished(async () => {
-    await Promise.all([speaker, ...hearers.map(({ peer }) => peer)].map((each) => each.close()))
-  })
   const users = hearers.map(({ peer }) => peer.user)
   const group = await speaker.makeGroup('', users)
   for (const { peer } of hearers) expect(await peer.hear(1)).toEqual([`${speaker.user} create ${users.join(' ')}`])

@@ -1,5 +1,5 @@
 import {
-  type Body, ChatError, type Client, EncryptionError, type EncryptedEvent, type GroupInfo, isGroup, type Message as Received, saidOf,
+  type Body, ChatError, type Client, EncryptionError, type EncryptedEvent, type GroupInfo, isGroup, type Message as Received, saidOf, suiteKeyShare,
 } from '../../../sdk/js/src/index.ts'
 import type { Change, News, State } from '../talk.ts'
 import type { CatchUp, Late } from './catchup.ts'
@@ -53,6 +53,8 @@ export class Events {
       case 'group_named':
         return this.#named(event.message, event.info)
       case 'failed':
+        // That keys of an identity which is not accepted are not taken is told already; what they are for is shown once it is.
+        if (event.message.suite === suiteKeyShare && chats.get(event.message.from)?.changed) return
         return this.#received(client, event.message, nothingSaid, whyUnreadable(event.error))
       case 'blocks':
         return blocks.made(event.users, event.blocked)

@@ -1,10 +1,7 @@
-import { apply, type Body as Said, bodyOf, bytesOfBase64, changes, endOf, fileOf, type Item, isGroup, type Message as Received, parseChange } from '../../../sdk/js/src/index.ts'
+import { apply, type Body as Said, bodyOf, bytesOfBase64, changes, endOf, fileOf, type Item, isGroup, type Message as Received, parseChange, suiteGroup } from '../../../sdk/js/src/index.ts'
 import { sortKeyOfId } from '../../../sdk/js/src/id.ts'
 import type { Change, Message, Quote } from '../talk.ts'
 import { newBody, type Row } from './store.ts'
-
-/** The suite of a change of a group, which the server reads. */
-const suiteGroup = 3
 
 /** How much of a message a reply to it shows. */
 const quoteLength = 160

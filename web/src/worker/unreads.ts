@@ -1,4 +1,4 @@
-import { type Client, counts, isGroup, Unread } from '../../../sdk/js/src/index.ts'
+import { type Client, counts, isGroup, suiteMegolm, Unread } from '../../../sdk/js/src/index.ts'
 import { max, pageRows } from './history.ts'
 import type { ChatRow, Row, Store } from './store.ts'
 
@@ -19,7 +19,7 @@ export class Unreads {
     if (row.mine) return
     chat.top = max(chat.top, row.place)
     if (row.body.change || !counts(row.body)) return
-    this.#all.put({ from: row.from, to: isGroup(row.peer) ? row.peer : this.#user, place: row.place, suite: 1 })
+    this.#all.put({ from: row.from, to: isGroup(row.peer) ? row.peer : this.#user, place: row.place, suite: suiteMegolm })
     chat.unread = this.#all.count(chat.peer)
   }
 

@@ -3,7 +3,7 @@ import { type Body, bodyOfType, counts, typeBody, typedOf } from '../content.ts'
 import { Core } from '../core.ts'
 import type { Chat, ChatsPage, ClientEvent, HistoryPage, Message } from '../events.ts'
 import { ChatError } from '../errors.ts'
-import { encodeChange, type GroupPage, suiteGroup } from '../group.ts'
+import { encodeChange, type GroupPage } from '../group.ts'
 import { type MessageId, nodeOfId } from '../id.ts'
 import { IndexedDBJournal } from '../indexeddb.ts'
 import { MemoryJournal } from '../journal.ts'
@@ -12,6 +12,7 @@ import { idOf, type SendOptions } from '../outgoing.ts'
 import { decodePackets, encodePacket } from '../packets.ts'
 import type { Packet } from '../schema.ts'
 import type { Sent } from '../sent.ts'
+import { suiteGroup, suiteKeyShare, suiteMegolm } from '../suites.ts'
 import type { Unread } from '../unread.ts'
 import type {
   BadKeysEvent,
@@ -30,8 +31,6 @@ import { IndexedDBKeys, type KeyStorage } from './keys.ts'
 import { call, errorOf, type Link, load, type Machine, type MachineEvent, valueOf, type WasmSource } from './machine.ts'
 import type { SaidPage } from './said.ts'
 
-const suiteMegolm = 1
-const suiteKeyShare = 2
 /** A group's name and picture. */
 const typeGroupInfo = 64
 
@@ -102,6 +101,7 @@ export interface Safety {
  */
 export class Client extends PlainClient {
   #machine!: Machine
+  #closed: Promise<void> | undefined
   #again: ClientEvent | null = null
 
   /** Makes a client, as {@link PlainClient.open}, with the keys of its device. Throws {@link EncryptionError} for keys that cannot be used. */
@@ -474,7 +474,12 @@ export class Client extends PlainClient {
   }
 
   /** Ends the client as {@link PlainClient.close} does, and writes the keys. */
-  override async close(signal?: AbortSignal): Promise<void> {
+  override close(signal?: AbortSignal): Promise<void> {
+    this.#closed ??= this.#close(signal)
+    return this.#closed
+  }
+
+  async #close(signal?: AbortSignal): Promise<void> {
     valueOf(this.#machine.stop())
     try {
       await super.close(signal)

@@ -1,6 +1,6 @@
 import { type Body, bodyOfType, typeBody } from '../content.ts'
 import type { HistoryPage, Message } from '../events.ts'
-import { suiteGroup } from '../group.ts'
+import { suiteGroup } from '../suites.ts'
 import type { EncryptedEvent } from './client.ts'
 
 /** A message and what it says. */
