@@ -142,9 +142,9 @@ func fanoutStep(ctx context.Context, o *Options, res *Result, t *target, f *flee
 		samples int64
 		err     error
 	}
-	kernel := make(chan profiled, 1)
+	kernel, begins := make(chan profiled, 1), nowNs()+int64(startIn+step.Warmup)
 	go func() {
-		share, samples, err := t.kernelShare(ctx, startIn+step.Warmup+step.Duration)
+		share, samples, err := t.kernelShare(ctx, begins, step.Duration) // receivers mark afterwards, which is not the way out
 		kernel <- profiled{share, samples, err}
 	}()
 	m, err := measure(ctx, &step, t, f, pattern, rate, markEvery)

@@ -11,10 +11,13 @@ import (
 )
 
 // kernelShare is the part of the server's processor time that the kernel has from
-// now on for d, by the samples of the server's own profile, 100 a second of
+// a time on, for whole seconds of d, by the samples of the server's own profile, 100 a second of
 // processor time. The kernel's own account will not do: it is scaled so that
 // neither part ever goes back, and so stands still for one that has become small.
-func (t *target) kernelShare(ctx context.Context, d time.Duration) (share float64, samples int64, err error) {
+func (t *target) kernelShare(ctx context.Context, fromNs int64, d time.Duration) (share float64, samples int64, err error) {
+	if err := sleepUntil(ctx, fromNs); err != nil {
+		return 0, 0, err
+	}
 	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", t.admins[0], max(int(d.Seconds()), 1))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
