@@ -36,17 +36,7 @@ func TestMarksInABusyGroupAskNothing(t *testing.T) {
 	send("ann", chat.SuiteGroup, c.AppendTo(nil))
 	g.start()
 	w := g.workers[0]
-	turn := func() {
-		for w.last < g.log.End(0) || len(g.log.pending) > 0 {
-			if b := g.log.next(0, w.last, 1<<20); b.Count > 0 {
-				for w.begin(b); w.left > 0; {
-					g.must(w.cycle(t.Context()))
-				}
-			}
-			g.log.flush(10)
-			g.must(w.settle(t.Context()))
-		}
-	}
+	turn := func() { g.turn(w) }
 	mark := func(back chat.Position) {
 		for i, user := range users {
 			g.put(record.Record{Kind: record.Mark, User: []byte(user), Device: []byte("web"), Place: g.log.End(0) - back - chat.Position(i)})

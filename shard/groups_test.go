@@ -22,6 +22,19 @@ func newGroupTest(t *testing.T, partitions int) *groupTest {
 	return g
 }
 
+// turn has the owner of the only partition take all that is in the log.
+func (g *groupTest) turn(w *worker) {
+	for w.last < g.log.End(0) || len(g.log.pending) > 0 {
+		if b := g.log.next(0, w.last, 1<<20); b.Count > 0 {
+			for w.begin(b); w.left > 0; {
+				g.must(w.cycle(g.t.Context()))
+			}
+		}
+		g.log.flush(10)
+		g.must(w.settle(g.t.Context()))
+	}
+}
+
 func (g *groupTest) change(from chat.User, verb chat.Verb, users ...chat.User) chat.Position {
 	c := chat.Change{Verb: verb, Users: users}
 	return g.message(from, chat.SuiteGroup, c.AppendTo(nil))
@@ -123,17 +136,7 @@ func TestMarksOfAGroupAskNothing(t *testing.T) {
 	g.change("ann", chat.GroupCreate, users...)
 	g.start()
 	w := g.workers[0]
-	turn := func() {
-		for w.last < g.log.End(0) || len(g.log.pending) > 0 {
-			if b := g.log.next(0, w.last, 1<<20); b.Count > 0 {
-				for w.begin(b); w.left > 0; {
-					g.must(w.cycle(t.Context()))
-				}
-			}
-			g.log.flush(10)
-			g.must(w.settle(t.Context()))
-		}
-	}
+	turn := func() { g.turn(w) }
 	mark := func() {
 		for _, user := range users {
 			g.put(record.Record{Kind: record.Mark, User: []byte(user), Device: []byte("web"), Place: g.log.End(0)})

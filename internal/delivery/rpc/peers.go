@@ -142,16 +142,7 @@ func NewPeers(o Options) (*Peers, error) {
 // Send queues a hint. It does not block and keeps nothing; what does not fit is
 // dropped and counted.
 func (p *Peers) Send(to presence.Gateway, h *delivery.Hint) {
-	for {
-		q := p.peer(to)
-		if q == nil {
-			p.Stats.DroppedClosed.Add(1)
-			return
-		}
-		if err := q.hint(h); !errors.Is(err, errRetired) {
-			return
-		}
-	}
+	p.queue(to, func(q *peer) error { return q.hint(h) })
 }
 
 // Typing queues that a user types, or no longer does.
@@ -167,7 +158,7 @@ func (p *Peers) Replaced(at presence.Gateway, user chat.User, node chat.Node, se
 // addFrame queues what a frame holds: encoded messages that follow each other
 // are one.
 func (p *Peers) addFrame(at presence.Gateway, f *Frame) {
-	p.add(at, func(b []byte) []byte { return appendFrame(b, f) })
+	p.queue(at, func(q *peer) error { return q.add(func(b []byte) []byte { return appendFrame(b, f) }) })
 }
 
 func appendFrame(b []byte, f *Frame) []byte {
@@ -200,28 +191,26 @@ func (p *Peers) Revoked(ctx context.Context, to presence.Gateway, user chat.User
 }
 
 func (p *Peers) call(ctx context.Context, to presence.Gateway, user chat.User, revoked chat.Device) error {
+	return p.at(to, func(q *peer) error { return q.call(ctx, user, revoked) })
+}
+
+// queue is at, for what is dropped and counted when it does not fit.
+func (p *Peers) queue(to presence.Gateway, f func(*peer) error) {
+	if errors.Is(p.at(to, f), ErrClosed) {
+		p.Stats.DroppedClosed.Add(1)
+	}
+}
+
+// at calls f with a gateway's peer, again where that was just being given up;
+// ErrClosed after Close.
+func (p *Peers) at(to presence.Gateway, f func(*peer) error) error {
 	for {
 		q := p.peer(to)
 		if q == nil {
 			return ErrClosed
 		}
-		err := q.call(ctx, user, revoked)
-		if !errors.Is(err, errRetired) {
+		if err := f(q); !errors.Is(err, errRetired) {
 			return err
-		}
-	}
-}
-
-// add queues an item, at a peer that is not just being given up.
-func (p *Peers) add(to presence.Gateway, encode func([]byte) []byte) {
-	for {
-		q := p.peer(to)
-		if q == nil {
-			p.Stats.DroppedClosed.Add(1)
-			return
-		}
-		if err := q.add(encode); !errors.Is(err, errRetired) {
-			return
 		}
 	}
 }
