@@ -169,7 +169,7 @@ func (s *session) forgets(code chat.Code) bool {
 		return false
 	}
 	s.c.log.Warn("the server does not have this device's position; history has what is missing", "position", in.mine)
-	in.known, in.returned = false, 0
+	in.known, in.returned, in.shown = false, 0, 0
 	for i := range in.queue {
 		in.queue[i].pos = 0 // positions of a log that is gone
 	}

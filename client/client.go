@@ -137,7 +137,7 @@ func (c *Client) restore() error {
 	if c.node != (chat.Node{}) {
 		c.newClock()
 	}
-	c.in.init(s, c.o)
+	c.in.init(s, c.o, c.wakeFlush)
 	for _, m := range s.outbox {
 		it := &item{bytes: len(m.body)}
 		p, _, err := packet.Next(m.body)

@@ -13,9 +13,11 @@ type inbox struct {
 	limit    int           // events that may wait
 	sendOnly bool          // nothing waits
 	manual   bool          // nothing is handled by being passed on
+	flush    func()        // what is handled is worth keeping
 	known    bool          // mine is a position of the server's word or ours
 	mine     chat.Position // everything up to here has been received
 	returned chat.Position // everything up to here has been returned by Receive
+	shown    chat.Position // of the newest link that the app was given
 	handled  chat.Position // everything up to here has been handled by the app
 	kept     chat.Position // everything up to here is durably known as handled
 	queue    []waiting
@@ -33,7 +35,8 @@ type waiting struct {
 	durable bool // a message or copy: worth a durable cursor and a mark
 }
 
-func (in *inbox) init(s state, o Options) {
+func (in *inbox) init(s state, o Options, flush func()) {
+	in.flush = flush
 	in.resume, _ = o.resume()
 	in.limit, in.sendOnly, in.manual = o.EventQueue, o.SendOnly, o.Manual
 	if in.resume == nil && s.hasCursor {
@@ -101,6 +104,7 @@ func (in *inbox) next() (w waiting, ok bool) {
 		w, in.queue = in.queue[0], in.queue[1:]
 		in.returned = max(in.returned, w.pos)
 		if w.event != nil {
+			in.shown = max(in.shown, w.pos)
 			return w, true
 		}
 		in.done(w)
@@ -108,10 +112,19 @@ func (in *inbox) next() (w waiting, ok bool) {
 	return waiting{}, false
 }
 
-// done says that the app has handled a link.
+// done says that a link is handled: one without an event by itself, once what
+// the app was given is. The server counts such links too until they are marked.
 func (in *inbox) done(w waiting) {
-	if w.pos > 0 && !in.manual {
+	switch {
+	case in.manual && in.handled < in.shown:
+		return
+	case in.manual:
+		in.handled = max(in.handled, in.returned)
+	default:
 		in.handled = max(in.handled, w.pos)
+	}
+	if w.durable {
+		in.flush()
 	}
 }
 
@@ -162,9 +175,6 @@ func (c *Client) Handled() {
 		return
 	}
 	c.in.done(*w)
-	if w.durable {
-		c.wakeFlush()
-	}
 }
 
 // Received returns how far Receive has come in the user's chain. The Place of a
@@ -185,7 +195,7 @@ func (c *Client) HandledTo(position chat.Position) error {
 	}
 	if position > c.in.handled {
 		c.in.handled = position
-		c.wakeFlush()
+		c.in.done(waiting{pos: position, durable: true})
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,6 +170,62 @@ func TestCopies(t *testing.T) {
 	must(t, err)
 	if s.Place() != 40 {
 		t.Fatalf("the message's first place is 40, not %v", s.Place())
+	}
+}
+
+// A copy of what this device sent is no event, and is marked all the same: the
+// server sends nothing more when a window of them is not. Without a word of the
+// app it is not marked before what the app was given.
+func TestOwnCopiesAreMarked(t *testing.T) {
+	for _, manual := range []bool{false, true} {
+		f := newFixture(t, func(o *client.Options) { o.Manual = manual })
+		conn, _ := f.welcome(packet.Welcome{Node: chat.Node{1, 1, 1, 1, 1, 1}})
+		copied := func(pos chat.Position) *packet.Copy {
+			return &packet.Copy{Pos: pos, Gap: 1, ID: chat.NewID(uint64(pos), 1, chat.Node{1, 1, 1, 1, 1, 1}), To: []byte("bob"), Place: pos}
+		}
+		marked := func(want chat.Position) {
+			t.Helper()
+			for at := chat.Position(0); at != want; {
+				if at = expect[packet.Mark](t, conn, packet.TypeMark).Pos; at > want {
+					t.Fatalf("manual %v: marked %v, not %v", manual, at, want)
+				}
+			}
+		}
+		wait := func() (ended func()) { // as an app does that has nothing to handle
+			ctx, cancel := context.WithCancel(ctx(t))
+			var waiting sync.WaitGroup
+			waiting.Go(func() {
+				for {
+					if e, err := f.c.Receive(ctx); err != nil {
+						return
+					} else if m, ok := e.(client.Message); ok {
+						t.Errorf("got %+v", m)
+					}
+				}
+			})
+			return func() { cancel(); waiting.Wait() }
+		}
+		ended := wait()
+		conn.Write(copied(1), copied(2))
+		marked(2)
+		ended()
+		conn.Write(message(3, 2, "one"), copied(4))
+		receive[client.Message](t, f.c)
+		ended = wait()
+		if manual {
+			must(t, f.c.MarkRead("carol", 2))
+			if m := expect[packet.Read](t, conn, packet.TypeRead); m.Pos != 2 {
+				t.Fatalf("read %+v", m)
+			}
+			for f.c.Received() != 4 {
+				runtime.Gosched()
+			}
+			must(t, f.c.HandledTo(3))
+		}
+		marked(4)
+		conn.Write(copied(5))
+		marked(5)
+		ended()
 	}
 }
 

@@ -154,7 +154,6 @@ export class PlainClient extends GroupClient implements AsyncIterable<ClientEven
     if (!w) return
     core.inbox.given = null
     core.inbox.done(w)
-    if (w.durable) void core.keepSoon()
   }
 
   /**

@@ -75,7 +75,7 @@ export class Core {
   private constructor(settings: Settings, journal: Journal, state: JournalState) {
     this.settings = settings
     this.sequence = state.sequence
-    this.inbox = new Inbox(settings.eventQueue, settings.sendOnly)
+    this.inbox = new Inbox(settings.eventQueue, settings.sendOnly, () => void this.keepSoon())
     this.recorder = new Recorder(journal, (failed) => (failed ? this.finish(failed) : this.session?.wake()))
     this.#restore(state)
   }

@@ -32,13 +32,15 @@ export class Inbox {
   /** The queue has grown. */
   readonly ready = new Notifier()
   readonly sendOnly: boolean
+  readonly #keep: () => void
   #queue: Waiting[] = []
   readonly #limit: number
 
-  /** At most limit events wait; sendOnly: none does. */
-  constructor(limit: number, sendOnly: boolean) {
+  /** At most limit events wait; sendOnly: none does. keep is called when what is handled is worth keeping. */
+  constructor(limit: number, sendOnly: boolean, keep: () => void) {
     this.#limit = limit
     this.sendOnly = sendOnly
+    this.#keep = keep
   }
 
   /** How many events wait. */
@@ -103,9 +105,10 @@ export class Inbox {
     }
   }
 
-  /** The app has handled a link. */
+  /** A link is handled. The server counts also those that the app does not see, until they are marked. */
   done(w: Waiting): void {
     if (w.pos > this.handled) this.handled = w.pos
+    if (w.durable) this.#keep()
   }
 
   /** Forgets the position, as the server does not have it, and those of what waits. */

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 
 import { Core } from '../src/core.ts'
 import { MemoryJournal } from '../src/journal.ts'
@@ -52,4 +52,14 @@ test('what is sent again is judged again', async () => {
   take({ type: 'accepted', n: 1n, count: 1n, pos: at(8n) })
   expect(sent[0]!.place).toBe(at(8n))
   await sent[0]!.durable()
+})
+
+test('copies of what this client sent are kept and marked, though the app does not see them', async () => {
+  const { core, sent, take } = await sender(2)
+  take({ type: 'accepted', n: 2n, count: 2n, pos: 9n })
+  for (const [i, s] of sent.entries()) {
+    take({ type: 'copy', pos: BigInt(i + 1), gap: 1n, id: s.id, to: 'bob', place: at(BigInt(i)), late: 0n, suite: 0, content, expires: 0n, media: '' })
+  }
+  expect(core.inbox.next()).toBeNull()
+  await vi.waitFor(() => expect(core.inbox.kept).toBe(2n))
 })
