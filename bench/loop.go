@@ -43,12 +43,19 @@ func newLoop() (*loop, error) {
 }
 
 // monotonic reads the clock that all processes of a machine share, and the same
-// moment as a time.
-func monotonic() (time.Time, int64) {
-	var ts unix.Timespec
-	before := time.Now()
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return before.Add(time.Since(before) / 2), ts.Nano()
+// moment as a time. It reads both some times, as another thread may have had the
+// processor in between, and keeps those that are closest together.
+func monotonic() (at time.Time, ns int64) {
+	closest := time.Duration(1<<63 - 1)
+	for range 8 {
+		var ts unix.Timespec
+		before := time.Now()
+		unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+		if took := time.Since(before); took < closest {
+			closest, at, ns = took, before.Add(took/2), ts.Nano()
+		}
+	}
+	return at, ns
 }
 
 // shift makes the loop's clock show what that of another machine does.
