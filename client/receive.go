@@ -112,20 +112,27 @@ func (in *inbox) next() (w waiting, ok bool) {
 	return waiting{}, false
 }
 
-// done says that a link is handled: one without an event by itself, once what
-// the app was given is. The server counts such links too until they are marked.
+// done says that a link is handled: one without an event by itself. The server
+// counts such links too until they are marked.
 func (in *inbox) done(w waiting) {
-	switch {
-	case in.manual && in.handled < in.shown:
+	if in.manual && !in.pass() {
 		return
-	case in.manual:
-		in.handled = max(in.handled, in.returned)
-	default:
+	}
+	if !in.manual {
 		in.handled = max(in.handled, w.pos)
 	}
 	if w.durable {
 		in.flush()
 	}
+}
+
+// pass has links without an event handled once all that the app was given is.
+func (in *inbox) pass() bool {
+	if in.handled < in.shown {
+		return false
+	}
+	in.handled = max(in.handled, in.returned)
+	return true
 }
 
 // Receive returns the next event: messages of the user's chain in order, each
@@ -195,7 +202,8 @@ func (c *Client) HandledTo(position chat.Position) error {
 	}
 	if position > c.in.handled {
 		c.in.handled = position
-		c.in.done(waiting{pos: position, durable: true})
+		c.in.pass()
+		c.wakeFlush()
 	}
 	return nil
 }

@@ -173,6 +173,21 @@ func TestCopies(t *testing.T) {
 	}
 }
 
+// Of two messages that a manual client was given, the first can be handled alone.
+func TestHandledToTheFirstOfTwo(t *testing.T) {
+	f := newFixture(t, func(o *client.Options) { o.Manual = true })
+	conn, _ := f.welcome(packet.Welcome{})
+	conn.Write(message(1, 0, "one"), message(2, 1, "two"))
+	receive[client.Message](t, f.c)
+	receive[client.Message](t, f.c)
+	for pos := range chat.Position(2) {
+		must(t, f.c.HandledTo(pos+1))
+		if m := expect[packet.Mark](t, conn, packet.TypeMark); m.Pos != pos+1 {
+			t.Fatalf("marked %v, not %v", m.Pos, pos+1)
+		}
+	}
+}
+
 // A copy of what this device sent is no event, and is marked all the same: the
 // server sends nothing more when a window of them is not. Without a word of the
 // app it is not marked before what the app was given.
