@@ -270,7 +270,7 @@ test('a picture on its way: a bar, cut off, over aeroplane mode, cancelled', asy
 test('safety numbers are the same on both sides, and a change stops sending until it is accepted', async () => {
   const [alice, bob] = await pair()
   const digits = async (who: Somebody) => {
-    await who.page.getByRole('button', { name: 'Safety number' }).click()
+    await who.page.getByRole('button', { name: 'Safety number', exact: true }).click()
     const shown = await who.page.locator('#digits').filter({ hasText: /^\d{5}( \d{5}){11}$/ }).textContent()
     if (who === alice) await who.page.getByLabel('I have compared them').check()
     await who.page.keyboard.press('Escape')
@@ -282,7 +282,7 @@ test('safety numbers are the same on both sides, and a change stops sending unti
   // Each shows the same as a QR code, which the other one takes a photo of.
   const photo = async (who: Somebody, peer: string) => {
     await who.choose(peer)
-    await who.page.getByRole('button', { name: 'Safety number' }).click()
+    await who.page.getByRole('button', { name: 'Safety number', exact: true }).click()
     const code = who.page.getByRole('img', { name: 'The same as a QR code' })
     await code.locator('path[d^="M"]').waitFor()
     const buffer = await code.screenshot()
@@ -294,7 +294,7 @@ test('safety numbers are the same on both sides, and a change stops sending unti
   await bob.say('hello')
   const [right, wrong] = [await photo(alice, bob.name), await photo(bob, carol.name)]
   await bob.choose(alice.name)
-  await bob.page.getByRole('button', { name: 'Safety number' }).click()
+  await bob.page.getByRole('button', { name: 'Safety number', exact: true }).click()
   const [scan, compared] = [bob.page.getByLabel('Scan the other side’s code'), bob.page.getByLabel('I have compared them')]
   await scan.setInputFiles({ name: 'photo.png', mimeType: 'image/png', buffer: png(90, 60) })
   await bob.page.getByText('No code could be read').waitFor()
@@ -305,7 +305,7 @@ test('safety numbers are the same on both sides, and a change stops sending unti
   await bob.page.getByText('The codes are the same').waitFor()
   expect(await compared.isChecked()).toBe(true)
   await bob.page.keyboard.press('Escape')
-  await alice.page.getByRole('button', { name: 'Safety number' }).click()
+  await alice.page.getByRole('button', { name: 'Safety number', exact: true }).click()
   await alice.page.locator('#verified:checked').waitFor()
   await alice.page.keyboard.press('Escape')
 
@@ -409,7 +409,7 @@ test('axe-core finds nothing, in light and dark, on a desktop and a phone; scree
   const views: [string, () => Promise<unknown>][] = [
     ['chat', () => open(bob.name).then(() => alice.page.getByRole('heading', { level: 1, name: bob.name }).waitFor())],
     ['list', () => open('')],
-    ['number', () => open(bob.name).then(() => alice.page.getByRole('button', { name: 'Safety number' }).click()).then(() => alice.page.locator('#digits').filter({ hasText: /\d{5} / }).waitFor())],
+    ['number', () => open(bob.name).then(() => alice.page.getByRole('button', { name: 'Safety number', exact: true }).click()).then(() => alice.page.locator('#digits').filter({ hasText: /\d{5} / }).waitFor())],
   ]
   const door = await world.one.newPage()
   await door.goto(world.server.web)
