@@ -9,10 +9,12 @@ import (
 // them, so that a mark, which mostly comes soon after the messages it is about,
 // need not ask the store for their senders. It holds no pointers.
 type arrivals struct {
-	slots  []arrival // by position
-	names  []byte    // of senders, one behind the other, round and round
-	named  uint64    // bytes of names written so far
-	missed bool      // one was asked for that had been written over
+	slots  []arrival     // by position
+	open   arrival       // the newest entry, which is in no slot yet: a burst that goes on would wipe a slot for each message
+	names  []byte        // of senders, one behind the other, round and round
+	named  uint64        // bytes of names written so far
+	from   chat.Position // of the oldest that was ever put
+	missed bool          // one was asked for that had been written over
 
 	bursts []arrival // of messages of a group, by member; nil before there is one
 	heads  []groupHead
@@ -31,7 +33,7 @@ type arrival struct {
 
 const (
 	firstArrivals = 1 << 8
-	maxArrivals   = 1 << 14 // 48 bytes each; some tenths of a second at full load, of bursts more
+	maxArrivals   = 1 << 16 // 48 bytes each, and the names; a second at full load, of bursts more
 	maxBurst      = 1 << 10
 	nameBytes     = 24 // room for a name, on average
 )
@@ -58,13 +60,17 @@ func (a *arrivals) slotOf(user uint64, pos chat.Position) *arrival {
 
 // put remembers an entry. The sender is empty where it is no message.
 func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
-	if a.missed && len(a.slots) < maxArrivals {
-		a.grow()
-	}
 	if a.join(user, e, sender) {
 		return
 	}
-	s := a.slotOf(user, e.Pos)
+	if a.from == 0 {
+		a.from = e.Pos
+	}
+	if a.missed && len(a.slots) < maxArrivals {
+		a.grow()
+	}
+	a.close()
+	s := &a.open
 	*s = arrival{pos: e.Pos, prev: e.Prev, place: e.Message.Place, user: user, nameBytes: uint16(len(sender))}
 	if len(sender) == 0 {
 		return
@@ -78,28 +84,35 @@ func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
 	a.named += uint64(copy(a.names[at:], sender))
 }
 
+// close puts the newest entry into its slot.
+func (a *arrivals) close() {
+	if a.open.pos > 0 {
+		*a.slotOf(a.open.user, a.open.pos) = a.open
+		a.open = arrival{}
+	}
+}
+
 // join makes a message one more of the burst that ends right before it, if there
 // is one. What is known of a burst costs the same whatever its length.
 func (a *arrivals) join(user uint64, e *chat.Entry, sender chat.User) bool {
 	if len(sender) == 0 || e.Prev != e.Pos-1 || e.Message.Place != e.Pos {
 		return false
 	}
-	s := a.at(user, e.Prev)
-	if s == nil || s.nameBytes == ofGroup || s.place != s.pos || s.older == maxBurst || a.sender(s) != sender {
+	s := &a.open
+	if s.pos != e.Prev || s.user != user || s.nameBytes == 0 || s.place != s.pos || s.older == maxBurst || a.sender(s) != sender {
 		return false
 	}
-	burst := *s
-	*s = arrival{}
-	burst.pos, burst.place, burst.older = e.Pos, e.Pos, burst.older+1
-	*a.slotOf(user, e.Pos) = burst
+	s.pos, s.place, s.older = e.Pos, e.Pos, s.older+1
 	return true
 }
 
 // grow doubles what is remembered.
 func (a *arrivals) grow() {
+	a.close()
 	old := *a
 	*a = arrivals{
-		slots: make([]arrival, 2*len(old.slots)), names: make([]byte, 2*len(old.names)), named: old.named, bursts: old.bursts, heads: old.heads,
+		slots: make([]arrival, 2*len(old.slots)), names: make([]byte, 2*len(old.names)), named: old.named, from: old.from,
+		bursts: old.bursts, heads: old.heads,
 	}
 	for _, s := range old.slots {
 		if s.nameBytes > 0 && !old.holds(&s) {
@@ -132,6 +145,9 @@ func (a *arrivals) sender(s *arrival) chat.User {
 // at returns the entry of a user at a position, or the burst whose newest is
 // there; nil when it is forgotten.
 func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
+	if s := &a.open; s.pos == pos && s.user == user {
+		return s
+	}
 	s := a.slotOf(user, pos)
 	if s.pos == pos && s.user == user && (s.nameBytes == 0 || a.holds(s)) {
 		return s
@@ -148,7 +164,7 @@ func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
 func (a *arrivals) ask(user uint64, pos chat.Position) *arrival {
 	s := a.at(user, pos)
 	if s == nil {
-		a.missed = a.missed || a.slotOf(user, pos).pos >= pos
+		a.missed = a.missed || a.slotOf(user, pos).pos >= pos || a.from <= pos && pos < a.open.pos
 	}
 	return s
 }

@@ -50,6 +50,38 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
+// A burst takes one slot, whatever its length, and forgets nothing on its way.
+func TestABurstForgetsNothingElse(t *testing.T) {
+	const users, burst = 8, 64
+	var a arrivals
+	a.reset()
+	pos := chat.Position(0)
+	last := map[uint64]chat.Position{}
+	for range firstArrivals / (4 * users) { // a quarter of the slots
+		for user := uint64(1); user <= users; user++ {
+			prev := last[user]
+			for range burst {
+				pos++
+				a.put(user, &chat.Entry{Pos: pos, Prev: prev, Message: chat.Message{Place: pos}}, "ann")
+				prev = pos
+			}
+			last[user] = pos
+		}
+	}
+	known := 0
+	for user, at := range last {
+		for s := a.at(user, at); s != nil; s = a.at(user, s.prev) {
+			known++
+			if int(s.older) != burst-1 {
+				t.Fatalf("a burst of %d messages", s.older+1)
+			}
+		}
+	}
+	if known != firstArrivals/4 {
+		t.Errorf("%d of %d bursts are known", known, firstArrivals/4)
+	}
+}
+
 // TestArrivalsGrow grows only when it was asked for what had been written over.
 func TestArrivalsGrow(t *testing.T) {
 	var a arrivals

@@ -6,9 +6,9 @@ import "math/bits"
 const ways = 8
 
 // table remembers a value for each of a bounded number of keyed 64-bit hashes.
-// It is set-associative: where a set is full, the table grows if half of it is
-// in use and its bound allows; else the least recently used key of the set makes
-// room, which happens to one key in a hundred below the bound. It holds no
+// It is set-associative: where a set is full, the table grows if a quarter of
+// it is in use and its bound allows; else the least recently used key of the set
+// makes room, which happens to one key in a thousand below the bound. It holds no
 // pointers, so that the collector does not look at it.
 //
 // Two keys of one hash cannot be told apart. With hashes that nobody can choose
@@ -76,7 +76,7 @@ func (t *table) put(key, value uint64) (out uint64) {
 	switch was := s[last].key; {
 	case was == 0:
 		t.used++
-	case was != key && len(t.sets) < t.most && 2*t.used >= ways*len(t.sets):
+	case was != key && len(t.sets) < t.most && 4*t.used >= ways*len(t.sets):
 		t.grow()
 		return t.put(key, value)
 	case was != key:
