@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/rookery-chat/rookery/chat"
@@ -195,9 +196,12 @@ func (c *Client) outcome(id chat.ID, place chat.Position, err error) {
 		sent.settle(place, err)
 		return
 	}
-	for _, it := range c.out.items {
+	for _, it := range slices.Backward(c.out.items) {
 		if it.message.ID == id {
 			it.place, it.err = place, err
+			if err != nil {
+				return // of an id that was used again it is the newest that is refused
+			}
 		}
 	}
 }

@@ -263,6 +263,20 @@ func TestOutcomesBeforeAcceptance(t *testing.T) {
 	must(t, again.Durable(ctx(t)))
 }
 
+// The owner's word says an id and no more: of one that was used again it is the
+// newest that is refused, before its acceptance as behind it.
+func TestOfAnIDUsedAgainTheNewestIsRefused(t *testing.T) {
+	f := newFixture(t, nil)
+	conn, _ := f.welcome(packet.Welcome{})
+	first := f.send("bob", "1")
+	other, err := f.c.Send(ctx(t), "bob", []byte("2"), client.SendOptions{ID: first.ID()})
+	must(t, err)
+	sends(t, conn, 1, 2)
+	conn.Write(&packet.Outcome{ID: first.ID(), To: "bob", Code: chat.CodeIDConflict}, &packet.Accepted{N: 2, Count: 2, Pos: 9})
+	must(t, first.Durable(ctx(t)))
+	wantCode(t, other.Durable(ctx(t)), chat.CodeIDConflict)
+}
+
 func TestPartitionsAcceptInAnyOrder(t *testing.T) {
 	f := newFixture(t, nil)
 	conn, _ := f.welcome(packet.Welcome{})

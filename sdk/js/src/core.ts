@@ -192,7 +192,9 @@ export class Core {
   outcome(id: MessageId | null, place: bigint, error: Error | null = null): void {
     const sent = id ? this.#accepted.get(id) : undefined
     if (sent) return sent.settle(place, error)
-    for (const item of this.outbox.items) if (item.sent.id === id) item.outcome = { place, error }
+    const items = this.outbox.items.filter((item) => item.sent.id === id)
+    // Of an id that was used again it is the newest that is refused.
+    for (const item of error ? items.slice(-1) : items) item.outcome = { place, error }
   }
 
   /** Makes a message of a row in the chat with peer. */
