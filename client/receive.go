@@ -115,11 +115,10 @@ func (in *inbox) next() (w waiting, ok bool) {
 // done says that a link is handled: one without an event by itself. The server
 // counts such links too until they are marked.
 func (in *inbox) done(w waiting) {
-	if in.manual && !in.pass() {
-		return
-	}
 	if !in.manual {
 		in.handled = max(in.handled, w.pos)
+	} else if !in.pass() {
+		return
 	}
 	if w.durable {
 		in.flush()

@@ -9,12 +9,11 @@ import (
 // them, so that a mark, which mostly comes soon after the messages it is about,
 // need not ask the store for their senders. It holds no pointers.
 type arrivals struct {
-	slots  []arrival     // by position
-	open   arrival       // the newest entry, which is in no slot yet: a burst that goes on would wipe a slot for each message
-	names  []byte        // of senders, one behind the other, round and round
-	named  uint64        // bytes of names written so far
-	from   chat.Position // of the oldest that was ever put
-	missed bool          // one was asked for that had been written over
+	slots  []arrival // by position
+	open   arrival   // the newest entry, which is in no slot yet: a burst that goes on would wipe a slot for each message
+	names  []byte    // of senders, one behind the other, round and round
+	named  uint64    // bytes of names written so far
+	missed bool      // one was asked for that had been written over
 
 	bursts []arrival // of messages of a group, by member; nil before there is one
 	heads  []groupHead
@@ -63,9 +62,6 @@ func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
 	if a.join(user, e, sender) {
 		return
 	}
-	if a.from == 0 {
-		a.from = e.Pos
-	}
 	if a.missed && len(a.slots) < maxArrivals {
 		a.grow()
 	}
@@ -111,8 +107,7 @@ func (a *arrivals) grow() {
 	a.close()
 	old := *a
 	*a = arrivals{
-		slots: make([]arrival, 2*len(old.slots)), names: make([]byte, 2*len(old.names)), named: old.named, from: old.from,
-		bursts: old.bursts, heads: old.heads,
+		slots: make([]arrival, 2*len(old.slots)), names: make([]byte, 2*len(old.names)), named: old.named, bursts: old.bursts, heads: old.heads,
 	}
 	for _, s := range old.slots {
 		if s.nameBytes > 0 && !old.holds(&s) {
@@ -164,7 +159,7 @@ func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
 func (a *arrivals) ask(user uint64, pos chat.Position) *arrival {
 	s := a.at(user, pos)
 	if s == nil {
-		a.missed = a.missed || a.slotOf(user, pos).pos >= pos || a.from <= pos && pos < a.open.pos
+		a.missed = a.missed || a.slotOf(user, pos).pos >= pos
 	}
 	return s
 }
