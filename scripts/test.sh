@@ -59,12 +59,26 @@ step_chaos() { scripts/chaos.sh --duration 2m --rate 100 --sockets 400 --calm 2s
 steps=(setup build lint services race alloc gnet invariants failpoints modules guard autobahn foreign js crash cluster chaos)
 [ $# -gt 0 ] && steps=("$@")
 
+# Of a step that failed the lines that tell why, few and short: of a long run often only the end is kept.
+why() {
+	local telling='^ *(--- FAIL|FAIL|×|not ok)|^panic:|WARNING: DATA RACE|[A-Za-z]*Error:|fatal error:' plain
+	plain=$(sed 's/\x1b\[[0-9;]*m//g' "$logs/$1.log" | cut -c 1-180)
+	{ grep -E -A 3 "$telling" <<<"$plain" || tail -n 12 <<<"$plain"; } | grep -vE '^(--|[[:space:]]*)$' | head -n 16
+}
+
+logs=.cache/test
+mkdir -p "$logs"
 passed=0 failed=() started=$SECONDS
 for step in "${steps[@]}"; do
 	declare -F "step_$step" >/dev/null || { echo "test: no step $step" >&2; exit 2; }
 	echo "=== $step"
 	begin=$SECONDS
-	if "step_$step"; then
+	exec 7> >(tee "$logs/$step.log")
+	"step_$step" >&7 2>&1 7>&-
+	ended=$?
+	exec 7>&-
+	wait $! # for the last lines
+	if [ $ended -eq 0 ]; then
 		passed=$((passed + 1))
 		echo "--- $step: passed in $((SECONDS - begin)) s"
 	else
@@ -75,6 +89,9 @@ for step in "${steps[@]}"; do
 done
 
 echo "=== $((SECONDS - started)) s"
-for step in "${failed[@]}"; do echo "failed: $step"; done
+for step in "${failed[@]}"; do
+	echo "failed: $step"
+	why "$step"
+done
 echo "tests: $passed passed, ${#failed[@]} failed"
 [ ${#failed[@]} -eq 0 ]
