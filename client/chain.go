@@ -61,6 +61,9 @@ func (s *session) arrived(pos chat.Position, gap uint64, m chat.Message) error {
 	c.see(m.ID)
 	m.Content = bytes.Clone(m.Content)
 	c.in.take(waiting{pos: pos, durable: true, event: c.eventOf(m)})
+	if !m.To.IsGroup() {
+		s.news(string(m.From))
+	}
 	return s.took()
 }
 
@@ -82,6 +85,7 @@ func (s *session) onCopy(m packet.Copy) error {
 		w.event = c.copyOf(&m, ours)
 	}
 	c.in.take(w)
+	s.news(string(m.To))
 	return s.took()
 }
 
@@ -119,6 +123,7 @@ func (s *session) onReceipt(r packet.Receipt) error {
 		return nil
 	}
 	c.in.take(waiting{pos: r.Pos, event: e})
+	s.news(string(r.Peer))
 	return nil
 }
 

@@ -239,7 +239,7 @@ func (s *session) onPresence(p packet.Presence) error {
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	maps.DeleteFunc(s.watching, func(_ uint64, user string) bool { return user == p.Peer })
+	maps.DeleteFunc(s.watching, func(_ uint64, w watching) bool { return w.user == p.Peer })
 	s.c.in.tell(e)
 	s.c.wakeWriter() // another watch may go
 	return nil

@@ -63,7 +63,7 @@ func (s *session) onError(p packet.Error) error {
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	user, watched := s.watching[p.Req]
+	w, watched := s.watching[p.Req]
 	delete(s.watching, p.Req)
 	retry := p.Code.Action() == chat.ActionRetry
 	switch {
@@ -71,8 +71,11 @@ func (s *session) onError(p packet.Error) error {
 	case p.Req == 0 && p.Code == chat.CodeExpired:
 		poke(s.expiring) // the token's end comes near
 	case watched && retry:
-		s.unwatched[user] = struct{}{}
+		s.unwatched[w.user] = struct{}{}
 		s.calm(e.RetryAfter)
+	case watched && p.Code == chat.CodeForbidden && w.news:
+		s.unwatched[w.user] = struct{}{}
+		s.c.wakeWriter()
 	case p.Req == 0 && retry:
 		// One of the read marks may be what the server was too busy for.
 		for peer := range s.c.reads {
@@ -80,6 +83,9 @@ func (s *session) onError(p packet.Error) error {
 		}
 		s.calm(e.RetryAfter)
 	default:
+		if watched && p.Code == chat.CodeForbidden {
+			s.strangers[w.user] = struct{}{}
+		}
 		s.c.in.tell(Problem{Err: e})
 	}
 	return nil

@@ -90,7 +90,9 @@ func (c *Client) Typing(peer string, on bool) error {
 }
 
 // Watch asks for Presence events of users, now and on change, in this session
-// and later ones. What the server refuses becomes a Problem.
+// and later ones. What the server refuses becomes a Problem. Presence is for
+// those who have a chat: who has none yet is asked for again with the next
+// message or receipt of theirs.
 func (c *Client) Watch(users ...string) error {
 	return c.watch(users, func(s *session) {
 		for _, u := range users {
@@ -110,6 +112,7 @@ func (c *Client) Unwatch(users ...string) error {
 			delete(c.watched, u)
 			if s != nil {
 				delete(s.unwatched, u)
+				delete(s.strangers, u)
 			}
 		}
 		for some := range slices.Chunk(users, unwatchUsers) {

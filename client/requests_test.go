@@ -159,6 +159,33 @@ func TestPresenceIsWatchedInEachSession(t *testing.T) {
 	expect[packet.Typing](t, conn, packet.TypeTyping) // and no watch before it
 }
 
+func TestWatchBeforeTheFirstMessage(t *testing.T) {
+	f := newFixture(t, func(o *client.Options) { o.Manual = true }) // no marks between
+	conn, _ := f.welcome(packet.Welcome{})
+	must(t, f.c.Watch("bob"))
+	watched := func() *packet.Error {
+		t.Helper()
+		w := expect[packet.Watch](t, conn, packet.TypeWatch)
+		return &packet.Error{Code: chat.CodeForbidden, Text: "no chat", Req: w.Req}
+	}
+	pos := chat.Position(0)
+	stored := func(to string) *packet.Copy {
+		pos++
+		return &packet.Copy{Pos: pos, Gap: 1, ID: chat.NewID(uint64(pos), 1, chat.Node{1}), To: []byte(to), Place: pos}
+	}
+	conn.Write(watched())
+	wantCode(t, receive[client.Problem](t, f.c).Err, chat.CodeForbidden)
+	conn.Write(stored("carol"), stored("bob"))
+	receive[client.Copy](t, f.c)
+	receive[client.Copy](t, f.c)
+	refused := watched()
+	conn.Write(stored("bob"), refused) // they have a chat since it was asked
+	conn.Write(&packet.Presence{Peer: "bob", Online: true})
+	_ = watched()
+	receive[client.Copy](t, f.c)
+	receive[client.Presence](t, f.c) // and no problem before it
+}
+
 func TestReadMarks(t *testing.T) {
 	f := newFixture(t, nil)
 	conn, _ := f.welcome(packet.Welcome{})

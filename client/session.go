@@ -72,7 +72,8 @@ type session struct {
 	asked     time.Duration       // when we last sent a ping, since began
 	unsent    map[string]struct{} // peers whose read mark is to be written
 	unwatched map[string]struct{} // users whose watch is to be written
-	watching  map[uint64]string   // watches without an answer, by request
+	watching  map[uint64]watching // watches without an answer, by request
+	strangers map[string]struct{} // users whose watch was refused for want of a chat
 	markedAt  time.Time
 	markLinks int // links when the last mark was written
 	pace      pace
@@ -227,7 +228,7 @@ func (s *session) begin(w packet.Welcome) {
 	for peer := range c.reads {
 		s.unsent[peer] = struct{}{}
 	}
-	s.unwatched, s.watching = maps.Clone(c.watched), map[uint64]string{}
+	s.unwatched, s.watching, s.strangers = maps.Clone(c.watched), map[uint64]watching{}, map[string]struct{}{}
 	for _, r := range c.requests {
 		r.sent = false
 	}

@@ -187,12 +187,34 @@ func (s *session) gatherWatches(dst []byte) []byte {
 		}
 		delete(s.unwatched, user)
 		s.c.lastReq++
-		s.watching[s.c.lastReq] = user
+		s.watching[s.c.lastReq] = watching{user: user}
 		w := packet.Watch{Req: s.c.lastReq, Users: []string{user}}
 		dst = w.AppendTo(dst)
 		s.pace.packets.take(1, time.Now())
 	}
 	return dst
+}
+
+// watching is a watch without an answer. With news of the user since it was
+// written a refusal may be of before they had a chat.
+type watching struct {
+	user string
+	news bool
+}
+
+// news asks for a user's presence again where there was no chat for it. c.mu is
+// held.
+func (s *session) news(user string) {
+	for req, w := range s.watching {
+		if w.user == user {
+			s.watching[req] = watching{user, true}
+		}
+	}
+	if _, ok := s.strangers[user]; ok {
+		delete(s.strangers, user)
+		s.unwatched[user] = struct{}{}
+		s.c.wakeWriter()
+	}
 }
 
 // gatherSends takes sends from the outbox, in order, and returns how long to

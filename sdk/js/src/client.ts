@@ -194,7 +194,10 @@ export class PlainClient extends GroupClient implements AsyncIterable<ClientEven
     this.core.say('typing', { peer, on })
   }
 
-  /** Asks for presence events of users, now and on change, in this session and later ones. What the server refuses becomes a problem. */
+  /**
+   * Asks for presence events of users, now and on change, in this session and later ones. What the server refuses becomes a
+   * problem. Presence is for those who have a chat: who has none yet is asked for again with the next message or receipt of theirs.
+   */
   watch(...users: string[]): void {
     users.forEach(checkUser)
     const { watched, session } = this.core
@@ -212,6 +215,7 @@ export class PlainClient extends GroupClient implements AsyncIterable<ClientEven
     for (const user of users) {
       core.watched.delete(user)
       core.session?.unwatched.delete(user)
+      core.session?.strangers.delete(user)
     }
     for (let i = 0; i < users.length; i += unwatchUsers) core.say('unwatch', { users: users.slice(i, i + unwatchUsers) })
   }

@@ -132,6 +132,7 @@ function onMessage(s: Session, m: PacketFields<'message'>): void {
   const message = s.core.messageOf({ ...m, place: m.pos }, m.from)
   message.to = s.core.settings.user
   s.core.inbox.take({ pos: m.pos, durable: true, event: eventOf(message) })
+  news(s, m.from)
   took(s)
 }
 
@@ -162,6 +163,7 @@ function onCopy(s: Session, m: PacketFields<'copy'>): void {
   const ours = nodeOfId(message.id) === core.node // what this device sent, the app knows
   if (ours) core.outcome(m.id, m.place)
   core.inbox.take({ pos: m.pos, durable: true, event: ours && !(core.ownInGroups && isGroup(m.to)) ? null : { type: 'copy', message } })
+  news(s, m.to)
   took(s)
 }
 
@@ -175,7 +177,9 @@ function onReceipt(s: Session, r: PacketFields<'receipt'>): void {
   }
   const next = isNext(s, r.pos, r.gap)
   peer.advance(r.delivered, r.read) // true wherever it stands
-  if (next) inbox.take({ pos: r.pos, durable: false, event })
+  if (!next) return
+  inbox.take({ pos: r.pos, durable: false, event })
+  news(s, r.peer)
 }
 
 /** Moves the chain on to where the server says that nothing is before any more, which is not back. */
@@ -186,7 +190,7 @@ function onJump(s: Session, pos: bigint, event: ClientEvent): void {
 }
 
 function onPresence(s: Session, p: PacketFields<'presence'>): void {
-  for (const [req, user] of s.watching) if (user === p.peer) s.watching.delete(req)
+  for (const [req, { user }] of s.watching) if (user === p.peer) s.watching.delete(req)
   s.core.inbox.tell({ type: 'presence', peer: p.peer, online: p.online, seen: Number(p.seen) })
   s.wake() // another watch may go
 }
@@ -211,18 +215,32 @@ function onError(s: Session, p: PacketFields<'error'>): void {
     s.said = error
     return
   }
-  const user = s.watching.get(p.req)
+  const watch = s.watching.get(p.req)
   s.watching.delete(p.req)
   const retry = error.action === 'retry'
   if (core.answer(p.req, null, error)) return
   if (p.req === 0n && error.codeName === 'expired') void s.refresh() // the token's end comes near
-  else if (user !== undefined && retry) {
-    s.unwatched.add(user)
+  else if (watch && retry) {
+    s.unwatched.add(watch.user)
     calm(s, error.retryAfterMs)
+  } else if (watch?.news && error.codeName === 'forbidden') {
+    s.unwatched.add(watch.user)
+    s.wake()
   } else if (p.req === 0n && retry) {
     for (const peer of core.reads.keys()) s.unsentReads.add(peer) // one of them may be what the server was too busy for
     calm(s, error.retryAfterMs)
-  } else core.inbox.tell({ type: 'problem', id: null, error })
+  } else {
+    if (watch && error.codeName === 'forbidden') s.strangers.add(watch.user)
+    core.inbox.tell({ type: 'problem', id: null, error })
+  }
+}
+
+/** Asks for a user's presence again where there was no chat for it. */
+function news(s: Session, user: string): void {
+  for (const watch of s.watching.values()) if (watch.user === user) watch.news = true
+  if (!s.strangers.delete(user)) return
+  s.unwatched.add(user)
+  s.wake()
 }
 
 /** Asks for read marks and watches again after a while. */

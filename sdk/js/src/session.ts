@@ -82,8 +82,10 @@ export class Session {
   readonly unsentReads = new Set<string>()
   /** Users whose watch is to be written. */
   readonly unwatched = new Set<string>()
-  /** Watches without an answer. */
-  readonly watching = new Map<bigint, string>()
+  /** Watches without an answer. With news of the user since it was written a refusal may be of before they had a chat. */
+  readonly watching = new Map<bigint, { user: string; news: boolean }>()
+  /** Users whose watch was refused for want of a chat. */
+  readonly strangers = new Set<string>()
   /** Resolves when it ends. */
   readonly ended: Promise<void>
   /** When the server was last heard. */

@@ -162,7 +162,7 @@ export class Writer {
       if (s.watching.size >= s.requests) break
       s.unwatched.delete(user)
       const req = ++s.core.lastReq
-      s.watching.set(req, user)
+      s.watching.set(req, { user, news: false })
       this.#put('watch', { req, users: [user] })
     }
   }

@@ -19,8 +19,9 @@ async function sender(count: number) {
     while (core.outbox.take(Infinity, Infinity, Infinity));
   }
   write()
-  const session = { core, welcomed: true, reach: 0n, marked: 0n, unsentReads: new Map(), wake() {}, answered() {} } as unknown as Session
-  return { core, sent, write, take: (p: Packet) => take(session, p) }
+  const watches = { watching: new Map(), strangers: new Set<string>(), unwatched: new Set<string>() }
+  const session = { core, welcomed: true, reach: 0n, marked: 0n, unsentReads: new Map(), wake() {}, answered() {}, ...watches } as unknown as Session
+  return { core, sent, write, watches, take: (p: Packet) => take(session, p) }
 }
 
 /** A position of the epoch after the one in which sends were accepted. */
@@ -73,4 +74,21 @@ test('copies of what this client sent are kept and marked, though the app does n
   }
   expect(core.inbox.next()).toBeNull()
   await vi.waitFor(() => expect(core.inbox.kept).toBe(2n))
+})
+
+test('news of a user while a watch of them waits: a refusal may be older, and it is asked for again', async () => {
+  const { watches, take } = await sender(0)
+  const refused: Packet = { type: 'error', req: 1n, code: 102, text: 'no chat', retry: 0n }
+  watches.watching.set(1n, { user: 'bob', news: false })
+  take({ type: 'receipt', pos: 1n, gap: 1n, peer: 'bob', delivered: at(4n), read: 0n })
+  take(refused)
+  expect([...watches.unwatched]).toEqual(['bob'])
+  watches.unwatched.clear()
+  watches.watching.set(1n, { user: 'bob', news: false })
+  take(refused)
+  expect([...watches.unwatched]).toEqual([])
+  take({ type: 'receipt', pos: 2n, gap: 1n, peer: 'carol', delivered: at(4n), read: 0n })
+  expect([...watches.unwatched]).toEqual([])
+  take({ type: 'receipt', pos: 3n, gap: 1n, peer: 'bob', delivered: at(5n), read: 0n })
+  expect([...watches.unwatched]).toEqual(['bob'])
 })

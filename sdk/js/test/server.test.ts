@@ -36,6 +36,20 @@ test('a message goes to its receiver, and the ticks come back', async () => {
   await Promise.all([a.close(), b.close()])
 })
 
+test('who is watched before the first message is once there is a chat', async () => {
+  const [alice, bob] = [fresh('alice'), fresh('bob')]
+  const a = await PlainClient.connect(options(alice))
+  const b = await PlainClient.connect(options(bob))
+  a.watch(bob)
+  await expect(next(a, 'presence')).rejects.toMatchObject({ codeName: 'forbidden' })
+  await a.send(bob, 'hello')
+  await next(b, 'message')
+  b.handled()
+  expect(await next(a, 'presence')).toMatchObject({ peer: bob, online: true })
+  await b.close()
+  await a.close()
+})
+
 test('a message to a group comes with its place, and the chain goes on', async () => {
   const [alice, bob] = [fresh('alice'), fresh('bob')]
   const run = (...args: string[]) => execFileSync(rookery, [...args, '--as', alice, '--url', server.url, '--data', data, '--plain'], { encoding: 'utf8' }).trim()
