@@ -93,7 +93,7 @@ var webKeys = []Key{
 		Doc:   "Content types that are taken. Encrypted files are application/octet-stream.",
 		field: func(c *Config) any { return &c.Media.Types }},
 	{Name: "media.urls", Kind: Duration, Default: "15m", Min: second, Max: 7 * day,
-		Doc:   "How long a URL for upload or download is good.",
+		Doc:   "How long a URL for upload or download is good; one for download that others got before has half of it left at least.",
 		field: func(c *Config) any { return &c.Media.URLs }},
 	{Name: "media.rate", Kind: Int, Default: "120", Min: 1, Max: 1_000_000, Unit: "requests",
 		Doc:   "Requests about media a minute and user, at each gateway, also at once after a pause; over it they are refused with rate_limited.",

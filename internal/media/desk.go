@@ -33,6 +33,7 @@ type Desk struct {
 	names  *Names
 	store  Store
 	limits Limits
+	links  links
 	Stats  Stats
 }
 
@@ -151,11 +152,16 @@ type Link struct {
 	End time.Time // of the URL
 }
 
-// URL is where a blob can be downloaded. Whoever of the tenant knows its name
-// may: names travel inside messages, and cannot be guessed.
+// URL is where a blob can be downloaded, for half of Limits.URLs at least.
+// Whoever of the tenant knows its name may: names travel inside messages, and
+// cannot be guessed.
 func (d *Desk) URL(ctx context.Context, u chat.User, name string) (l Link, err error) {
 	if l.Blob, err = d.parse(u, name); err != nil {
 		return l, err
+	}
+	if known, ok := d.links.get(l.Name, d.limits.URLs/2); ok {
+		d.Stats.Downloads.Add(1)
+		return known, nil
 	}
 	l.End = time.Now().Add(d.limits.URLs)
 	if l.URL, err = d.store.GetURL(ctx, &l.Blob, d.limits.URLs); err != nil {
@@ -163,9 +169,12 @@ func (d *Desk) URL(ctx context.Context, u chat.User, name string) (l Link, err e
 	}
 	d.Stats.Downloads.Add(1)
 	if d.limits.CDN != "" {
-		l.URL, err = throughCDN(d.limits.CDN, l.URL)
+		if l.URL, err = throughCDN(d.limits.CDN, l.URL); err != nil {
+			return l, err
+		}
 	}
-	return l, err
+	d.links.keep(l)
+	return l, nil
 }
 
 // throughCDN has a URL's path and query at another host, which asks the URL's

@@ -1,0 +1,4 @@
+package media
+
+// MaxLinks is for tests.
+const MaxLinks = maxLinks
