@@ -125,10 +125,11 @@ export type State = 'starting' | 'offline' | 'online' | 'aeroplane' | 'elsewhere
 /**
  * What the Worker tells by itself. `progress`: bytes of a message's file, on its way up or down. `link_used`: a device gave the code that
  * is shown here, and is linked unless there is a fault. `handed`: what was said before is with a device that was linked, which is
- * this one unless it was given; a fault says why it is not. `picture`: a group has one, or none any more.
+ * this one unless it was given; a fault says why it is not. `longest`: for how long a message may live here at most. `picture`: a group has one, or none any more.
  */
 export type News =
   | { type: 'state'; state: State; text: string }
+  | { type: 'longest'; seconds: number }
   | { type: 'chat'; chat: Chat }
   | { type: 'message'; message: Message }
   | { type: 'progress'; key: string; done: number; total: number }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 
 import { fresh, looks, pair as pairIn, setUp, Somebody, waitMs } from './world.ts'
 
-const world = setUp('--session-blocks=2')
+const world = setUp('--session-blocks=2', '--session-ttl-max=30d')
 const pair = (a?: string, b?: string) => pairIn(world, a, b)
 
 /** Waits for what a message of the open chat shows. */
@@ -172,16 +172,18 @@ test('messages disappear, in both browsers', async () => {
   expect(await bob.page.locator('#presence').textContent()).not.toContain('disappear')
   // One that is longer than the server takes is held to what it does.
   await alice.page.getByRole('button', { name: 'More about this chat' }).click()
+  const lives = ['Never', 'After 1 hour', 'After 1 day', 'After 7 days']
+  expect(await dialog.getByLabel('Messages disappear').locator('option').allTextContents()).toEqual(lives)
   await dialog.getByLabel('Messages disappear').evaluate((select: HTMLSelectElement) => {
     select.add(new Option('late', String(500 * 86_400)))
     select.value = String(500 * 86_400)
   })
   await dialog.getByRole('button', { name: 'Set' }).click()
   await bob.line(`${alice.name} set messages to disappear after 500 days`)
-  await bob.page.locator('#presence').getByText('messages disappear after 365 days').waitFor()
-  await bob.say('gone in a year')
-  await alice.message('gone in a year').waitFor()
-  await bob.tick('gone in a year', 'read')
+  await bob.page.locator('#presence').getByText('messages disappear after 30 days').waitFor()
+  await bob.say('gone in a month')
+  await alice.message('gone in a month').waitFor()
+  await bob.tick('gone in a month', 'read')
 })
 
 /** Polls whether a browser has yet to tell the server that somebody is blocked, or is not any more. */

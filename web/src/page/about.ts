@@ -2,11 +2,13 @@ import type { Calls, Chat } from '../talk.ts'
 import { make, the } from './dom.ts'
 import { lifeText } from './life.ts'
 
-/** For how long messages can be set to live, s. */
+/** For how long messages can be set to live, s, as far as the server takes it. */
 const lives = [3600, 86_400, 7 * 86_400, 90 * 86_400]
 
 /** The dialog about a chat: how long messages live, and blocking. */
 export class About {
+  /** For how long a message may live at most, s, as the server last said. */
+  longest = Infinity
   readonly #worker: Calls
   readonly #dialog = the<HTMLDialogElement>('about')
   readonly #life = the<HTMLSelectElement>('life')
@@ -38,7 +40,7 @@ export class About {
     const { title, group, timer, blocked, out, peer } = this.#chat
     the('about-title').textContent = title
     the('about-timer').hidden = out || blocked
-    const all = timer === 0 || lives.includes(timer) ? lives : [timer, ...lives].sort((a, b) => a - b)
+    const all = [...new Set([timer, ...lives.filter((each) => each <= this.longest)])].filter((each) => each > 0).sort((a, b) => a - b)
     this.#life.replaceChildren(option(0, 'Never'), ...all.map((each) => option(each, `After ${lifeText(each)}`)))
     this.#life.value = String(timer)
     the('blocking').hidden = group

@@ -162,6 +162,8 @@ class App {
     switch (news.type) {
       case 'state':
         return this.#state(news.state, news.text)
+      case 'longest':
+        return void (this.#about.longest = news.seconds)
       case 'chat':
         this.#takeChat(news.chat)
         break

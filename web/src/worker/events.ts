@@ -38,6 +38,7 @@ export class Events {
     switch (event.type) {
       case 'connected':
         this.#state('online')
+        tell({ type: 'longest', seconds: client.maxTtlSeconds })
         catchUp.connected(client)
         sender.pumpAll()
         for (const chat of chats.values()) if (chat.timer > client.maxTtlSeconds) this.#told.tellChat(chat)
