@@ -25,6 +25,11 @@ type Check struct {
 // end, and the prediction is that of this load.
 const maxLoad = 0.99
 
+// carriedWhole is the least share of what was offered that a server delivers
+// meanwhile when it is not overloaded: of open-loop load some more or less falls
+// into the time that counts.
+const carriedWhole = 0.95
+
 // errAlone says that a line cannot be predicted from itself.
 var errAlone = errors.New("plan: a check needs two valid lines of one profile at least: each is predicted from the others")
 
@@ -61,7 +66,7 @@ func predictions(l Line, others []Line) []Check {
 	}
 	cores, n := coresOf(l, others)
 	add("server cores", UnitCores, l.ServerCores, cores, n)
-	if l.Rate > 0 {
+	if l.Rate > 0 && !overloaded(l) {
 		p50, p99, n := delivery(l, others, cores, func(o Line) Percentiles { return o.Delivery })
 		add("delivery p50", UnitMs, l.Delivery.P50/1000, p50/1000, n)
 		add("delivery p99", UnitMs, l.Delivery.P99/1000, p99/1000, n)
@@ -121,6 +126,10 @@ func coresOf(l Line, others []Line) (float64, int) {
 	return fit(others, func(o Line) (x, y float64) { return carried(o), o.ServerCores }, 0, carried(l))
 }
 
+// overloaded reports whether a server carried less than it was offered. Its
+// queue grew until the run's end, so that its latencies tell how long that was.
+func overloaded(l Line) bool { return l.DeliveredPS > 0 && l.DeliveredPS < carriedWhole*l.Rate }
+
 // carried is the messages a second that the server worked on.
 func carried(l Line) float64 {
 	if v := max(l.AcceptedPS, l.DeliveredPS); v > 0 {
@@ -175,7 +184,7 @@ func delivery(l Line, others []Line, cores float64, of func(Line) Percentiles) (
 	var fixed, scale []float64
 	for _, o := range others {
 		p, servers := of(o), serversOf(o)
-		if p.P50 <= 0 || p.P99 <= 0 || o.ServerCores <= 0 {
+		if p.P50 <= 0 || p.P99 <= 0 || o.ServerCores <= 0 || overloaded(o) {
 			continue
 		}
 		load := min(maxLoad, o.ServerCores/float64(servers))
