@@ -192,17 +192,21 @@ func (c *Client) peer(u chat.User) *peer {
 // the owner of its receiver says. That may come before the acceptance, which knows
 // less: a place in an epoch that has ended, or that of a retry. c.mu is held.
 func (c *Client) outcome(id chat.ID, place chat.Position, err error) {
-	if sent := c.accepted[id]; sent != nil {
-		sent.settle(place, err)
+	sent := c.accepted[id]
+	if sent != nil && err == nil {
+		sent.settle(place, nil)
 		return
 	}
 	for _, it := range slices.Backward(c.out.items) {
 		if it.message.ID == id {
 			it.place, it.err = place, err
 			if err != nil {
-				return // of an id that was used again it is the newest that is refused
+				return // of an id that was used again it is the newest that is refused; what was accepted is older
 			}
 		}
+	}
+	if sent != nil {
+		sent.settle(place, err)
 	}
 }
 

@@ -266,15 +266,22 @@ func TestOutcomesBeforeAcceptance(t *testing.T) {
 // The owner's word says an id and no more: of one that was used again it is the
 // newest that is refused, before its acceptance as behind it.
 func TestOfAnIDUsedAgainTheNewestIsRefused(t *testing.T) {
-	f := newFixture(t, nil)
-	conn, _ := f.welcome(packet.Welcome{})
-	first := f.send("bob", "1")
-	other, err := f.c.Send(ctx(t), "bob", []byte("2"), client.SendOptions{ID: first.ID()})
-	must(t, err)
-	sends(t, conn, 1, 2)
-	conn.Write(&packet.Outcome{ID: first.ID(), To: "bob", Code: chat.CodeIDConflict}, &packet.Accepted{N: 2, Count: 2, Pos: 9})
-	must(t, first.Durable(ctx(t)))
-	wantCode(t, other.Durable(ctx(t)), chat.CodeIDConflict)
+	for name, first := range map[string]uint64{"before both were accepted": 0, "between": 1} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, nil)
+			conn, _ := f.welcome(packet.Welcome{})
+			sent := f.send("bob", "1")
+			other, err := f.c.Send(ctx(t), "bob", []byte("2"), client.SendOptions{ID: sent.ID()})
+			must(t, err)
+			sends(t, conn, 1, 2)
+			if first > 0 {
+				conn.Write(&packet.Accepted{N: first, Count: first, Pos: 8})
+			}
+			conn.Write(&packet.Outcome{ID: sent.ID(), To: "bob", Code: chat.CodeIDConflict}, &packet.Accepted{N: 2, Count: 2 - first, Pos: 9})
+			wantCode(t, other.Durable(ctx(t)), chat.CodeIDConflict)
+			must(t, sent.Durable(ctx(t)))
+		})
+	}
 }
 
 func TestPartitionsAcceptInAnyOrder(t *testing.T) {

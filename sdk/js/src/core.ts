@@ -191,10 +191,13 @@ export class Core {
    */
   outcome(id: MessageId | null, place: bigint, error: Error | null = null): void {
     const sent = id ? this.#accepted.get(id) : undefined
-    if (sent) return sent.settle(place, error)
+    if (sent && !error) return sent.settle(place)
     const items = this.outbox.items.filter((item) => item.sent.id === id)
-    // Of an id that was used again it is the newest that is refused.
-    for (const item of error ? items.slice(-1) : items) item.outcome = { place, error }
+    const newest = items.at(-1)
+    // Of an id that was used again it is the newest that is refused; what was accepted is older than what waits.
+    if (error && newest) newest.outcome = { place, error }
+    else if (sent) sent.settle(place, error)
+    else for (const item of items) item.outcome = { place, error }
   }
 
   /** Makes a message of a row in the chat with peer. */

@@ -55,6 +55,19 @@ test('of an id that was used again the newest is refused', async () => {
   await expect(other.durable()).rejects.toThrow('could not store it')
 })
 
+test('of an id that was used again the newest is refused, also when the first is accepted already', async () => {
+  const { core, sent, take, write } = await sender(1)
+  const { id } = sent[0]!
+  const other = core.enqueue({ n: 0n, id, to: 'bob', suite: 0, content: new Uint8Array(1), flags: 0, ttl: 0, media: '' }, null).sent
+  write()
+  take({ type: 'accepted', n: 1n, count: 1n, pos: 9n })
+  take({ type: 'outcome', id, to: 'bob', code: 201, place: 0n })
+  take({ type: 'accepted', n: 2n, count: 1n, pos: 10n })
+  await sent[0]!.durable()
+  await expect(other.durable()).rejects.toThrow('could not store it')
+  expect(sent[0]!.error).toBe(null)
+})
+
 test('what is sent again is judged again', async () => {
   const { core, sent, write, take } = await sender(1)
   take({ type: 'outcome', id: sent[0]!.id, to: 'bob', code: 201, place: 0n })
