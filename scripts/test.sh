@@ -61,9 +61,9 @@ steps=(setup build lint services race alloc gnet invariants failpoints modules g
 
 # Of a step that failed the lines that tell why, few and short: of a long run often only the end is kept.
 why() {
-	local telling='^ *(--- FAIL|FAIL|×|not ok)|^panic:|WARNING: DATA RACE|[A-Za-z]*Error:|fatal error:' plain
+	local telling='^ *(--- FAIL|FAIL|not ok)|^panic:|WARNING: DATA RACE|fatal error:' plain
 	plain=$(sed 's/\x1b\[[0-9;]*m//g' "$logs/$1.log" | cut -c 1-180)
-	{ grep -E -A 3 "$telling" <<<"$plain" || tail -n 12 <<<"$plain"; } | grep -vE '^(--|[[:space:]]*)$' | head -n 16
+	{ grep -E -A 8 "$telling" <<<"$plain" || tail -n 12 <<<"$plain"; } | grep -vE '^(--|[[:space:]]*)$' | head -n 16
 }
 
 logs=.cache/test
