@@ -110,10 +110,6 @@ func (c *Client) Unwatch(users ...string) error {
 	return c.watch(users, func(s *session) {
 		for _, u := range users {
 			delete(c.watched, u)
-			if s != nil {
-				delete(s.unwatched, u)
-				delete(s.strangers, u)
-			}
 		}
 		for some := range slices.Chunk(users, unwatchUsers) {
 			c.say(&packet.Unwatch{Users: some})

@@ -184,6 +184,19 @@ func TestWatchBeforeTheFirstMessage(t *testing.T) {
 	_ = watched()
 	receive[client.Copy](t, f.c)
 	receive[client.Presence](t, f.c) // and no problem before it
+	must(t, f.c.Unwatch("bob"))
+	expect[packet.Unwatch](t, conn, packet.TypeUnwatch)
+	must(t, f.c.Watch("carol"))
+	refused = watched()
+	must(t, f.c.Unwatch("carol"))
+	expect[packet.Unwatch](t, conn, packet.TypeUnwatch)
+	conn.Write(refused, stored("carol"))
+	receive[client.Problem](t, f.c)
+	receive[client.Copy](t, f.c)
+	for range 2 {
+		must(t, f.c.Typing("carol", true))
+		expect[packet.Typing](t, conn, packet.TypeTyping) // and no watch before or behind the first
+	}
 }
 
 func TestReadMarks(t *testing.T) {

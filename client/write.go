@@ -186,6 +186,9 @@ func (s *session) gatherWatches(dst []byte) []byte {
 			break
 		}
 		delete(s.unwatched, user)
+		if _, ok := s.c.watched[user]; !ok {
+			continue // unwatched since
+		}
 		s.c.lastReq++
 		s.watching[s.c.lastReq] = watching{user: user}
 		w := packet.Watch{Req: s.c.lastReq, Users: []string{user}}

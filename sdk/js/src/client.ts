@@ -212,11 +212,7 @@ export class PlainClient extends GroupClient implements AsyncIterable<ClientEven
   unwatch(...users: string[]): void {
     users.forEach(checkUser)
     const core = this.core
-    for (const user of users) {
-      core.watched.delete(user)
-      core.session?.unwatched.delete(user)
-      core.session?.strangers.delete(user)
-    }
+    for (const user of users) core.watched.delete(user)
     for (let i = 0; i < users.length; i += unwatchUsers) core.say('unwatch', { users: users.slice(i, i + unwatchUsers) })
   }
 

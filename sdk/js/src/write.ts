@@ -161,6 +161,7 @@ export class Writer {
     for (const user of s.unwatched) {
       if (s.watching.size >= s.requests) break
       s.unwatched.delete(user)
+      if (!s.core.watched.has(user)) continue // unwatched since
       const req = ++s.core.lastReq
       s.watching.set(req, { user, news: false })
       this.#put('watch', { req, users: [user] })
