@@ -20,8 +20,7 @@ func fileLimit() int {
 
 // connsWithin lowers the wanted number of connections to what a limit of
 // descriptors allows: the rest of the process needs some too.
-func connsWithin(want, files int, log *slog.Logger) int {
-	allowed := ConnsOf(files)
+func connsWithin(want, allowed, files int, log *slog.Logger) int {
 	if want == 0 {
 		return allowed
 	}

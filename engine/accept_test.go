@@ -111,7 +111,7 @@ func TestConnsWithin(t *testing.T) {
 		{0, 256, 192},
 		{100, 1 << 20, 100},
 	} {
-		if got := connsWithin(c.want, c.files, log); got != c.allowed {
+		if got := connsWithin(c.want, ConnsOf(c.files), c.files, log); got != c.allowed {
 			t.Errorf("%d wanted of %d files: %d allowed, not %d", c.want, c.files, got, c.allowed)
 		}
 	}

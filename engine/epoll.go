@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,12 +42,21 @@ type sockets struct {
 type poller struct {
 	epoll, eventfd, listener int // descriptors; -1: none
 
+	file     *os.File           // the epoll's, which it owns
+	ready    syscall.RawConn    // of the file, where the runtime waits for events
+	lookOnce func(uintptr) bool // looks for it; what it found is in
+	found    int
+	fault    error
+
 	loop     *Loop
 	events   []unix.EpollEvent
 	in       []byte             // what Data is lent
 	unsent   map[uint32]*unsent // by slot; of the few whose socket is full
 	taken    int                // bytes taken in since the last turn
+	rested   time.Time          // the last rest's end
+	more     bool               // events may be left that the last turn had no room for
 	nextMs   int64              // the next tick, as sinceMs
+	wakeMs   int64              // the tick at which a wait ends by itself
 	paused   bool               // nothing was left to accept with: until the next tick
 	starved  bool               // and that was said, until a connection was accepted again
 	sleeping atomic.Bool        // waiting, or about to, with nobody on the way to wake it
@@ -65,6 +75,19 @@ func (p *poller) open() (err error) {
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
+	if p.loop.engine.opts.TurnEvery == 0 { // else the runtime is not to hear of it
+		if err = unix.SetNonblock(p.epoll, true); err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+	}
+	p.file = os.NewFile(uintptr(p.epoll), "epoll")
+	if p.ready, err = p.file.SyscallConn(); err != nil {
+		return err
+	}
+	p.lookOnce = func(uintptr) bool {
+		p.found, p.fault = p.look()
+		return p.found > 0 || p.fault != nil
+	}
 	if p.eventfd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
@@ -80,10 +103,13 @@ func (p *poller) open() (err error) {
 }
 
 func (p *poller) close() {
-	for _, fd := range []int{p.listener, p.eventfd, p.epoll} {
+	for _, fd := range []int{p.listener, p.eventfd} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
+	}
+	if p.file != nil {
+		p.file.Close()
 	}
 }
 
@@ -149,22 +175,54 @@ func (e *Engine) serve() (err error) {
 		err = errors.Join(err, l.poller.open())
 	}
 	if err == nil {
-		faults := make([]error, len(e.loops))
-		var began sync.WaitGroup
-		began.Add(len(e.loops))
-		for i, l := range e.loops {
-			e.sockets.running.Go(func() { faults[i] = l.poller.run(began.Done) })
-		}
-		began.Wait()
-		close(e.ready)
-		e.sockets.running.Wait()
-		err = errors.Join(faults...)
+		err = e.runLoops()
 	}
 	for _, l := range e.loops {
 		l.seal() // before its descriptors are closed: nobody wakes it any more
 		l.poller.close()
 	}
 	return err
+}
+
+func (e *Engine) runLoops() (err error) {
+	var common []int
+	if e.opts.OwnDescriptors {
+		if common, err = e.common(); err != nil {
+			return err
+		}
+	}
+	begun, ended := make([]error, len(e.loops)), make([]error, len(e.loops))
+	var beginning sync.WaitGroup
+	beginning.Add(len(e.loops))
+	for i, l := range e.loops {
+		p := &l.poller
+		life := func() {
+			l.turn(false)
+			beginning.Done()
+			if begun[i] == nil {
+				ended[i] = p.run()
+			}
+		}
+		if !e.opts.OwnDescriptors {
+			e.sockets.running.Go(life)
+			continue
+		}
+		e.sockets.running.Go(func() {
+			onOwnThread(func() {
+				begun[i] = ownTable(append(slices.Clone(common), p.epoll, p.listener))
+				life()
+				unix.Close(p.listener) // the thread ends a little later, and with it the rest
+			})
+		})
+	}
+	beginning.Wait()
+	if err = errors.Join(begun...); err != nil {
+		e.stopLoops()
+	} else {
+		close(e.ready)
+	}
+	e.sockets.running.Wait()
+	return errors.Join(err, errors.Join(ended...))
 }
 
 // stopLoops makes the loops end; their mailboxes are sealed.
@@ -178,15 +236,12 @@ func (e *Engine) stopLoops() {
 }
 
 // run is the loop's life.
-func (p *poller) run(began func()) (err error) {
+func (p *poller) run() (err error) {
 	l := p.loop
-	l.turn(false)
-	began()
 	p.nextMs = int64(l.engine.opts.TickMs)
 	for !p.ending.Load() {
-		n, errno := p.wait()
-		if errno != 0 {
-			err = os.NewSyscallError("epoll_wait", errno)
+		var n int
+		if n, err = p.wait(); err != nil {
 			p.loop.engine.stopLoops()
 			break
 		}
@@ -213,38 +268,65 @@ func (p *poller) run(began func()) (err error) {
 }
 
 // wait returns how many events there are. It looks first, without the runtime
-// hearing of it: a busy loop always finds some, and keeps its processor.
-func (p *poller) wait() (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), eventsPerTurn, 0, 0, 0)
-	if errno != 0 || n > 0 {
-		return outcome(n, errno)
+// hearing of it: a busy loop always finds some, and keeps its processor. With none
+// it is the runtime that waits, for the epoll as for any file: a goroutine that
+// waits in a system call has the runtime's monitor awake, which looks every 20 µs
+// for a processor to take away.
+func (p *poller) wait() (n int, err error) {
+	if p.loop.engine.opts.TurnEvery > 0 {
+		return p.rest()
 	}
-	runtime.Gosched() // whoever waits for this processor need not wait for the monitor to take it
+	if n, err = p.look(); n > 0 || err != nil {
+		return n, err
+	}
+	runtime.Gosched() // who waits for this processor goes first
 	p.sleeping.Store(true)
 	defer p.sleeping.Store(false)
-	ms := p.sleepMs()
-	n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), eventsPerTurn, uintptr(ms), 0, 0)
-	return outcome(n, errno)
-}
-
-func outcome(n uintptr, errno syscall.Errno) (int, syscall.Errno) {
-	if errno == unix.EINTR {
-		return 0, 0
+	if !p.maySleep() {
+		return p.look()
 	}
-	return int(n), errno
+	if p.wakeMs != p.nextMs {
+		p.wakeMs = p.nextMs
+		p.file.SetReadDeadline(p.loop.engine.started.Add(time.Duration(p.nextMs) * time.Millisecond))
+	}
+	p.found, p.fault = 0, nil
+	if err := p.ready.Read(p.lookOnce); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, err
+	}
+	return p.found, p.fault
 }
 
-// sleepMs is how long a loop that has said that it sleeps may do so: not at
-// all if mail came before it said so.
-func (p *poller) sleepMs() int64 {
+// rest returns the events that there are once the next turn may begin. Nobody
+// wakes a loop that rests.
+func (p *poller) rest() (n int, err error) {
+	if !p.more {
+		time.Sleep(p.loop.engine.opts.TurnEvery - time.Since(p.rested))
+		p.rested = time.Now()
+	}
+	n, err = p.look()
+	p.more = n == eventsPerTurn
+	return n, err
+}
+
+// look returns the events that there are now.
+func (p *poller) look() (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), eventsPerTurn, 0, 0, 0)
+	if errno != 0 && errno != unix.EINTR {
+		return 0, os.NewSyscallError("epoll_wait", errno)
+	}
+	if errno != 0 {
+		return 0, nil
+	}
+	return int(n), nil
+}
+
+// maySleep reports whether a loop that has said that it sleeps may do so: not if
+// mail came before it said so.
+func (p *poller) maySleep() bool {
 	l := p.loop
 	l.mu.Lock()
-	waiting := len(l.mail) > 0
-	l.mu.Unlock()
-	if waiting || p.ending.Load() {
-		return 0
-	}
-	return max(p.nextMs-time.Since(l.engine.started).Milliseconds(), 0)
+	defer l.mu.Unlock()
+	return len(l.mail) == 0 && !p.ending.Load()
 }
 
 // wake ends a wait. From anywhere, with Loop.mu held and the mailbox unsealed.

@@ -58,6 +58,8 @@ type Engine struct {
 	AcceptPerSecond       int // 0: no limit
 	OutBytesPerConnection int
 	OutBytesTotal         int64
+	OwnDescriptors        bool
+	TurnEvery             time.Duration
 }
 
 // Auth is who may connect.
@@ -123,6 +125,7 @@ type Pipeline struct {
 	Partitions     int
 	SegmentBytes   int64
 	PartitionBytes int64
+	CommitEvery    time.Duration
 }
 
 // Shard is the owners of partitions.

@@ -87,6 +87,9 @@ func (m *machine) checkDescriptors(c *config.Config) Finding {
 	usable := max(soft, hard)
 	f.Found = fmt.Sprintf("limit %d (hard %d)", soft, hard)
 	allowed := engine.ConnsOf(int(min(usable, math.MaxInt32)))
+	if c.Engine.OwnDescriptors {
+		allowed = engine.ConnsOfLoops(int(min(usable, math.MaxInt32)), max(c.Engine.Loops, 1))
+	}
 	raise := "raise it: LimitNOFILE= in the unit, ulimit -n in a shell, or /etc/security/limits.conf; fs.nr_open is the ceiling"
 	switch {
 	case c.Engine.MaxConnections > allowed:

@@ -62,7 +62,7 @@ func (s *Server) openLog(ctx context.Context) error {
 	l, err := local.Open(local.Options{
 		Dir: filepath.Join(c.Data, "log"), Partitions: c.Pipeline.Partitions,
 		SegmentBytes: c.Pipeline.SegmentBytes, BlockBytes: int(min(c.Pipeline.SegmentBytes/2, maxBlockBytes)),
-		PartitionBytes: c.Pipeline.PartitionBytes, Logger: s.logger,
+		PartitionBytes: c.Pipeline.PartitionBytes, Every: c.Pipeline.CommitEvery, Logger: s.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrData, err)

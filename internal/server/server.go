@@ -253,7 +253,7 @@ func (s *Server) listen(loops int) (err error) {
 	c := s.cfg
 	s.engine, err = engine.Start(engine.Options{
 		Listen: c.Listen, Loops: loops, MaxConns: c.Engine.MaxConnections, AcceptPerSecond: c.Engine.AcceptPerSecond,
-		MaxOutBytes: c.Engine.OutBytesPerConnection, MaxOutTotalBytes: c.Engine.OutBytesTotal, Logger: s.logger,
+		MaxOutBytes: c.Engine.OutBytesPerConnection, MaxOutTotalBytes: c.Engine.OutBytesTotal, OwnDescriptors: c.Engine.OwnDescriptors, TurnEvery: c.Engine.TurnEvery, Logger: s.logger,
 	}, s.gateway)
 	if err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 )
 
-// Under load a commit waits, up to Options.Linger, until lingerBytes are there:
-// a commit costs the same processor time whatever its size, here and in every
+// Under load a commit waits, up to Options.Linger, until lingerBytes are there,
+// and always where Options.Every is set: a commit costs the same processor time whatever its size, here and in every
 // owner that it wakes. Load is a last commit of lingerAbove records or more.
 const (
 	lingerBytes = 256 << 10
@@ -30,7 +30,8 @@ type committer struct {
 	buf     []byte          // the block that is being written
 	taken   []entry         // the queue's other half
 	linger  *time.Timer
-	last    int // records of the last commit
+	last    int       // records of the last commit
+	began   time.Time // the last commit
 }
 
 func (c *committer) start(l *Log, r *recovery, full []*segment) {
@@ -68,8 +69,8 @@ func (l *Log) commitLoop() {
 func (l *Log) take() (entries []entry, ok bool) {
 	c := &l.committer
 	l.wait(func() bool { return l.queuedBytes > 0 }, nil)
-	if c.last >= lingerAbove && l.o.Linger > 0 {
-		c.linger.Reset(l.o.Linger)
+	if wait := l.gather(); wait > 0 {
+		c.linger.Reset(wait)
 		l.wait(func() bool { return l.queuedBytes >= lingerBytes }, c.linger.C)
 		c.linger.Stop()
 	}
@@ -78,6 +79,18 @@ func (l *Log) take() (entries []entry, ok bool) {
 	defer l.mu.Unlock()
 	l.queue, c.taken = c.taken[:0], l.queue
 	return c.taken, !l.refusing
+}
+
+// gather is how long the next commit may wait for more.
+func (l *Log) gather() time.Duration {
+	c := &l.committer
+	switch {
+	case l.o.Every > 0:
+		return l.o.Every - now().Sub(c.began)
+	case c.last >= lingerAbove:
+		return l.o.Linger
+	}
+	return 0
 }
 
 // wait returns when enough says so, at the timeout, or when the log closes.
@@ -123,7 +136,7 @@ func (l *Log) commit(entries []entry) error {
 	if err != nil {
 		return err
 	}
-	begin := now()
+	c.began = now()
 	if err := writeSynced(c.segment.file, c.buf, c.at); err != nil {
 		return fmt.Errorf("local log: %s at offset %d: %w", c.segment.name, c.at, err)
 	}
@@ -132,7 +145,7 @@ func (l *Log) commit(entries []entry) error {
 	}
 	c.at += int64(len(c.buf))
 	c.last = records
-	l.stats.committed(records, size, len(c.buf), now().Sub(begin))
+	l.stats.committed(records, size, len(c.buf), now().Sub(c.began))
 	for i := range entries {
 		e := &entries[i]
 		l.partitions[e.partition].publish(e.first, e.count, e.batch)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -164,6 +165,49 @@ func TestGroupCommit(t *testing.T) {
 	if counted != s.Syncs || s.SyncTime <= 0 {
 		t.Errorf("%d of %d syncs in the histogram, %v", counted, s.Syncs, s.SyncTime)
 	}
+}
+
+// With Every what comes soon after a commit waits for the next, and that begins when
+// it may, or when much waits.
+func TestCommitsKeepTheirDistance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = time.Second
+		o := memOptions()
+		o.Every = every
+		l := mustOpen(t, o)
+		began := time.Now()
+		at := make(chan time.Duration, 64)
+		put := func(n int, size int) {
+			for range n {
+				if err := l.Append(0, pipelinetest.Frame(strings.Repeat("r", size)), 1, func(chat.Position, error) { at <- time.Since(began) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		put(1, 10)
+		if d := <-at; d != 0 {
+			t.Errorf("the first waited %v", d)
+		}
+		syncs := l.Stats().Syncs
+		put(3, 10)
+		for range 3 {
+			if d := <-at; d != every {
+				t.Errorf("what came behind it was durable at %v", d)
+			}
+		}
+		if n := l.Stats().Syncs - syncs; n != 1 {
+			t.Errorf("%d syncs", n)
+		}
+		put(lingerBytes/8192+1, 8192)
+		for range lingerBytes/8192 + 1 {
+			if d := <-at; d != every {
+				t.Errorf("much was durable at %v", d)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestEpochs raises the epoch: positions go on above all there were, also after

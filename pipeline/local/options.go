@@ -50,6 +50,11 @@ type Options struct {
 	// (default 1 ms; negative never waits). With no load none waits.
 	Linger time.Duration
 
+	// Every is the least time between two commits, unless 256 KiB wait (default
+	// 0: only Linger bounds them). What is appended takes up to that much longer,
+	// and a log that gets little commits, syncs and wakes its readers less often.
+	Every time.Duration
+
 	// SpareSegments is how many segments that nobody needs any more are kept
 	// for reuse (default 2): to write over a file is several times as fast as
 	// to extend one.
@@ -118,6 +123,7 @@ func (o Options) Validate() error {
 		"a block of BlockBytes %d does not fit in SegmentBytes %d", o.BlockBytes, o.SegmentBytes)
 	check(o.PartitionBytes > 0, "PartitionBytes is %d", o.PartitionBytes)
 	check(o.QueueBytes > 0, "QueueBytes is %d", o.QueueBytes)
+	check(o.Every >= 0, "Every is %v", o.Every)
 	check(o.SpareSegments >= 0, "SpareSegments is %d", o.SpareSegments)
 	return errors.Join(faults...)
 }
