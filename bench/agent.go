@@ -95,6 +95,7 @@ type loadOrder struct {
 	SizeBytes   int     `json:"size_bytes"`
 	Encrypted   bool    `json:"encrypted,omitempty"`
 	MarkEveryNs int64   `json:"mark_every_ns"`
+	LookEveryNs int64   `json:"look_every_ns,omitempty"`
 	Contacts    int     `json:"contacts,omitempty"` // of each session, even; for patternCircle
 	Seed        uint64  `json:"seed"`
 	Pattern     string  `json:"pattern"`

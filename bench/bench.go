@@ -28,6 +28,7 @@ type Options struct {
 	Warmup       time.Duration // before it counts; 0 is 3 s
 	Duration     time.Duration // that counts; 0 is the profile's own
 	Contacts     int           // whom a session writes to, where the profile lets it be said; 0 is everybody
+	LookEvery    time.Duration // least time between two looks of the load at its schedule and its sockets: what it measures is later by as much
 	MarkEvery    time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
 	Group        bool          // fanout: to the members of a group instead of to devices of one user
 	Cluster      string        // folder of the cluster that scripts/cluster.sh has started, for real
@@ -69,6 +70,7 @@ type Result struct {
 	Rate        float64     `json:"rate,omitempty"` // asked for, messages a second
 	PerWrite    int         `json:"per_write,omitempty"`
 	MarkEveryMs float64     `json:"mark_every_ms,omitempty"`
+	LookEveryMs float64     `json:"look_every_ms,omitempty"`
 	Contacts    int         `json:"contacts,omitempty"`
 	SizeBytes   int         `json:"size_bytes,omitempty"`
 	Encrypted   bool        `json:"encrypted,omitempty"`

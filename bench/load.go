@@ -34,6 +34,7 @@ func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fl
 		return err
 	}
 	res.Rate, res.PerWrite, res.SizeBytes, res.Seconds = o.Rate, o.PerWrite, o.Size, m.seconds
+	res.LookEveryMs = float64(o.LookEvery) / 1e6
 	res.MarkEveryMs, res.Contacts, res.Encrypted = float64(o.MarkEvery)/1e6, o.Contacts, o.Encrypted
 	w := m.window
 	res.Sent, res.Accepted, res.Delivered, res.Stored = w.Sent, w.Accepted, w.Delivered, uint64(m.stored)
@@ -136,7 +137,7 @@ func measure(ctx context.Context, o *Options, t *target, f *fleet, pattern strin
 			}
 			return &order{Op: opLoad, Load: &loadOrder{
 				StartNs: start, WarmupNs: int64(o.Warmup), DurationNs: int64(o.Duration), Rate: rate * share, PerWrite: o.PerWrite,
-				SizeBytes: o.Size, MarkEveryNs: int64(marking), Seed: uint64(i) + 2, Pattern: pattern, Contacts: o.Contacts, Encrypted: o.Encrypted,
+				SizeBytes: o.Size, MarkEveryNs: int64(marking), LookEveryNs: int64(o.LookEvery), Seed: uint64(i) + 2, Pattern: pattern, Contacts: o.Contacts, Encrypted: o.Encrypted,
 			}}
 		})
 		answered <- answer{reports, err}

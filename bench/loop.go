@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 	"unsafe"
@@ -13,12 +14,20 @@ import (
 const (
 	waitEvents = 1024
 	readBytes  = 256 << 10
+
+	edge = 1 << 31 // EPOLLET, which package unix has as a negative number
 )
 
 // loop is the load side's event loop: all sockets of a load in one goroutine,
 // so that the load costs little and the server's figures stand out.
 type loop struct {
-	ep     int
+	ep, timer int
+	file      *os.File           // the epoll's, which it owns
+	ready     syscall.RawConn    // of the file, where the runtime waits for events
+	lookOnce  func(uintptr) bool // looks for it; what it found is in
+	found     int
+	fault     error
+
 	events []unix.EpollEvent
 	conns  []*conn // by descriptor
 	buf    []byte
@@ -37,9 +46,33 @@ func newLoop() (*loop, error) {
 		return nil, fmt.Errorf("bench: epoll: %w", err)
 	}
 	l := &loop{ep: ep, events: make([]unix.EpollEvent, waitEvents), buf: make([]byte, readBytes)}
+	if err := l.arm(); err != nil {
+		unix.Close(ep)
+		return nil, fmt.Errorf("bench: epoll: %w", err)
+	}
 	l.base, l.baseNs = monotonic()
 	l.clock()
 	return l, nil
+}
+
+// arm makes what wait needs.
+func (l *loop) arm() (err error) {
+	if err = unix.SetNonblock(l.ep, true); err != nil { // or the runtime would not wait for it
+		return err
+	}
+	if l.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return err
+	}
+	l.file = os.NewFile(uintptr(l.ep), "epoll")
+	if l.ready, err = l.file.SyscallConn(); err != nil {
+		return err
+	}
+	l.lookOnce = func(uintptr) bool {
+		l.found, l.fault = l.look()
+		return l.found > 0 || l.fault != nil
+	}
+	l.conns = make([]*conn, l.timer+1)
+	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, l.timer, &unix.EpollEvent{Fd: int32(l.timer), Events: unix.EPOLLIN | edge})
 }
 
 // monotonic reads the clock that all processes of a machine share, and the same
@@ -70,7 +103,8 @@ func (l *loop) close() {
 			unix.Close(c.fd)
 		}
 	}
-	unix.Close(l.ep)
+	unix.Close(l.timer)
+	l.file.Close()
 }
 
 // clock refreshes and returns the time of the loop, in ns of the clock that all
@@ -114,7 +148,7 @@ func (l *loop) dial(to netip.AddrPort, c *conn) error {
 	c.fd, c.loop = fd, l
 	l.conns[fd] = c
 	l.open++
-	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0x7fffffff})
+	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP})
 }
 
 // want tells epoll what a connection waits for.
@@ -133,7 +167,7 @@ func (l *loop) want(c *conn, write, read bool) {
 // loop at most.
 func (l *loop) poll(untilNs int64) error {
 	wait := max(untilNs-l.clock(), 0)
-	n, err := epollWait(l.ep, l.events, wait)
+	n, err := l.wait(wait)
 	if err != nil {
 		return fmt.Errorf("bench: epoll: %w", err)
 	}
@@ -146,13 +180,35 @@ func (l *loop) poll(untilNs int64) error {
 	return l.failed
 }
 
-// epollWait is epoll_pwait2, which waits to the ns: a schedule in ms would blur
-// what is measured. Only a call that really waits tells the scheduler of Go.
-func epollWait(ep int, events []unix.EpollEvent, ns int64) (int, error) {
-	n, e := epollPwait2(ep, events, 0, unix.RawSyscall6)
-	if n == 0 && e == 0 && ns > 0 {
-		n, e = epollPwait2(ep, events, ns, unix.Syscall6)
+// wait returns how many events there are, waiting ns for some at most. It looks
+// first, which tells the scheduler of Go nothing. With none the runtime waits for
+// the epoll, as it does for any file, and for a timer in it that keeps the ns: a
+// schedule in ms would blur what is measured, and a goroutine that waits in a system
+// call keeps the runtime's monitor at work, on the account of the load.
+func (l *loop) wait(ns int64) (int, error) {
+	if n, err := l.look(); n > 0 || err != nil || ns <= 0 {
+		return n, err
 	}
+	if err := unix.TimerfdSettime(l.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(ns)}, nil); err != nil {
+		return 0, err
+	}
+	l.found, l.fault = 0, nil
+	if err := l.ready.Read(l.lookOnce); err != nil {
+		return 0, err
+	}
+	return l.found, l.fault
+}
+
+// rest sleeps until a time of the loop and hears of no socket meanwhile, and nor
+// does the runtime.
+func (l *loop) rest(untilNs int64) {
+	ts := unix.NsecToTimespec(max(untilNs-l.clock(), 0))
+	unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+}
+
+// look returns the events that there are now.
+func (l *loop) look() (int, error) {
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), 0, 0, 0)
 	if e == unix.EINTR {
 		return 0, nil
 	}
@@ -160,12 +216,6 @@ func epollWait(ep int, events []unix.EpollEvent, ns int64) (int, error) {
 		return 0, e
 	}
 	return int(n), nil
-}
-
-func epollPwait2(ep int, events []unix.EpollEvent, ns int64, call func(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err syscall.Errno)) (uintptr, syscall.Errno) {
-	ts := unix.NsecToTimespec(ns)
-	n, _, e := call(unix.SYS_EPOLL_PWAIT2, uintptr(ep), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
-	return n, e
 }
 
 // transfer reads from a socket that does not block, or writes to it, without

@@ -20,6 +20,7 @@ type pace struct {
 	rng      *rand.Rand
 	nextNs   int64
 	pick     func(rng *rand.Rand) (from *conn, to int)
+	every    int64 // ns between two looks at least
 	marking  int64 // ns between two marks of a receiver
 	markNs   int64
 }
@@ -44,7 +45,12 @@ func (p *pace) until(ctx context.Context, endNs int64) error {
 			p.markNs = now
 			r.markAll()
 		}
-		if err := r.loop.poll(min(p.nextNs, endNs, now+p.marking)); err != nil {
+		until := min(p.nextNs, endNs, now+p.marking)
+		if p.every > 0 {
+			r.loop.rest(now + p.every)
+			until = 0
+		}
+		if err := r.loop.poll(until); err != nil {
 			return err
 		}
 	}

@@ -61,6 +61,7 @@ func agentChild(name, log string) (*agentLink, error) {
 	}
 	defer said.Close()
 	cmd := exec.Command(self, "bench", "agent")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // a load is one goroutine, and there are others to use the processors
 	cmd.Stderr = said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
