@@ -202,8 +202,10 @@ func (l *loop) wait(ns int64) (int, error) {
 // rest sleeps until a time of the loop and hears of no socket meanwhile, and nor
 // does the runtime.
 func (l *loop) rest(untilNs int64) {
-	ts := unix.NsecToTimespec(max(untilNs-l.clock(), 0))
-	unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	for l.clock() < untilNs { // a signal of the runtime's ends a sleep
+		ts := unix.NsecToTimespec(untilNs - l.nowNs)
+		unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	}
 }
 
 // look returns the events that there are now.

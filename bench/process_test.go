@@ -37,8 +37,9 @@ func fleetOn(t *testing.T, o *Options, res *Result, d destination, processes int
 
 func TestProcessesOfALoadGiveTheSum(t *testing.T) {
 	at, d := startTestServer(t, nil)
-	for _, processes := range []int{1, 2} {
+	for processes, every := range map[int]time.Duration{1: 0, 2: 0, 3: 100 * time.Millisecond} {
 		o, res := quick(t, 21), &Result{}
+		o.LookEvery = every
 		f := fleetOn(t, o, res, d, processes)
 		if c, err := f.count(t.Context()); err != nil || c.Up != 21 || res.LoadProcesses != processes {
 			t.Fatalf("%d of 21 sessions are up in %d processes: %v", c.Up, res.LoadProcesses, err)
@@ -52,6 +53,9 @@ func TestProcessesOfALoadGiveTheSum(t *testing.T) {
 		}
 		if c.Sent == 0 || c.Accepted != c.Sent || c.Delivered != c.Sent || res.Sent == 0 || res.Sent > c.Sent || len(res.Invalid) > len(f.late) { // how late a process is depends on the machine
 			t.Errorf("%d processes: %+v, sent %d, invalid %v", processes, c, res.Sent, res.Invalid)
+		}
+		if every > 0 && (res.LookEveryMs != 100 || res.LoadLag.P50 < 10_000) { // us; half of it at the least
+			t.Errorf("a load that looks every %v is %d us late", every, res.LoadLag.P50)
 		}
 		if stored, err := at.metric("rookery_partition_messages_total"); err != nil || stored < float64(c.Sent) {
 			t.Errorf("the server stored %v of %d messages: %v", stored, c.Sent, err)
@@ -201,6 +205,7 @@ func TestAnAgentRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{Op: opPrepare, Connect: &connectOrder{To: to, First: 5, Count: 6, Total: 10}},
 		{Op: opPrepare, Connect: &connectOrder{To: to, Count: 1, Total: 1, Key: []byte("none")}},
 		{Op: opLoad, Load: &loadOrder{PerWrite: 1, SizeBytes: 7, MarkEveryNs: 1}},
+		{Op: opLoad, Load: &loadOrder{PerWrite: 1, SizeBytes: 8, MarkEveryNs: 1, LookEveryNs: -1}},
 	} {
 		if _, err := a.ask(t.Context(), o, time.Minute); err == nil || errors.Is(err, errAgent) {
 			t.Errorf("%+v: %v", o, err)
