@@ -153,7 +153,7 @@ func (a *agent) latencies(rep *report) error {
 // time that counts.
 func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
 	r := a.run
-	if o == nil || o.Rate < 0 || o.PerWrite < 1 || o.SizeBytes < 8 || o.MarkEveryNs <= 0 || o.LookEveryNs < 0 || r.total < 2 {
+	if o == nil || o.Rate < 0 || o.PerWrite < 1 || o.SizeBytes < 8 || o.MarkEveryNs <= 0 || o.LookEveryNs < 0 || o.LookEveryNs > int64(mostLookEvery) || r.total < 2 {
 		return errors.New("bench: agent: what to send is not said, or to whom")
 	}
 	p := &pace{run: r, rate: o.Rate / float64(o.PerWrite), perWrite: o.PerWrite, size: o.SizeBytes, rng: rand.New(rand.NewPCG(1, o.Seed)), marking: o.MarkEveryNs, every: o.LookEveryNs}

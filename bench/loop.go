@@ -47,7 +47,7 @@ func newLoop() (*loop, error) {
 	}
 	l := &loop{ep: ep, events: make([]unix.EpollEvent, waitEvents), buf: make([]byte, readBytes)}
 	if err := l.arm(); err != nil {
-		unix.Close(ep)
+		l.close()
 		return nil, fmt.Errorf("bench: epoll: %w", err)
 	}
 	l.base, l.baseNs = monotonic()
@@ -57,13 +57,14 @@ func newLoop() (*loop, error) {
 
 // arm makes what wait needs.
 func (l *loop) arm() (err error) {
-	if err = unix.SetNonblock(l.ep, true); err != nil { // or the runtime would not wait for it
+	err = unix.SetNonblock(l.ep, true) // or the runtime would not wait for it
+	l.file, l.timer = os.NewFile(uintptr(l.ep), "epoll"), -1
+	if err != nil {
 		return err
 	}
 	if l.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
 		return err
 	}
-	l.file = os.NewFile(uintptr(l.ep), "epoll")
 	if l.ready, err = l.file.SyscallConn(); err != nil {
 		return err
 	}

@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	markEvery    = 5 * time.Millisecond // how often receivers mark
-	burstsAtOnce = 64                   // bursts sent before the sockets are looked at again
+	markEvery     = 5 * time.Millisecond // how often receivers mark
+	mostLookEvery = time.Second          // between two looks: no other goroutine of the load runs meanwhile
+	burstsAtOnce  = 64                   // bursts sent before the sockets are looked at again
 )
 
 // pace sends one burst after another when it is due.

@@ -60,6 +60,12 @@ func TestProcessesOfALoadGiveTheSum(t *testing.T) {
 		if stored, err := at.metric("rookery_partition_messages_total"); err != nil || stored < float64(c.Sent) {
 			t.Errorf("the server stored %v of %d messages: %v", stored, c.Sent, err)
 		}
+		for _, look := range []time.Duration{-1, mostLookEvery + 1} {
+			bad := order{Op: opLoad, Load: &loadOrder{StartNs: nowNs(), DurationNs: 1, Rate: 1, PerWrite: 1, SizeBytes: 8, MarkEveryNs: 1, LookEveryNs: int64(look), Pattern: patternAnyTwo}}
+			if _, err := f.same(t.Context(), time.Minute, bad); err == nil || errors.Is(err, errAgent) {
+				t.Errorf("a look every %v: %v", look, err)
+			}
+		}
 		// The merged histogram is the sum of what each process has.
 		reports, err := f.same(t.Context(), 0, order{Op: opLatencies})
 		if err != nil {
@@ -205,7 +211,6 @@ func TestAnAgentRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{Op: opPrepare, Connect: &connectOrder{To: to, First: 5, Count: 6, Total: 10}},
 		{Op: opPrepare, Connect: &connectOrder{To: to, Count: 1, Total: 1, Key: []byte("none")}},
 		{Op: opLoad, Load: &loadOrder{PerWrite: 1, SizeBytes: 7, MarkEveryNs: 1}},
-		{Op: opLoad, Load: &loadOrder{PerWrite: 1, SizeBytes: 8, MarkEveryNs: 1, LookEveryNs: -1}},
 	} {
 		if _, err := a.ask(t.Context(), o, time.Minute); err == nil || errors.Is(err, errAgent) {
 			t.Errorf("%+v: %v", o, err)

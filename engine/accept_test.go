@@ -141,9 +141,9 @@ func TestStartFails(t *testing.T) {
 
 // All faults are reported together.
 func TestValidate(t *testing.T) {
-	bad := Options{Loops: 257, MaxConns: -1, MaxOutBytes: -1, MaxOutTotalBytes: -1, AcceptPerSecond: -1, TickMs: 1001}
+	bad := Options{Loops: 257, MaxConns: -1, MaxOutBytes: -1, MaxOutTotalBytes: -1, AcceptPerSecond: -1, TurnEvery: time.Second + 1, TickMs: 1001}
 	err := bad.Validate()
-	for _, name := range []string{"Listen", "Loops", "MaxConns", "MaxOutBytes", "MaxOutTotalBytes", "AcceptPerSecond", "TickMs"} {
+	for _, name := range []string{"Listen", "Loops", "MaxConns", "MaxOutBytes", "MaxOutTotalBytes", "AcceptPerSecond", "TurnEvery", "TickMs"} {
 		if err == nil || !strings.Contains(err.Error(), name+" is") {
 			t.Errorf("%s is missing in %v", name, err)
 		}

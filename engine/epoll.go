@@ -76,11 +76,12 @@ func (p *poller) open() (err error) {
 		return os.NewSyscallError("epoll_create1", err)
 	}
 	if p.loop.engine.opts.TurnEvery == 0 { // else the runtime is not to hear of it
-		if err = unix.SetNonblock(p.epoll, true); err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
+		err = unix.SetNonblock(p.epoll, true)
 	}
 	p.file = os.NewFile(uintptr(p.epoll), "epoll")
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
 	if p.ready, err = p.file.SyscallConn(); err != nil {
 		return err
 	}

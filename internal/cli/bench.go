@@ -46,7 +46,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.DurationVar(&o.Warmup, "warmup", 0, "time before it counts; 0 is 3s")
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
 	fs.IntVar(&o.Contacts, "contacts", 0, "real: how many others a session writes to, as people do; 0 is everybody")
-	fs.DurationVar(&o.LookEvery, "look-every", 0, "least time between two looks of the load at its schedule and its sockets, for loads of many processes: what it measures is later by as much")
+	fs.DurationVar(&o.LookEvery, "look-every", 0, "least time between two looks of the load at its schedule and its sockets, for loads of many processes, 1s at most: what it measures is later by as much")
 	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
 	fs.BoolVar(&o.Group, "group", false, "fanout: to the members of a group, instead of to devices of one user")
 	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real is to measure, such as .cache/cluster")

@@ -87,13 +87,20 @@ func (m *machine) checkDescriptors(c *config.Config) Finding {
 	usable := max(soft, hard)
 	f.Found = fmt.Sprintf("limit %d (hard %d)", soft, hard)
 	allowed := engine.ConnsOf(int(min(usable, math.MaxInt32)))
+	wants, more := c.Engine.MaxConnections+engine.ReservedFiles, ""
 	if c.Engine.OwnDescriptors {
-		allowed = engine.ConnsOfLoops(int(min(usable, math.MaxInt32)), max(c.Engine.Loops, 1))
+		loops := c.Engine.Loops
+		if loops == 0 {
+			loops = runtime.GOMAXPROCS(0)
+		}
+		allowed = engine.ConnsOfLoops(int(min(usable, math.MaxInt32)), loops)
+		wants = c.Engine.MaxConnections
+		more = fmt.Sprintf("set engine.loops above %d, each of which has as many descriptors, or ", loops)
 	}
-	raise := "raise it: LimitNOFILE= in the unit, ulimit -n in a shell, or /etc/security/limits.conf; fs.nr_open is the ceiling"
+	raise := more + "raise it: LimitNOFILE= in the unit, ulimit -n in a shell, or /etc/security/limits.conf; fs.nr_open is the ceiling"
 	switch {
 	case c.Engine.MaxConnections > allowed:
-		f.Status, f.Do = Fail, fmt.Sprintf("engine.max_connections wants %d; %s", c.Engine.MaxConnections+engine.ReservedFiles, raise)
+		f.Status, f.Do = Fail, fmt.Sprintf("engine.max_connections wants %d; %s", wants, raise)
 	case usable < leastDescriptors:
 		f.Status, f.Do = Fail, raise
 	case c.Engine.MaxConnections == 0 && usable < 65_536:

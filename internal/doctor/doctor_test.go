@@ -66,7 +66,13 @@ func TestDescriptors(t *testing.T) {
 		cfg.Engine.MaxConnections = c.maxConnections
 		expect(t, "descriptors", m.checkDescriptors(cfg), c.status, c.words...)
 	}
-	m := &machine{descriptors: func() (uint64, uint64, error) { return 0, 0, errors.New("forbidden") }}
+	m := &machine{descriptors: func() (uint64, uint64, error) { return 20_000, 20_000, nil }}
+	cfg := config.Default()
+	cfg.Engine.OwnDescriptors, cfg.Engine.Loops, cfg.Engine.MaxConnections = true, 56, 1_000_000
+	expect(t, "a million in 56 loops", m.checkDescriptors(cfg), OK)
+	cfg.Engine.Loops = 50
+	expect(t, "a million in 50 loops", m.checkDescriptors(cfg), Fail, "wants 1000000", "engine.loops above 50")
+	m = &machine{descriptors: func() (uint64, uint64, error) { return 0, 0, errors.New("forbidden") }}
 	expect(t, "unreadable", m.checkDescriptors(config.Default()), Warn, "forbidden")
 }
 

@@ -10,9 +10,9 @@ import (
 	"github.com/rookery-chat/rookery/chat"
 )
 
-// Under load a commit waits, up to Options.Linger, until lingerBytes are there,
-// and always where Options.Every is set: a commit costs the same processor time whatever its size, here and in every
-// owner that it wakes. Load is a last commit of lingerAbove records or more.
+// Under load a commit waits, up to Options.Linger, until lingerBytes are there, and
+// always where Options.Every is set: a commit costs the same processor time whatever
+// its size, here and in every owner that it wakes. Load is a last commit of lingerAbove records or more.
 const (
 	lingerBytes = 256 << 10
 	lingerAbove = 6

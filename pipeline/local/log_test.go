@@ -20,8 +20,8 @@ import (
 )
 
 func TestValidate(t *testing.T) {
-	err := Options{Partitions: -1, SegmentBytes: 1, BlockBytes: -1, PartitionBytes: -1, QueueBytes: -1, SpareSegments: -1}.Validate()
-	for _, field := range []string{"Dir", "Partitions", "SegmentBytes", "BlockBytes", "PartitionBytes", "QueueBytes", "SpareSegments"} {
+	err := Options{Partitions: -1, SegmentBytes: 1, BlockBytes: -1, PartitionBytes: -1, QueueBytes: -1, Every: -1, SpareSegments: -1}.Validate()
+	for _, field := range []string{"Dir", "Partitions", "SegmentBytes", "BlockBytes", "PartitionBytes", "QueueBytes", "Every", "SpareSegments"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("no word of %s in: %v", field, err)
 		}
