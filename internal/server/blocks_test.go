@@ -61,9 +61,9 @@ func blockingWorks(t *testing.T, ofAlice, ofBob *Server, settle func()) {
 	alice.blocks(chat.GroupAdd, "bob")
 	for m := expect[*packet.Message](tablet); m.Suite != chat.SuiteGroup; m = expect[*packet.Message](tablet) {
 	}
-	hidden := bob.send("alice", "hidden")
+	unseen := bob.send("alice", "hidden")
 	expect[*packet.Copy](bobs)
-	if c := expect[*packet.Copy](bobs); c.ID != hidden {
+	if c := expect[*packet.Copy](bobs); c.ID != unseen {
 		t.Errorf("bob's tablet got %+v", c)
 	}
 	carol.send("alice", "of carol")
@@ -82,17 +82,30 @@ func blockingWorks(t *testing.T, ofAlice, ofBob *Server, settle func()) {
 	wantTexts(t, "alice's blocks", alice.blockedNow(), "bob")
 	wantTexts(t, "bob's blocks", bob.blockedNow())
 
-	// Of presence bob hears that alice is as one who was never seen, once.
+	// Of presence bob hears that alice is as one who was never seen, once: now, or
+	// before, where who is here was not known everywhere until after the block.
 	alice.net.Close()
 	tablet.net.Close()
-	if p := expect[*packet.Presence](bob); p.Online || p.Seen != 0 {
-		t.Errorf("bob is told %+v", p)
+	for bob.presences[len(bob.presences)-1].Online {
+		expect[*packet.Presence](bob)
 	}
 	alice = dial(t, ofAlice, "alice", "phone", packet.ResumeCursor)
 	expect[*packet.CaughtUp](alice)
 	bob.put(&packet.Watch{Req: 3, Users: []string{"alice"}})
 	if p := expect[*packet.Presence](bob); p.Online || p.Seen != 0 {
 		t.Errorf("bob is told %+v of who is here", p)
+	}
+	hidden := 0
+	for _, p := range bob.presences {
+		if !p.Online {
+			hidden++
+		}
+		if p.Seen != 0 {
+			t.Errorf("bob is told %+v", p)
+		}
+	}
+	if hidden != 2 {
+		t.Errorf("bob is told %d times that alice is not here, not once for each watch", hidden)
 	}
 
 	// A new device of alice's that reads everything from the start has nothing of it.

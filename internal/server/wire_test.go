@@ -108,11 +108,12 @@ type wire struct {
 	pings  int
 	deaf   bool // does not answer pings
 
-	user    string
-	welcome packet.Welcome
-	clock   *chat.Clock
-	n       uint64        // of the last send
-	pos     chat.Position // where the chain stands
+	user      string
+	welcome   packet.Welcome
+	clock     *chat.Clock
+	n         uint64        // of the last send
+	pos       chat.Position // where the chain stands
+	presences []*packet.Presence
 }
 
 var clientLimits = frame.Limits{Client: true, MessageBytes: 1 << 20}
@@ -381,7 +382,8 @@ func expect[P any](w *wire) P {
 	}
 }
 
-// link holds every packet against the chain rule.
+// link holds every packet against the chain rule, and keeps what is told of
+// presence.
 func (w *wire) link(p any) {
 	w.t.Helper()
 	var pos chat.Position
@@ -398,6 +400,9 @@ func (w *wire) link(p any) {
 			return
 		}
 		pos, gap = p.Pos, p.Gap
+	case *packet.Presence:
+		w.presences = append(w.presences, p)
+		return
 	case *packet.Truncated:
 		w.pos = p.Pos
 		return
