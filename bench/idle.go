@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// idle measures what sessions take that have received a message: the server's
-// resident bytes, its heap, and the kernel's.
+// idle measures what sessions take before any message, and once each has received
+// one: the server's resident bytes, its heap, and the kernel's.
 func idle(ctx context.Context, o *Options, res *Result) error {
 	setDefault(&o.Connections, 15_000)
 	t, err := start(o, res)
@@ -27,16 +27,19 @@ func idle(ctx context.Context, o *Options, res *Result) error {
 	defer f.close()
 	connected := t.settle()
 	fmt.Fprintf(o.Progress, "%.0f bytes a session before any message\n", float64(connected-res.EmptyBytes)/float64(o.Connections))
-	if err := exchange(ctx, o, res, f); err != nil {
-		return err
+	res.SettledBytes = connected
+	res.BytesPerSilentConnection = float64(connected-res.EmptyBytes) / float64(o.Connections)
+	if !o.Silent {
+		if err := exchange(ctx, o, res, f); err != nil {
+			return err
+		}
+		res.SettledBytes = t.settle()
+		res.BytesPerConnection = float64(res.SettledBytes-res.EmptyBytes) / float64(o.Connections)
 	}
-	res.SettledBytes = t.settle()
 	after, err := t.memory()
 	if err != nil {
 		return err
 	}
-	res.BytesPerConnection = float64(res.SettledBytes-res.EmptyBytes) / float64(o.Connections)
-	res.BytesPerSilentConnection = float64(connected-res.EmptyBytes) / float64(o.Connections)
 	res.Memory = after.since(before, o.Connections, !f.remote)
 	return t.stop()
 }

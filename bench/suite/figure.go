@@ -39,7 +39,9 @@ func points(r *Round) (p []point) {
 			p = append(p, echoPoints(&r.Echo[i], i == 0)...)
 		}
 	case "idle":
-		add("bytes a session", "B", lower, r.BytesPerConnection)
+		if r.BytesPerConnection > 0 { // else they were silent
+			add("bytes a session", "B", lower, r.BytesPerConnection)
+		}
 		add("bytes a silent session", "B", lower, r.BytesPerSilentConnection)
 		if m := r.Memory; m != nil {
 			add("heap bytes a session", "B", lower, m.HeapBytes)
@@ -105,6 +107,7 @@ func echoPoints(e *bench.EchoResult, memory bool) (p []point) {
 func loadPoints(r *Round) (p []point) {
 	add := func(name, unit, way string, value float64) { p = append(p, point{name, unit, way, value}) }
 	ms := func(us int64) float64 { return float64(us) / 1e3 }
+	add("connections", "", either, float64(r.Connections))
 	add("accepted", "/s", higher, r.AcceptedPS)
 	add("stored", "/s", higher, r.StoredPS)
 	add("delivered", "/s", higher, r.DeliveredPS)

@@ -23,13 +23,14 @@ type Step struct {
 
 // Plan is what is measured. The rounds of all steps take turns.
 type Plan struct {
-	Name  string // full or quick
+	Name  string // full, quick or million
 	Steps []Step
 }
 
 // Choice is what the caller may choose of a plan.
 type Choice struct {
 	Quick   bool   // about ten minutes
+	Million bool   // what takes a million sessions instead, on a machine of 24 GiB
 	Peers   string // folder of their programs; "" is .cache/peers
 	Cluster string // folder of a cluster that is up, for the profile real; "" leaves it out
 	Only    string // steps whose name begins so; "" is all
@@ -38,15 +39,20 @@ type Choice struct {
 // NewPlan makes the plan of a choice.
 func NewPlan(c Choice) (*Plan, error) {
 	p := &Plan{Name: "full"}
-	if c.Quick {
+	switch {
+	case c.Million:
+		p.Name = planMillion
+		p.million()
+	case c.Quick:
 		p.Name = "quick"
-	}
-	if err := p.echoes(c); err != nil {
-		return nil, err
-	}
-	if c.Quick {
+		if err := p.echoes(c); err != nil {
+			return nil, err
+		}
 		p.quick()
-	} else {
+	default:
+		if err := p.echoes(c); err != nil {
+			return nil, err
+		}
 		p.full()
 	}
 	if c.Cluster != "" {
@@ -143,4 +149,35 @@ func (p *Plan) quick() {
 	slow := short
 	slow.Connections++
 	p.add("slow", 1, 30, slow)
+}
+
+// planMillion is the plan whose figures have a place of their own in documents.
+const planMillion = "million"
+
+// The steps of a million that targets name.
+const (
+	idleMillion    = "idle@1000000"
+	trickleMillion = "trickle@11600/1000000"
+	trickleFew     = "trickle@11600/1040"
+	reconnectMany  = "reconnect@100000"
+)
+
+// million are the project's own numbers, each measured once, as one takes ten
+// minutes: another folder has another round. The server's tables of descriptors
+// are its loops' own, so that a limit of 20,000 for a process is none.
+func (p *Plan) million() {
+	tables := []string{"--engine-own-descriptors=true", "--engine-loops=56"}
+	silence := []string{"--session-heartbeat=300s", "--session-idle=750s"}
+	gather := append([]string{"--engine-turn-every=10ms"}, silence...)
+	p.add(idleMillion, 1, 330, bench.Options{Connections: 1_000_000, Silent: true, ServerFlags: slices.Concat(tables, gather, []string{"--store-memtable-bytes=1MiB"})})
+	p.add(reconnectMany, 1, 150, bench.Options{Connections: 100_000, ServerFlags: tables})
+	trickle := bench.Options{
+		Rate: 11_600, Duration: 30 * time.Second, MarkEvery: 200 * time.Millisecond, LookEvery: 4 * time.Millisecond,
+		Processes: 52, ServerFlags: slices.Concat(tables, gather, []string{"--shard-heads=524288"}),
+	}
+	few, all := trickle, trickle
+	few.Connections, few.Warmup = 1_040, 30*time.Second // 20 a process
+	all.Connections, all.Warmup = 1_000_000, 100*time.Second
+	p.add(trickleFew, 1, 80, few)
+	p.add(trickleMillion, 1, 540, all)
 }

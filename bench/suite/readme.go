@@ -7,16 +7,26 @@ import (
 
 // The lines between which the documents have figures of a run.
 const (
-	blockBegin = "<!-- figures: written by rookery bench readme -->"
-	blockEnd   = "<!-- end of figures -->"
-	blockEmpty = "No run yet." // in place of them
+	blockBegin        = "<!-- figures: written by rookery bench readme -->"
+	blockBeginMillion = "<!-- figures of a million: written by rookery bench readme -->"
+	blockEnd          = "<!-- end of figures -->"
+	blockEmpty        = "No run yet." // in place of them
 )
+
+// begin is the line before a run's figures: those of a million have a place of
+// their own.
+func begin(s *Summary) string {
+	if s.Plan == planMillion {
+		return blockBeginMillion
+	}
+	return blockBegin
+}
 
 // Block is the text that stands between them: what a run found of the targets,
 // with its date, commit and machine.
 func Block(s *Summary) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s.", blockBegin, s.Origin())
+	fmt.Fprintf(&b, "%s\n%s.", begin(s), s.Origin())
 	if len(s.Bad) > 0 {
 		fmt.Fprintf(&b, " %d of its rounds stayed noisy or invalid.", len(s.Bad))
 	}
@@ -32,10 +42,10 @@ func Block(s *Summary) string {
 
 // ReplaceBlock puts a run's figures in the place of those that a document has.
 func ReplaceBlock(document string, s *Summary) (string, error) {
-	before, rest, begun := strings.Cut(document, blockBegin)
+	before, rest, begun := strings.Cut(document, begin(s))
 	_, after, ended := strings.Cut(rest, blockEnd)
-	if !begun || !ended || strings.Contains(after, blockBegin) {
-		return "", fmt.Errorf("suite: the document has no one place for figures, between %s and %s", blockBegin, blockEnd)
+	if !begun || !ended || strings.Contains(after, begin(s)) {
+		return "", fmt.Errorf("suite: the document has no one place for figures, between %s and %s", begin(s), blockEnd)
 	}
 	return before + Block(s) + after, nil
 }

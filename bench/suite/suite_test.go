@@ -167,6 +167,25 @@ func TestAGoodRepeatCountsInPlaceOfABadRound(t *testing.T) {
 	}
 }
 
+// TestEveryTargetIsMeasured holds targets to be of steps that a plan has.
+func TestEveryTargetIsMeasured(t *testing.T) {
+	steps := map[string]bool{ours: true}
+	for _, c := range []Choice{{}, {Million: true}} {
+		p, err := NewPlan(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range p.Steps {
+			steps[s.Name] = true
+		}
+	}
+	for _, target := range targets {
+		if !steps[target.Step] || target.Over != "" && !steps[target.Over] {
+			t.Errorf("no plan measures %q", target.What)
+		}
+	}
+}
+
 func TestATargetIsReachedByItsMedianAlone(t *testing.T) {
 	of := func(values ...float64) *Summary {
 		return &Summary{Figures: []Figure{{Step: ours, Name: "1 in flight: " + toC, Values: values, Spread: bench.SpreadOf(values)}}}

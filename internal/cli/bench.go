@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rookery-chat/rookery/bench"
+	"github.com/rookery-chat/rookery/bench/suite"
 	"github.com/rookery-chat/rookery/internal/nearest"
 )
 
@@ -47,6 +48,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
 	fs.IntVar(&o.Contacts, "contacts", 0, "real: how many others a session writes to, as people do; 0 is everybody")
 	fs.DurationVar(&o.LookEvery, "look-every", 0, "least time between two looks of the load at its schedule and its sockets, for loads of many processes, 1s at most: what it measures is later by as much")
+	fs.BoolVar(&o.Silent, "silent", false, "idle: no session sends or receives a message")
 	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
 	fs.BoolVar(&o.Group, "group", false, "fanout: to the members of a group, instead of to devices of one user")
 	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real is to measure, such as .cache/cluster")
@@ -60,6 +62,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.StringVar(&o.SDK, "sdk", "", "crypto: folder of the TypeScript SDK's part; empty is .cache/bench-crypto, which scripts/js.sh rounds fills")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
 	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that a profile runs; of everything, what takes ten minutes")
+	million := fs.Bool("million", false, "of everything, what takes a million sessions, on a machine of 24 GiB: 20 minutes")
 	var all suiteFlags
 	all.add(fs)
 	usage := "rookery bench [PROFILE...] [flags]\n\nWithout a profile everything is measured in rounds that take turns; started again, it goes on where it was.\n" +
@@ -72,8 +75,12 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 		return ExitUsage
 	}
 	profiles := fs.Args()
+	if *million && (*quick || len(profiles) > 0) {
+		env.Errorf("--million is of everything, and not quick: say it without a profile and without --quick")
+		return ExitUsage
+	}
 	if len(profiles) == 0 {
-		return benchAll(ctx, env, all, o, *quick)
+		return benchAll(ctx, env, all.run, o, suite.Choice{Quick: *quick, Million: *million, Peers: o.Peers, Cluster: o.Cluster, Only: all.only})
 	}
 	if *quick {
 		o.Connections, o.Duration, o.Warmup = quickConnections, quickDuration, quickWarmup

@@ -29,13 +29,12 @@ func (f *suiteFlags) add(fs *pflag.FlagSet) {
 }
 
 // benchAll measures everything, or goes on with it.
-func benchAll(ctx context.Context, env *Env, f suiteFlags, o bench.Options, quick bool) int {
-	p, err := suite.NewPlan(suite.Choice{Quick: quick, Peers: o.Peers, Cluster: o.Cluster, Only: f.only})
+func benchAll(ctx context.Context, env *Env, dir string, o bench.Options, c suite.Choice) int {
+	p, err := suite.NewPlan(c)
 	if err != nil {
 		env.Errorf("%v", err)
 		return ExitUsage
 	}
-	dir := f.run
 	if dir == "" {
 		dir = filepath.Join(benchRuns, p.Name+"-"+bench.Fingerprint(o.Version).Binary)
 	}
