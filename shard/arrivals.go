@@ -5,12 +5,12 @@ import (
 	"github.com/rookery-chat/rookery/internal/view"
 )
 
-// arrivals remembers the newest entries of a partition's chains, and who sent
+// arrivals remembers the newest messages in a partition's chains, and who sent
 // them, so that a mark, which mostly comes soon after the messages it is about,
 // need not ask the store for their senders. It holds no pointers.
 type arrivals struct {
 	slots  []arrival // by position
-	open   arrival   // the newest entry, which is in no slot yet: a burst that goes on would wipe a slot for each message
+	open   arrival   // the newest message, which is in no slot yet: a burst that goes on would wipe a slot for each message
 	names  []byte    // of senders, one behind the other, round and round
 	named  uint64    // bytes of names written so far
 	missed bool      // one was asked for that had been written over
@@ -19,10 +19,11 @@ type arrivals struct {
 	heads  []groupHead
 }
 
-// arrival is an entry, or a burst of messages of one sender at positions that
-// follow each other, and what came before it in its chain.
+// arrival is a message, or a burst of messages of one sender at positions that
+// follow each other, and where the message before it in its chain is, if there is
+// one above what the owner knows.
 type arrival struct {
-	pos, prev chat.Position // of the newest; before the oldest
+	pos, prev chat.Position // of the newest; of the message before the oldest, or of an entry above it
 	place     chat.Position // of the newest message; in the order of a group where the sender is one
 	user      uint64        // the keyed hash of whose chain it is
 	nameAt    uint64
@@ -47,7 +48,7 @@ func (a *arrivals) slot(pos chat.Position) *arrival {
 	return &a.slots[uint64(pos^pos>>8)&uint64(len(a.slots)-1)]
 }
 
-// slotOf is the slot of a user's entry. Where several users have an entry at one
+// slotOf is the slot of a user's message. Where several users have one at one
 // position, as those of a message to a group, all but the first are elsewhere.
 func (a *arrivals) slotOf(user uint64, pos chat.Position) *arrival {
 	s := a.slot(pos)
@@ -57,8 +58,8 @@ func (a *arrivals) slotOf(user uint64, pos chat.Position) *arrival {
 	return s
 }
 
-// put remembers an entry. The sender is empty where it is no message.
-func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
+// put remembers a message behind another one.
+func (a *arrivals) put(user uint64, e *chat.Entry, prev chat.Position, sender chat.User) {
 	if a.join(user, e, sender) {
 		return
 	}
@@ -67,10 +68,7 @@ func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
 	}
 	a.close()
 	s := &a.open
-	*s = arrival{pos: e.Pos, prev: e.Prev, place: e.Message.Place, user: user, nameBytes: uint16(len(sender))}
-	if len(sender) == 0 {
-		return
-	}
+	*s = arrival{pos: e.Pos, prev: prev, place: e.Message.Place, user: user, nameBytes: uint16(len(sender))}
 	at := a.named % uint64(len(a.names))
 	if room := uint64(len(a.names)) - at; room < uint64(len(sender)) {
 		a.named += room // a name lies in one piece
@@ -80,7 +78,7 @@ func (a *arrivals) put(user uint64, e *chat.Entry, sender chat.User) {
 	a.named += uint64(copy(a.names[at:], sender))
 }
 
-// close puts the newest entry into its slot.
+// close puts the newest message into its slot.
 func (a *arrivals) close() {
 	if a.open.pos > 0 {
 		*a.slotOf(a.open.user, a.open.pos) = a.open
@@ -91,7 +89,7 @@ func (a *arrivals) close() {
 // join makes a message one more of the burst that ends right before it, if there
 // is one. What is known of a burst costs the same whatever its length.
 func (a *arrivals) join(user uint64, e *chat.Entry, sender chat.User) bool {
-	if len(sender) == 0 || e.Prev != e.Pos-1 || e.Message.Place != e.Pos {
+	if e.Prev != e.Pos-1 || e.Message.Place != e.Pos {
 		return false
 	}
 	s := &a.open
@@ -137,7 +135,7 @@ func (a *arrivals) sender(s *arrival) chat.User {
 	return view.String[chat.User](a.names[at : at+uint64(s.nameBytes)])
 }
 
-// at returns the entry of a user at a position, or the burst whose newest is
+// at returns the message of a user at a position, or the burst whose newest is
 // there; nil when it is forgotten.
 func (a *arrivals) at(user uint64, pos chat.Position) *arrival {
 	if s := &a.open; s.pos == pos && s.user == user {

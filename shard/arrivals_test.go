@@ -9,21 +9,18 @@ import (
 	"github.com/rookery-chat/rookery/internal/record"
 )
 
-// TestArrivals puts entries of every kind, with names of every length, and asks
+// TestArrivals puts messages of senders with names of every length, and asks
 // for all again: what is remembered is right, and the newest is.
 func TestArrivals(t *testing.T) {
 	var a arrivals
 	a.reset()
 	sender := func(pos int) chat.User {
-		if pos%5 == 0 {
-			return ""
-		}
 		return chat.User(fmt.Sprintf("%0*d", 1+pos%200, pos))
 	}
 	const last = 3 * maxArrivals
 	for pos := 1; pos <= last; pos++ {
 		e := chat.Entry{Pos: chat.Position(pos), Prev: chat.Position(pos - 1)}
-		a.put(uint64(pos%7), &e, sender(pos))
+		a.put(uint64(pos%7), &e, e.Prev, sender(pos))
 		a.missed = pos%1000 == 0 // as a question too far back does
 		for back := range min(pos, 20) {
 			at := pos - back
@@ -62,7 +59,7 @@ func TestABurstForgetsNothingElse(t *testing.T) {
 			prev := last[user]
 			for range burst {
 				pos++
-				a.put(user, &chat.Entry{Pos: pos, Prev: prev, Message: chat.Message{Place: pos}}, "ann")
+				a.put(user, &chat.Entry{Pos: pos, Prev: prev, Message: chat.Message{Place: pos}}, prev, "ann")
 				prev = pos
 			}
 			last[user] = pos
@@ -88,7 +85,7 @@ func TestArrivalsGrow(t *testing.T) {
 	a.reset()
 	put := func(from, to chat.Position) {
 		for pos := from; pos <= to; pos++ {
-			a.put(1, &chat.Entry{Pos: pos}, "")
+			a.put(1, &chat.Entry{Pos: pos}, 0, "ann")
 		}
 	}
 	put(1, 10*firstArrivals)
@@ -157,7 +154,7 @@ func TestArrivalsSparse(t *testing.T) {
 		var a arrivals
 		a.reset()
 		for n := range chat.Position(firstArrivals) {
-			a.put(1, &chat.Entry{Pos: (n + 1) * step}, "")
+			a.put(1, &chat.Entry{Pos: (n + 1) * step}, 0, "ann")
 		}
 		known := 0
 		for n := range chat.Position(firstArrivals) {
@@ -196,6 +193,31 @@ func TestMarksWithinBursts(t *testing.T) {
 	}
 	if !slices.ContainsFunc(w.arrivals.slots, func(a arrival) bool { return a.older > 0 }) {
 		t.Error("no burst is remembered as one")
+	}
+	modelOf(t, s.log).check(t, nil, &s.store.rows)
+}
+
+// TestMarksAskNothingOfWhatIsNoMessage marks a message that came long after the
+// one before it, with more receipts in between than arrivals have room for: the
+// store is not asked who sent it.
+func TestMarksAskNothingOfWhatIsNoMessage(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.opt.BatchRecords, s.dropped = 100, 1000 // nobody is connected
+	w, mark, turn := s.bobMarks()
+	asked := s.store.reads
+	place := chat.Position(0)
+	for range 2 {
+		for range 2 * firstArrivals {
+			place++
+			s.put(record.Record{Kind: record.Receipt, User: []byte("bob"), Peer: []byte("cid"), Place: place})
+		}
+		mark(s.from("ann", uint64(10+s.log.End(0)), "m", 0))
+		for w.last < s.log.End(0) {
+			turn()
+		}
+	}
+	if n := s.store.reads - asked; n != 1 { // the first receipt of one peer
+		t.Errorf("the store was asked %d times", n)
 	}
 	modelOf(t, s.log).check(t, nil, &s.store.rows)
 }

@@ -147,13 +147,26 @@ func (w *worker) link(user uint64, e chat.Entry) {
 	}
 	w.floor = max(w.floor, chat.Position(w.heads.put(user, uint64(e.Pos))))
 	w.entries = append(w.entries, e)
-	if e.Kind == chat.EntryMessage && e.Message.To.IsGroup() {
-		w.arrivals.putFan(user, w.fanned, &e)
-	} else {
-		w.arrivals.put(user, &e, senderOf(&e))
+	if e.Kind == chat.EntryMessage {
+		w.arrived(user, &e)
 	}
 	if e.Kind != chat.EntryReceipt {
 		w.batch.Inbox = append(w.batch.Inbox, e)
+	}
+}
+
+// arrived remembers a message for the mark that will be about it, and the message
+// before it, which is known for longer than all that came between them.
+func (w *worker) arrived(user uint64, e *chat.Entry) {
+	prev := e.Prev
+	if at, ok := w.messages.get(user); ok {
+		prev = chat.Position(at)
+	}
+	w.messages.put(user, uint64(e.Pos))
+	if e.Message.To.IsGroup() {
+		w.arrivals.putFan(user, w.fanned, e, prev)
+	} else {
+		w.arrivals.put(user, e, prev, senderOf(e))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // What comes to a member of a busy group is mostly messages of that group, and
 // all members in a partition have one at the same position. So of a member one
-// arrival is remembered for as long as nothing else comes between, and of the
+// arrival is remembered for as long as no other message comes between, and of the
 // group, once for all members, where each message is in both orders: in the
 // partition and in the group.
 
@@ -46,11 +46,12 @@ func (a *arrivals) fan(group uint64, name chat.User, pos, place chat.Position) {
 	h.pos = pos
 }
 
-// putFan remembers a member's entry of the message that fan was last called with.
-func (a *arrivals) putFan(user, group uint64, e *chat.Entry) {
+// putFan remembers a member's entry of the message that fan was last called with,
+// behind another message.
+func (a *arrivals) putFan(user, group uint64, e *chat.Entry, prev chat.Position) {
 	b := a.burst(user)
-	if b.user == user && b.pos == e.Prev && b.nameAt == group && b.older < maxBurst && a.holds(b) {
-		if f := a.at(group, e.Pos); f != nil && f.prev == e.Prev {
+	if b.user == user && b.pos == prev && b.nameAt == group && b.older < maxBurst && a.holds(b) {
+		if f := a.at(group, e.Pos); f != nil && f.prev == prev {
 			b.pos, b.place, b.older = e.Pos, e.Message.Place, b.older+1
 			return
 		}
@@ -58,7 +59,7 @@ func (a *arrivals) putFan(user, group uint64, e *chat.Entry) {
 	if b.user == user && b.pos > 0 { // another burst, which is found by its end from now on
 		*a.slotOf(user, b.pos) = *b
 	}
-	*b = arrival{pos: e.Pos, prev: e.Prev, place: e.Message.Place, user: user, nameAt: group, nameBytes: ofGroup}
+	*b = arrival{pos: e.Pos, prev: prev, place: e.Message.Place, user: user, nameAt: group, nameBytes: ofGroup}
 }
 
 // burst is the slot of a member's newest burst.

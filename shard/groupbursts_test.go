@@ -94,9 +94,9 @@ func TestGroupBursts(t *testing.T) {
 			chains[user] = append(chains[user], link{pos, prev, place, sender})
 			e := chat.Entry{Pos: pos, Prev: prev, Message: chat.Message{Place: place}}
 			if group > 0 {
-				a.putFan(hash(user), group, &e)
+				a.putFan(hash(user), group, &e, e.Prev)
 			} else {
-				a.put(hash(user), &e, sender)
+				a.put(hash(user), &e, e.Prev, sender)
 			}
 		}
 		if r.IntN(10) == 0 {

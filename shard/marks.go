@@ -77,8 +77,7 @@ func (w *worker) deliveredLately(ctx context.Context, hash uint64, user chat.Use
 	if !w.remembers(hash, after, upTo) {
 		return false, nil
 	}
-	head, _ := w.heads.get(hash)
-	for at := chat.Position(head); at > after; {
+	for at, _ := w.newestMessage(hash); at > after; {
 		a := w.arrivals.ask(hash, at)
 		if newest, place, _ := w.arrivals.newest(a, upTo); newest > after {
 			if err := w.owe(ctx, w.arrivals.sender(a), user, place, 0, pos); err != nil {
@@ -90,12 +89,21 @@ func (w *worker) deliveredLately(ctx context.Context, hash uint64, user chat.Use
 	return true, nil
 }
 
-// remembers reports whether memory has all links of a chain above a position,
+// newestMessage returns a position that no message of a chain is above: that of
+// the newest one, if it is remembered.
+func (w *worker) newestMessage(hash uint64) (at chat.Position, ok bool) {
+	pos, ok := w.messages.get(hash)
+	if !ok {
+		pos, ok = w.heads.get(hash)
+	}
+	return chat.Position(pos), ok
+}
+
+// remembers reports whether memory has all messages of a chain above a position,
 // and what is the newest up to another one.
 func (w *worker) remembers(hash uint64, after, upTo chat.Position) bool {
-	head, ok := w.heads.get(hash)
-	steps := 0
-	for at := chat.Position(head); ok && at > after; steps++ {
+	at, ok := w.newestMessage(hash)
+	for steps := 0; ok && at > after; steps++ {
 		a := w.arrivals.ask(hash, at)
 		if a == nil || steps == cycleRows {
 			return false

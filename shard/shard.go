@@ -67,7 +67,7 @@ type Options struct {
 	SyncEvery    time.Duration // how often the store is synced, after which the log may delete; 0 is 5 s
 	ReadsAhead   int           // questions to the store at once, before a cycle that needs their answers is built; 0 asks each when it is needed
 	MarkEvery    time.Duration // least time between two marks, which a takeover does again and in which a device's cursors become one row; 0 marks with every cycle
-	Heads        int           // users a partition, senders' devices, and cursors and receipts, whose newest is kept in memory, 16 bytes each; 0 is 65,536
+	Heads        int           // users a partition, twice, senders' devices, and cursors and receipts, whose newest is kept in memory, 16 bytes each; 0 is 65,536
 	Logger       *slog.Logger  // nil is slog.Default
 	Since        *Since        // where the log is an epoch that began while another was at work
 

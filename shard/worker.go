@@ -44,6 +44,7 @@ type worker struct {
 	// owned by the worker from here on; what it keeps between cycles:
 	heads    *table        // user → position of the chain's newest entry
 	floor    chat.Position // no head that is not in heads is above
+	messages *table        // user → position of the chain's newest message
 	recent   *table        // (sender, node) → no stored id of these is newer
 	older    uint64        // ticks: no stored id of who is not in recent is newer
 	newest   uint64        // ticks: no stored id is newer
@@ -110,7 +111,7 @@ func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store 
 		logger:  o.Logger.With("partition", p),
 		batches: make(chan pipeline.Batch), readOn: make(chan struct{}, 1),
 		readUpTo: mark.Position,
-		heads:    newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
+		heads:    newTable(o.Heads), messages: newTable(o.Heads), recent: newTable(o.Heads), places: newTable(o.Heads),
 		copies: make([]chat.Position, ring.Partitions()),
 		ahead:  ahead{messages: map[messageAt]chat.Message{}, senders: map[uint64]senderPage{}},
 		groups: map[chat.User]*group{}, blocks: map[blockKey]*block{},
