@@ -64,7 +64,7 @@ func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	w := &watch{log: o.Logger}
 	// Ours, as Pebble would not end its own where it fails to open.
-	disk, health := vfs.WithDiskHealthChecks(o.FS, slowDisk, nil, w.diskSlow)
+	disk, health := vfs.WithDiskHealthChecks(ordered{o.FS}, slowDisk, nil, w.diskSlow)
 	db, err := pebble.Open(o.Dir, o.pebbleOptions(disk, w))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), health.Close())
