@@ -50,7 +50,9 @@ step_guard() { bin/rookery bench guard bench/guard.json; }
 step_autobahn() { scripts/autobahn.sh quick; }
 step_foreign() { scripts/foreign.sh; }
 step_js() { scripts/js.sh; }
-step_crash() { scripts/crash.sh 10; }
+step_crash() { # the loops' descriptors the process's, then their own
+	scripts/crash.sh 7 && ROOKERY_ENGINE_OWN_DESCRIPTORS=true ROOKERY_ENGINE_LOOPS=4 scripts/crash.sh 3
+}
 step_cluster() { scripts/cluster/smoke.sh; }
 
 # Two minutes of `make chaos`, at what two processors carry with all servers and the load on them.

@@ -3,9 +3,11 @@ import { expect, test, vi } from 'vitest'
 import { Core } from '../src/core.ts'
 import { MemoryJournal } from '../src/journal.ts'
 import { settingsOf } from '../src/options.ts'
+import { decodePackets } from '../src/packets.ts'
 import type { Packet } from '../src/schema.ts'
 import { take } from '../src/receive.ts'
 import type { Session } from '../src/session.ts'
+import { Writer } from '../src/write.ts'
 
 const content = new Uint8Array()
 
@@ -21,7 +23,7 @@ async function sender(count: number) {
   write()
   const watches = { watching: new Map(), strangers: new Set<string>(), unwatched: new Set<string>() }
   const session = { core, welcomed: true, reach: 0n, marked: 0n, unsentReads: new Map(), wake() {}, answered() {}, ...watches } as unknown as Session
-  return { core, sent, write, watches, take: (p: Packet) => take(session, p) }
+  return { core, sent, write, watches, session, take: (p: Packet) => take(session, p) }
 }
 
 /** A position of the epoch after the one in which sends were accepted. */
@@ -104,4 +106,17 @@ test('news of a user while a watch of them waits: a refusal may be older, and it
   expect([...watches.unwatched]).toEqual([])
   take({ type: 'receipt', pos: 3n, gap: 1n, peer: 'bob', delivered: at(5n), read: 0n })
   expect([...watches.unwatched]).toEqual(['bob'])
+})
+
+test('who is no longer watched is not asked for, also when their refusal came later', async () => {
+  const { core, watches, session } = await sender(0)
+  const written: Packet[] = []
+  const settings = { heartbeatMs: 1e6, heardAt: performance.now(), calmUntil: 0, buffered: 0, requests: 8, limits: {}, pace: { take() {}, waitMs: () => 0 } }
+  const writer = new Writer(Object.assign(session, settings, { unsentReads: new Set(), write: (b: Uint8Array) => written.push(...decodePackets(b)) }))
+  for (const user of ['bob', 'carol']) watches.unwatched.add(user)
+  core.watched.add('carol')
+  writer.wake()
+  await vi.waitFor(() => expect(watches.unwatched.size).toBe(0))
+  writer.stop()
+  expect(written).toMatchObject([{ type: 'watch', users: ['carol'] }])
 })
