@@ -198,26 +198,41 @@ func TestMarksWithinBursts(t *testing.T) {
 }
 
 // TestMarksAskNothingOfWhatIsNoMessage marks a message that came long after the
-// one before it, with more receipts in between than arrivals have room for: the
-// store is not asked who sent it.
+// one before it, with more receipts in between than arrivals have room for, and the
+// first one behind receipts: the store is not asked who sent them.
 func TestMarksAskNothingOfWhatIsNoMessage(t *testing.T) {
 	s := newSim(t, 1, 1)
 	s.opt.BatchRecords, s.dropped = 100, 1000 // nobody is connected
 	w, mark, turn := s.bobMarks()
 	asked := s.store.reads
 	place := chat.Position(0)
-	for range 2 {
+	receipts := func(user string) {
 		for range 2 * firstArrivals {
 			place++
-			s.put(record.Record{Kind: record.Receipt, User: []byte("bob"), Peer: []byte("cid"), Place: place})
+			s.put(record.Record{Kind: record.Receipt, User: []byte(user), Peer: []byte("cid"), Place: place})
 		}
-		mark(s.from("ann", uint64(10+s.log.End(0)), "m", 0))
+	}
+	all := func() {
 		for w.last < s.log.End(0) {
 			turn()
 		}
 	}
+	for range 2 {
+		receipts("bob")
+		mark(s.from("ann", uint64(10+s.log.End(0)), "m", 0))
+		all()
+	}
 	if n := s.store.reads - asked; n != 1 { // the first receipt of one peer
-		t.Errorf("the store was asked %d times", n)
+		t.Errorf("the store was asked %d times of bob's", n)
+	}
+	asked = s.store.reads
+	receipts("eve")
+	all()
+	at := s.put(record.Record{Kind: record.Message, ID: chat.NewID(5000, 1, s.ring.Node("ann", "phone")), User: []byte("eve"), Peer: []byte("ann"), Device: []byte("phone"), Content: []byte("m")})
+	s.put(record.Record{Kind: record.Mark, User: []byte("eve"), Device: []byte("web"), Place: at})
+	all()
+	if n := s.store.reads - asked; n != 4 { // the first receipts of two peers, her cursor and, as she has none, those of her other devices
+		t.Errorf("the store was asked %d times of eve's", n)
 	}
 	modelOf(t, s.log).check(t, nil, &s.store.rows)
 }

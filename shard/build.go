@@ -147,20 +147,26 @@ func (w *worker) link(user uint64, e chat.Entry) {
 	}
 	w.floor = max(w.floor, chat.Position(w.heads.put(user, uint64(e.Pos))))
 	w.entries = append(w.entries, e)
-	if e.Kind == chat.EntryMessage {
-		w.arrived(user, &e)
-	}
+	w.arrived(user, &e)
 	if e.Kind != chat.EntryReceipt {
 		w.batch.Inbox = append(w.batch.Inbox, e)
 	}
 }
 
 // arrived remembers a message for the mark that will be about it, and the message
-// before it, which is known for longer than all that came between them.
+// before it, which is known for longer than all that came between them. The first
+// entry of a chain that is seen, whatever it is, tells where none is above.
 func (w *worker) arrived(user uint64, e *chat.Entry) {
-	prev := e.Prev
-	if at, ok := w.messages.get(user); ok {
-		prev = chat.Position(at)
+	at, ok := w.messages.get(user)
+	prev := chat.Position(at)
+	if !ok {
+		prev = e.Prev
+	}
+	if e.Kind != chat.EntryMessage {
+		if !ok {
+			w.messages.put(user, uint64(prev))
+		}
+		return
 	}
 	w.messages.put(user, uint64(e.Pos))
 	if e.Message.To.IsGroup() {

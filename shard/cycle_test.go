@@ -389,3 +389,41 @@ func TestForwardedMarkOverALargeInbox(t *testing.T) {
 		t.Errorf("the cursor is %v, want %v; forwards %v, %d repeats", got, last, w.forwards, w.counts.Repeats)
 	}
 }
+
+// TestALongMarkOfTheFurtherDevice marks, after a restart, a little with the device
+// that is behind and then more than a cycle takes with the one that is ahead, whose
+// cursor does not go back on the way.
+func TestALongMarkOfTheFurtherDevice(t *testing.T) {
+	const ahead, all = cycleRows + 1000, cycleRows + 2000
+	s := newSim(t, 1, 1)
+	s.dropped = 2 * all // nobody is connected
+	mark := func(device string, place chat.Position) {
+		s.put(record.Record{Kind: record.Mark, User: []byte("bob"), Device: []byte(device), Place: place})
+	}
+	work := func() {
+		s.start()
+		w := s.workers[0]
+		for w.last < s.log.End(0) {
+			w.begin(s.log.next(0, w.last, 1<<20))
+			for w.left > 0 {
+				s.must(w.cycle(s.t.Context()))
+			}
+			s.log.flush(1000)
+			s.must(w.settle(s.t.Context()))
+		}
+	}
+	var last chat.Position
+	for n := range uint64(all) {
+		last = s.from("ann", n+1, "m", 0)
+	}
+	mark("phone", ahead)
+	mark("laptop", 10)
+	work()
+	mark("laptop", 20)
+	mark("phone", last)
+	work()
+	if at := s.store.rows.cursors[pair{"bob", "phone"}]; at != last {
+		t.Errorf("the phone's cursor is %v, not %v", at, last)
+	}
+	modelOf(t, s.log).check(t, nil, &s.store.rows)
+}

@@ -335,6 +335,16 @@ func (s *memStore) Cursors(_ context.Context, user chat.User) (all []storage.Cur
 	return all, nil
 }
 
+func (s *memStore) Cursor(ctx context.Context, user chat.User, device chat.Device) (chat.Position, bool, error) {
+	cursors, err := s.Cursors(ctx, user)
+	for _, c := range cursors {
+		if c.Device == device {
+			return c.Position, true, err
+		}
+	}
+	return 0, false, err
+}
+
 func (s *memStore) Delivered(ctx context.Context, user chat.User) (furthest chat.Position, err error) {
 	cursors, err := s.Cursors(ctx, user)
 	for _, c := range cursors {

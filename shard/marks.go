@@ -26,15 +26,27 @@ func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error
 	r := &w.rec
 	user, device := view.String[chat.User](r.User), view.String[chat.Device](r.Device)
 	place := min(r.Place, pos)
-	deliveredKey := w.hashKey(keyDelivered, r.User, nil, nil)
+	cursorKey, deliveredKey := w.hashKey(keyCursor, r.User, r.Device, nil), w.hashKey(keyDelivered, r.User, nil, nil)
+	found := true
+	cursor, err := w.cell(ctx, cursorKey, "cursor", func() (at chat.Position, err error) {
+		at, found, err = w.store.Cursor(ctx, user, device)
+		return at, err
+	})
+	if err != nil || place <= cursor {
+		return err
+	}
+	// Until another device marks, the user is known to be as far as this one: what
+	// that has further is owed again, which changes nothing.
 	delivered, err := w.cell(ctx, deliveredKey, "delivered", func() (chat.Position, error) {
+		if found {
+			return cursor, nil
+		}
 		return w.store.Delivered(ctx, user)
 	})
 	if err != nil {
 		return err
 	}
-	cursorKey := w.hashKey(keyCursor, r.User, r.Device, nil)
-	if place > delivered {
+	if delivered = max(delivered, cursor); place > delivered {
 		known, err := w.deliveredLately(ctx, hash, user, delivered, place, pos)
 		if err != nil {
 			return err
@@ -45,13 +57,6 @@ func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error
 			}
 		}
 		w.setCell(deliveredKey, place)
-	} else {
-		cursor, err := w.cell(ctx, cursorKey, "cursors", func() (chat.Position, error) {
-			return w.cursorOf(ctx, user, device)
-		})
-		if err != nil || place <= cursor {
-			return err
-		}
 	}
 	w.setCell(cursorKey, place)
 	w.cur.cursors = append(w.cur.cursors, storage.UserCursor{
@@ -59,16 +64,6 @@ func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error
 		Cursor: storage.Cursor{Device: chat.Device(w.cur.keep(r.Device)), Position: place},
 	})
 	return nil
-}
-
-func (w *worker) cursorOf(ctx context.Context, user chat.User, device chat.Device) (chat.Position, error) {
-	cursors, err := w.store.Cursors(ctx, user)
-	for _, c := range cursors {
-		if c.Device == device {
-			return c.Position, err
-		}
-	}
-	return 0, err
 }
 
 // deliveredLately is deliveredBy from memory. It reports whether memory goes
@@ -89,8 +84,8 @@ func (w *worker) deliveredLately(ctx context.Context, hash uint64, user chat.Use
 	return true, nil
 }
 
-// newestMessage returns a position that no message of a chain is above: that of
-// the newest one, if it is remembered.
+// newestMessage returns a position that no message of a chain is above, mostly its
+// newest's.
 func (w *worker) newestMessage(hash uint64) (at chat.Position, ok bool) {
 	pos, ok := w.messages.get(hash)
 	if !ok {

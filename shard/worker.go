@@ -44,7 +44,7 @@ type worker struct {
 	// owned by the worker from here on; what it keeps between cycles:
 	heads    *table        // user → position of the chain's newest entry
 	floor    chat.Position // no head that is not in heads is above
-	messages *table        // user → position of the chain's newest message
+	messages *table        // user → position that no message of the chain is above: mostly its newest's
 	recent   *table        // (sender, node) → no stored id of these is newer
 	older    uint64        // ticks: no stored id of who is not in recent is newer
 	newest   uint64        // ticks: no stored id is newer

@@ -182,6 +182,11 @@ func (s *stampedStore) Cursors(ctx context.Context, user chat.User) ([]storage.C
 	return s.memStore.Cursors(ctx, user)
 }
 
+func (s *stampedStore) Cursor(ctx context.Context, user chat.User, device chat.Device) (chat.Position, bool, error) {
+	s.op("cursor")
+	return s.memStore.Cursor(ctx, user, device)
+}
+
 func (s *stampedStore) Delivered(ctx context.Context, user chat.User) (chat.Position, error) {
 	s.op("delivered")
 	return s.memStore.Delivered(ctx, user)

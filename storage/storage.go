@@ -91,6 +91,10 @@ type Store interface {
 	// Cursors returns the cursors of a user's devices.
 	Cursors(ctx context.Context, user chat.User) ([]Cursor, error)
 
+	// Cursor returns the cursor of a device, or where it began while it has none.
+	// found is false when there is no such device, or it was revoked.
+	Cursor(ctx context.Context, user chat.User, device chat.Device) (at chat.Position, found bool, err error)
+
 	// Delivered returns the furthest cursor of all the user's devices.
 	Delivered(ctx context.Context, user chat.User) (chat.Position, error)
 

@@ -98,6 +98,22 @@ func (s *Store) Cursors(ctx context.Context, user chat.User) (cursors []storage.
 	return cursors, err
 }
 
+// Cursor implements storage.Store.
+func (s *Store) Cursor(ctx context.Context, user chat.User, name chat.Device) (at chat.Position, found bool, err error) {
+	err = s.devices(ctx, user, func(d *device) {
+		if d.name != string(name) || !d.present() {
+			return
+		}
+		switch {
+		case d.cursor != nil:
+			at, found = chat.Position(*d.cursor), true
+		case d.known():
+			at, found = chat.Position(*d.start), true
+		}
+	})
+	return at, found, err
+}
+
 // Delivered implements storage.Store.
 func (s *Store) Delivered(ctx context.Context, user chat.User) (furthest chat.Position, err error) {
 	err = s.devices(ctx, user, func(d *device) {

@@ -110,6 +110,49 @@ func (s *Store) Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, 
 	return cursors, err
 }
 
+// Cursor implements storage.Store. Filters say of most rows that are not stored
+// that they are not, where to look for all of the user's takes ten times as long.
+func (s *Store) Cursor(ctx context.Context, user chat.User, device chat.Device) (at chat.Position, found bool, err error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, false, err
+	}
+	defer s.leave()
+	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
+		LowerBound: []byte{tableDevice}, UpperBound: []byte{tableCursor + 1}, UseL6Filters: true,
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	row := func(table byte) ([]byte, error) {
+		if !it.SeekPrefixGE(appendPairKey(nil, table, user, device)) {
+			return nil, it.Error()
+		}
+		return it.ValueAndErr()
+	}
+	var d storage.Device
+	cursor, err := row(tableCursor)
+	if cursor != nil {
+		var pos uint64
+		err = readUint64s(cursor, &pos)
+		d.Start = chat.Position(pos)
+	} else if err == nil {
+		var begun []byte
+		if begun, err = row(tableDevice); begun == nil {
+			return 0, false, err
+		}
+		err = decodeDevice(begun, &d)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	gone, err := row(tableRevoked)
+	if gone != nil || err != nil {
+		return 0, false, err
+	}
+	return d.Start, true, nil
+}
+
 // Delivered implements storage.Store.
 func (s *Store) Delivered(ctx context.Context, user chat.User) (chat.Position, error) {
 	cursors, err := s.Cursors(ctx, user)

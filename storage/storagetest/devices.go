@@ -63,6 +63,8 @@ func testDeviceRevoked(f *fixture) {
 		f.Helper()
 		equal(f.T, what+": cursors", f.cursors("alice"), []storage.Cursor{{Device: "phone2", Position: 200}})
 		f.delivered("alice", 200)
+		f.cursor("alice", "phone", 0, false)
+		f.cursor("alice", "phone2", 200, true)
 		targets, err := f.PushTargets(f.ctx, "alice")
 		must(f.T, err)
 		equal(f.T, what+": push targets", targets, []storage.PushTarget{{Device: "phone2", Provider: "fcm", Token: "t"}})

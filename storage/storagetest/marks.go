@@ -118,10 +118,22 @@ func (f *fixture) delivered(user chat.User, want chat.Position) {
 	}
 }
 
+func (f *fixture) cursor(user chat.User, device chat.Device, want chat.Position, there bool) {
+	f.Helper()
+	got, found, err := f.Cursor(f.ctx, user, device)
+	must(f.T, err)
+	if got != want || found != there {
+		f.Fatalf("cursor of %s's %s is %d, %v, not %d, %v", user, device, got, found, want, there)
+	}
+}
+
 // testCursors: delivered is the furthest of all devices, whoever came last.
 func testCursors(f *fixture) {
 	equal(f.T, "of nobody", f.cursors("alice"), nil)
 	f.delivered("alice", 0)
+	f.cursor("alice", "phone", 0, false)
+	must(f.T, f.PutDevice(f.ctx, "alice", storage.Device{Name: "phone", Start: 7}))
+	f.cursor("alice", "phone", 7, true)
 	f.apply(storage.Batch{Cursors: []storage.UserCursor{
 		userCursor("alice", "phone", 300), userCursor("alice", "laptop", 2), userCursor("bob", "phone", 999),
 	}})
@@ -132,6 +144,10 @@ func testCursors(f *fixture) {
 	f.apply(storage.Batch{Cursors: []storage.UserCursor{userCursor("alice", "laptop", 301)}})
 	f.delivered("alice", 301)
 	f.delivered("bob", 999)
+	f.cursor("alice", "laptop", 301, true)
+	f.cursor("alice", "phone", 300, true)
+	f.cursor("alice", "phon", 0, false)
+	f.cursor("bob", "phone", 999, true)
 }
 
 func testDevices(f *fixture) {
@@ -306,6 +322,7 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"ReadReceipts": func(ctx context.Context) error { return s.ReadReceipts(ctx, []chat.Receipt{{User: "a", Peer: "b"}}) },
 		"ReadTo":       func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
 		"Cursors":      func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },
+		"Cursor":       func(ctx context.Context) error { _, _, err := s.Cursor(ctx, "a", "d"); return err },
 		"Delivered":    func(ctx context.Context) error { _, err := s.Delivered(ctx, "a"); return err },
 		"Chats":        func(ctx context.Context) error { _, err := s.Chats(ctx, "a", chat.ID{}, 9, 0, nil); return err },
 		"HasChat":      func(ctx context.Context) error { _, err := s.HasChat(ctx, "a", "b"); return err },
