@@ -21,6 +21,7 @@ type ahead struct {
 	messages map[messageAt]chat.Message // looked up: the zero Message is none
 	senders  map[uint64]senderPage      // by the user's hash
 	receipts []chat.Receipt             // asked for together: in the embedded store that takes less time than one by one
+	cursors  []storage.UserCursor       // the same
 }
 
 type messageAt struct {
@@ -53,8 +54,8 @@ type senderPage struct {
 }
 
 // askAhead asks what the records of the next cycle need: in the embedded store
-// the receipts alone, which where people write to ever new peers nearly all are
-// unknown.
+// receipts alone, which where people write to ever new peers nearly all are unknown,
+// and cursors, of those who mark for the first time.
 func (w *worker) askAhead(ctx context.Context) {
 	a := &w.ahead
 	clear(a.messages)
@@ -88,6 +89,26 @@ func (w *worker) needsReceipt(r *record.Record) {
 	}
 }
 
+// needsCursor notes the cursor that a mark moves, unless it is known.
+func (w *worker) needsCursor(r *record.Record) {
+	key := w.hashKey(keyCursor, r.User, r.Device, nil)
+	if _, ok := w.ahead.asked.get(key); !ok && !w.holds(key) {
+		w.ahead.asked.put(key, len(w.ahead.cursors))
+		w.ahead.cursors = append(w.ahead.cursors, storage.UserCursor{
+			User: view.String[chat.User](r.User), Cursor: storage.Cursor{Device: view.String[chat.Device](r.Device)},
+		})
+	}
+}
+
+// takeCursor remembers how far a device is, and with that its user at the least.
+func (w *worker) takeCursor(c *storage.UserCursor) {
+	user := view.Bytes(c.User)
+	w.places.put(w.hashKey(keyCursor, user, view.Bytes(c.Device), nil), uint64(c.Position))
+	if key := w.hashKey(keyDelivered, user, nil, nil); !w.holds(key) {
+		w.places.put(key, uint64(c.Position))
+	}
+}
+
 // takeReceipt remembers a receipt as it is stored.
 func (w *worker) takeReceipt(r *chat.Receipt) {
 	user, peer := view.Bytes(r.User), view.Bytes(r.Peer)
@@ -103,7 +124,8 @@ func (w *worker) eachAhead(f func(r *record.Record)) {
 		if err != nil {
 			return
 		}
-		if rest = more; w.opt.ReadsAhead == 0 && record.KindOf(raw) != record.Receipt {
+		rest = more
+		if k := record.KindOf(raw); w.opt.ReadsAhead == 0 && k != record.Receipt && k != record.Mark {
 			continue
 		}
 		err = w.rec.Decode(raw)
@@ -130,6 +152,10 @@ func (w *worker) needs(r *record.Record) {
 			w.ask(w.hashKey(keySender, r.User, r.Peer, r.ID[:]), ask{kind: keySender, at: messageAt{chat.ChatOf(peer, user), r.ID}})
 		}
 	case record.Mark:
+		if w.opt.ReadsAhead == 0 {
+			w.needsCursor(r)
+			return
+		}
 		if !w.holds(w.hashKey(keyDelivered, r.User, nil, nil)) || !w.holds(w.hashKey(keyCursor, r.User, r.Device, nil)) {
 			w.ask(w.hashKey(keyDelivered, r.User, nil, nil), ask{kind: keyDelivered, user: user})
 		}
@@ -188,6 +214,9 @@ func (w *worker) answerAhead(ctx context.Context) {
 			a.asks[i].answer(ctx, w.store)
 		}
 		readReceipts(ctx, w.store, a.receipts)
+		if len(a.cursors) > 0 && w.store.ReadCursors(ctx, a.cursors) != nil {
+			clear(a.cursors)
+		}
 	}
 	for i := range a.asks {
 		if q := &a.asks[i]; !q.failed {
@@ -201,9 +230,16 @@ func (w *worker) answerAhead(ctx context.Context) {
 			w.counts.Ahead++
 		}
 	}
+	for i := range a.cursors {
+		if c := &a.cursors[i]; c.User != "" {
+			w.takeCursor(c)
+			w.counts.Ahead++
+		}
+	}
 	clear(a.asks)
 	clear(a.receipts)
-	a.asks, a.receipts = a.asks[:0], a.receipts[:0]
+	clear(a.cursors)
+	a.asks, a.receipts, a.cursors = a.asks[:0], a.receipts[:0], a.cursors[:0]
 	a.asked.clear()
 }
 

@@ -335,14 +335,19 @@ func (s *memStore) Cursors(_ context.Context, user chat.User) (all []storage.Cur
 	return all, nil
 }
 
-func (s *memStore) Cursor(ctx context.Context, user chat.User, device chat.Device) (chat.Position, bool, error) {
-	cursors, err := s.Cursors(ctx, user)
-	for _, c := range cursors {
-		if c.Device == device {
-			return c.Position, true, err
+func (s *memStore) ReadCursors(_ context.Context, cursors []storage.UserCursor) error {
+	if err := s.read(); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	for i := range cursors {
+		c := &cursors[i]
+		at, ok := s.rows.cursors[pair{c.User, chat.User(c.Device)}]
+		if c.Position = at; !ok {
+			*c = storage.UserCursor{}
 		}
 	}
-	return 0, false, err
+	return nil
 }
 
 func (s *memStore) Delivered(ctx context.Context, user chat.User) (furthest chat.Position, err error) {

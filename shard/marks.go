@@ -29,13 +29,15 @@ func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error
 	cursorKey, deliveredKey := w.hashKey(keyCursor, r.User, r.Device, nil), w.hashKey(keyDelivered, r.User, nil, nil)
 	found := true
 	cursor, err := w.cell(ctx, cursorKey, "cursor", func() (at chat.Position, err error) {
-		at, found, err = w.store.Cursor(ctx, user, device)
-		return at, err
+		c := []storage.UserCursor{{User: user, Cursor: storage.Cursor{Device: device}}}
+		err = w.store.ReadCursors(ctx, c)
+		found = c[0].User != ""
+		return c[0].Position, err
 	})
 	if err != nil || place <= cursor {
 		return err
 	}
-	// Until another device marks, the user is known to be as far as this one: what
+	// Until another device marks, the user is taken to be as far as this one: what
 	// that has further is owed again, which changes nothing.
 	delivered, err := w.cell(ctx, deliveredKey, "delivered", func() (chat.Position, error) {
 		if found {

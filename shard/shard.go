@@ -45,7 +45,7 @@ type Store interface {
 	ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)
 	Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, error)
-	Cursor(ctx context.Context, user chat.User, device chat.Device) (at chat.Position, found bool, err error)
+	ReadCursors(ctx context.Context, cursors []storage.UserCursor) error
 	Delivered(ctx context.Context, user chat.User) (chat.Position, error)
 	storage.GroupStore
 }

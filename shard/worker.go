@@ -297,7 +297,7 @@ func (w *worker) shrink() {
 	w.entries, w.outcomes, w.receipts, w.scan = nil, nil, nil, nil
 	w.merged, w.owing, w.newer = index{}, index{}, index{}
 	w.forgetGroups(0)
-	w.ahead.asks, w.ahead.asked, w.ahead.receipts = nil, index{}, nil
+	w.ahead.asks, w.ahead.asked, w.ahead.receipts, w.ahead.cursors = nil, index{}, nil, nil
 }
 
 // begin takes a read batch.

@@ -182,9 +182,9 @@ func (s *stampedStore) Cursors(ctx context.Context, user chat.User) ([]storage.C
 	return s.memStore.Cursors(ctx, user)
 }
 
-func (s *stampedStore) Cursor(ctx context.Context, user chat.User, device chat.Device) (chat.Position, bool, error) {
-	s.op("cursor")
-	return s.memStore.Cursor(ctx, user, device)
+func (s *stampedStore) ReadCursors(ctx context.Context, cursors []storage.UserCursor) error {
+	s.op("read cursors")
+	return s.memStore.ReadCursors(ctx, cursors)
 }
 
 func (s *stampedStore) Delivered(ctx context.Context, user chat.User) (chat.Position, error) {

@@ -91,9 +91,10 @@ type Store interface {
 	// Cursors returns the cursors of a user's devices.
 	Cursors(ctx context.Context, user chat.User) ([]Cursor, error)
 
-	// Cursor returns the cursor of a device, or where it began while it has none.
-	// found is false when there is no such device, or it was revoked.
-	Cursor(ctx context.Context, user chat.User, device chat.Device) (at chat.Position, found bool, err error)
+	// ReadCursors fills in of each of cursors, whose User and Device are said, how
+	// far the device is: its cursor, or where it began while it has none. Of a
+	// device that is not there, or was revoked, it empties the UserCursor.
+	ReadCursors(ctx context.Context, cursors []UserCursor) error
 
 	// Delivered returns the furthest cursor of all the user's devices.
 	Delivered(ctx context.Context, user chat.User) (chat.Position, error)

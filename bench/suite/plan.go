@@ -177,7 +177,7 @@ func (p *Plan) million() {
 	}
 	few, all := trickle, trickle
 	few.Connections, few.Warmup = 1_040, 30*time.Second // 20 a process
-	all.Connections, all.Warmup = 1_000_000, 100*time.Second
+	all.Connections, all.Warmup = 1_000_000, 200*time.Second // nine users of ten have had a message then
 	p.add(trickleFew, 1, 80, few)
-	p.add(trickleMillion, 1, 540, all)
+	p.add(trickleMillion, 1, 600, all)
 }

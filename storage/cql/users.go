@@ -98,20 +98,29 @@ func (s *Store) Cursors(ctx context.Context, user chat.User) (cursors []storage.
 	return cursors, err
 }
 
-// Cursor implements storage.Store.
-func (s *Store) Cursor(ctx context.Context, user chat.User, name chat.Device) (at chat.Position, found bool, err error) {
-	err = s.devices(ctx, user, func(d *device) {
-		if d.name != string(name) || !d.present() {
-			return
+// ReadCursors implements storage.Store.
+func (s *Store) ReadCursors(ctx context.Context, cursors []storage.UserCursor) error {
+	for i := range cursors {
+		c, found := &cursors[i], false
+		err := s.devices(ctx, c.User, func(d *device) {
+			if d.name != string(c.Device) || !d.present() {
+				return
+			}
+			switch {
+			case d.cursor != nil:
+				c.Position, found = chat.Position(*d.cursor), true
+			case d.known():
+				c.Position, found = chat.Position(*d.start), true
+			}
+		})
+		if err != nil {
+			return err
 		}
-		switch {
-		case d.cursor != nil:
-			at, found = chat.Position(*d.cursor), true
-		case d.known():
-			at, found = chat.Position(*d.start), true
+		if !found {
+			*c = storage.UserCursor{}
 		}
-	})
-	return at, found, err
+	}
+	return nil
 }
 
 // Delivered implements storage.Store.

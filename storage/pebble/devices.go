@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -47,6 +48,9 @@ func (s *Store) Devices(ctx context.Context, user chat.User) ([]storage.Device, 
 
 // revoked returns when devices of a user were revoked, nil where none was.
 func (s *Store) revoked(ctx context.Context, user chat.User) (at map[chat.Device]int64, err error) {
+	if !s.revocations.Load() {
+		return nil, nil
+	}
 	err = s.scanUser(ctx, tableRevoked, user, func(device, row []byte) error {
 		if at == nil {
 			at = map[chat.Device]int64{}
@@ -117,7 +121,19 @@ func (s *Store) RevokeDevice(ctx context.Context, user chat.User, device chat.De
 	if err != nil {
 		return false, err
 	}
+	s.revocations.Store(true) // before there is one
 	return true, b.Commit(pebble.Sync)
+}
+
+// loadRevocations notes whether a device was ever revoked: while none was nobody
+// looks.
+func (s *Store) loadRevocations() error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableRevoked}, UpperBound: []byte{tableRevoked + 1}})
+	if err != nil {
+		return err
+	}
+	s.revocations.Store(it.First())
+	return errors.Join(it.Error(), it.Close())
 }
 
 // wasRevoked reports whether a device was. s.keyMu is held.

@@ -37,6 +37,8 @@ type Store struct {
 
 	applied sync.Map // partition → *atomic.Uint64, a chat.Position
 
+	revocations atomic.Bool // there may be rows of tableRevoked
+
 	// guarded by pushMu, which makes PutPushed one at a time
 	pushMu sync.Mutex
 
@@ -70,7 +72,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), health.Close())
 	}
 	s := &Store{db: db, health: health, watch: w, pairs: newPairs(pairSlots), runLeast: runLeast}
-	if err := errors.Join(s.checkFormat(), s.loadKept()); err != nil {
+	if err := errors.Join(s.checkFormat(), s.loadKept(), s.loadRevocations()); err != nil {
 		return nil, errors.Join(fmt.Errorf("storage/pebble: open %s: %w", o.Dir, err), db.Close(), health.Close())
 	}
 	return s, nil

@@ -110,47 +110,72 @@ func (s *Store) Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, 
 	return cursors, err
 }
 
-// Cursor implements storage.Store. Filters say of most rows that are not stored
-// that they are not, where to look for all of the user's takes ten times as long.
-func (s *Store) Cursor(ctx context.Context, user chat.User, device chat.Device) (at chat.Position, found bool, err error) {
+// ReadCursors implements storage.Store, as ReadReceipts does: most devices that are
+// asked for have no cursor yet.
+func (s *Store) ReadCursors(ctx context.Context, cursors []storage.UserCursor) error {
 	if err := s.begin(ctx); err != nil {
-		return 0, false, err
+		return err
 	}
 	defer s.leave()
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
 		LowerBound: []byte{tableDevice}, UpperBound: []byte{tableCursor + 1}, UseL6Filters: true,
 	})
 	if err != nil {
-		return 0, false, err
+		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	row := func(table byte) ([]byte, error) {
-		if !it.SeekPrefixGE(appendPairKey(nil, table, user, device)) {
-			return nil, it.Error()
+	var key []byte
+	seek := func(table byte, c *storage.UserCursor) bool {
+		key = appendPairKey(key[:0], table, c.User, c.Device)
+		return it.SeekPrefixGE(key)
+	}
+	var begun []int // those without a cursor: all of a table go one after the other
+	for i := range cursors {
+		if c := &cursors[i]; err == nil && !seek(tableCursor, c) {
+			begun = append(begun, i)
+			err = it.Error()
+		} else if err == nil {
+			err = cursorOf(it, c)
 		}
-		return it.ValueAndErr()
+	}
+	for _, i := range begun {
+		if c := &cursors[i]; err == nil && seek(tableDevice, c) {
+			err = startOf(it, c)
+		} else if err == nil {
+			*c, err = storage.UserCursor{}, it.Error()
+		}
+	}
+	for i := range cursors {
+		if c := &cursors[i]; err == nil && c.User != "" && s.revocations.Load() && seek(tableRevoked, c) {
+			*c = storage.UserCursor{}
+		} else if err == nil {
+			err = it.Error()
+		}
+	}
+	return errors.Join(err, it.Close())
+}
+
+// cursorOf reads the row of a cursor, which an iterator is at.
+func cursorOf(it *pebble.Iterator, c *storage.UserCursor) error {
+	row, err := it.ValueAndErr()
+	if err != nil {
+		return err
+	}
+	var pos uint64
+	err = readUint64s(row, &pos)
+	c.Position = chat.Position(pos)
+	return err
+}
+
+// startOf reads of the row of a device, which an iterator is at, where it began.
+func startOf(it *pebble.Iterator, c *storage.UserCursor) error {
+	row, err := it.ValueAndErr()
+	if err != nil {
+		return err
 	}
 	var d storage.Device
-	cursor, err := row(tableCursor)
-	if cursor != nil {
-		var pos uint64
-		err = readUint64s(cursor, &pos)
-		d.Start = chat.Position(pos)
-	} else if err == nil {
-		var begun []byte
-		if begun, err = row(tableDevice); begun == nil {
-			return 0, false, err
-		}
-		err = decodeDevice(begun, &d)
-	}
-	if err != nil {
-		return 0, false, err
-	}
-	gone, err := row(tableRevoked)
-	if gone != nil || err != nil {
-		return 0, false, err
-	}
-	return d.Start, true, nil
+	err = decodeDevice(row, &d)
+	c.Position = d.Start
+	return err
 }
 
 // Delivered implements storage.Store.

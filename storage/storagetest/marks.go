@@ -120,11 +120,13 @@ func (f *fixture) delivered(user chat.User, want chat.Position) {
 
 func (f *fixture) cursor(user chat.User, device chat.Device, want chat.Position, there bool) {
 	f.Helper()
-	got, found, err := f.Cursor(f.ctx, user, device)
-	must(f.T, err)
-	if got != want || found != there {
-		f.Fatalf("cursor of %s's %s is %d, %v, not %d, %v", user, device, got, found, want, there)
+	asked := []storage.UserCursor{userCursor("nobody", "phone", 0), userCursor(user, device, 0), userCursor(user, device+"-", 0)}
+	expected := make([]storage.UserCursor, len(asked))
+	if there {
+		expected[1] = userCursor(user, device, want)
 	}
+	must(f.T, f.ReadCursors(f.ctx, asked))
+	equal(f.T, "cursors read", asked, expected)
 }
 
 // testCursors: delivered is the furthest of all devices, whoever came last.
@@ -322,7 +324,9 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 		"ReadReceipts": func(ctx context.Context) error { return s.ReadReceipts(ctx, []chat.Receipt{{User: "a", Peer: "b"}}) },
 		"ReadTo":       func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
 		"Cursors":      func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },
-		"Cursor":       func(ctx context.Context) error { _, _, err := s.Cursor(ctx, "a", "d"); return err },
+		"ReadCursors": func(ctx context.Context) error {
+			return s.ReadCursors(ctx, []storage.UserCursor{userCursor("a", "d", 0)})
+		},
 		"Delivered":    func(ctx context.Context) error { _, err := s.Delivered(ctx, "a"); return err },
 		"Chats":        func(ctx context.Context) error { _, err := s.Chats(ctx, "a", chat.ID{}, 9, 0, nil); return err },
 		"HasChat":      func(ctx context.Context) error { _, err := s.HasChat(ctx, "a", "b"); return err },
