@@ -176,7 +176,7 @@ func (p *Plan) million() {
 		Processes: 52, ServerFlags: slices.Concat(tables, gather, []string{"--shard-heads=524288"}),
 	}
 	few, all := trickle, trickle
-	few.Connections, few.Warmup = 1_040, 30*time.Second // 20 a process
+	few.Connections, few.Warmup = 1_040, 30*time.Second      // 20 a process
 	all.Connections, all.Warmup = 1_000_000, 200*time.Second // nine users of ten have had a message then
 	p.add(trickleFew, 1, 80, few)
 	p.add(trickleMillion, 1, 600, all)
