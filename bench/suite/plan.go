@@ -38,23 +38,19 @@ type Choice struct {
 
 // NewPlan makes the plan of a choice.
 func NewPlan(c Choice) (*Plan, error) {
-	p := &Plan{Name: "full"}
+	p, steps := &Plan{Name: "full"}, (*Plan).full
 	switch {
 	case c.Million:
-		p.Name = planMillion
-		p.million()
+		p.Name, steps = planMillion, (*Plan).million
 	case c.Quick:
-		p.Name = "quick"
-		if err := p.echoes(c); err != nil {
-			return nil, err
-		}
-		p.quick()
-	default:
-		if err := p.echoes(c); err != nil {
-			return nil, err
-		}
-		p.full()
+		p.Name, steps = "quick", (*Plan).quick
 	}
+	if !c.Million {
+		if err := p.echoes(c); err != nil {
+			return nil, err
+		}
+	}
+	steps(p)
 	if c.Cluster != "" {
 		p.add("real", 3, 60, bench.Options{Cluster: c.Cluster})
 	}
@@ -167,9 +163,8 @@ const (
 // are its loops' own, so that a limit of 20,000 for a process is none.
 func (p *Plan) million() {
 	tables := []string{"--engine-own-descriptors=true", "--engine-loops=56"}
-	silence := []string{"--session-heartbeat=300s", "--session-idle=750s"}
-	gather := append([]string{"--engine-turn-every=10ms"}, silence...)
-	p.add(idleMillion, 1, 330, bench.Options{Connections: 1_000_000, Silent: true, ServerFlags: slices.Concat(tables, gather, []string{"--store-memtable-bytes=1MiB"})})
+	gather := []string{"--engine-turn-every=10ms", "--session-heartbeat=300s", "--session-idle=750s"}
+	p.add(idleMillion, 1, 420, bench.Options{Connections: 1_000_000, Silent: true, ServerFlags: slices.Concat(tables, gather, []string{"--store-memtable-bytes=1MiB"})})
 	p.add(reconnectMany, 1, 150, bench.Options{Connections: 100_000, ServerFlags: tables})
 	trickle := bench.Options{
 		Rate: 11_600, Duration: 30 * time.Second, MarkEvery: 200 * time.Millisecond, LookEvery: 4 * time.Millisecond,

@@ -48,9 +48,7 @@ func (s *Store) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
 		return err
 	}
 	defer s.leave()
-	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: []byte{tableReceipt}, UpperBound: []byte{tableReceipt + 1}, UseL6Filters: true,
-	})
+	it, err := s.filtered(ctx, tableReceipt, tableReceipt)
 	if err != nil {
 		return err
 	}
@@ -75,6 +73,14 @@ func (s *Store) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
 		r.Delivered, r.Read = chat.Position(delivered), chat.Position(read)
 	}
 	return errors.Join(err, it.Close())
+}
+
+// filtered returns an iterator over some tables, for rows of which nearly all are
+// not stored.
+func (s *Store) filtered(ctx context.Context, first, last byte) (*pebble.Iterator, error) {
+	return s.db.NewIterWithContext(ctx, &pebble.IterOptions{
+		LowerBound: []byte{first}, UpperBound: []byte{last + 1}, UseL6Filters: true,
+	})
 }
 
 // ReadTo implements storage.Store.
@@ -117,9 +123,7 @@ func (s *Store) ReadCursors(ctx context.Context, cursors []storage.UserCursor) e
 		return err
 	}
 	defer s.leave()
-	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: []byte{tableDevice}, UpperBound: []byte{tableCursor + 1}, UseL6Filters: true,
-	})
+	it, err := s.filtered(ctx, tableDevice, tableCursor)
 	if err != nil {
 		return err
 	}
