@@ -25,7 +25,7 @@ build: ## build bin/rookery, with the chat page's encryption
 run: build ## build, and serve on the embedded defaults until Ctrl-C
 	bin/rookery serve
 
-test: ## everything a change has to pass; does all its own set-up, about 20 minutes
+test: ## everything a change has to pass; sets up what it needs but compilers and interpreters; about 35 minutes
 	scripts/test.sh
 
 services: ## Kafka, Cassandra, Redis and S3 on this machine, for the tests; the first time it installs them
@@ -47,7 +47,7 @@ lint: ## gofmt, go vet and staticcheck
 fmt: ## format every Go file
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build ## measure everything, beside ten peers; some hours on a quiet machine, and it goes on where it was
+bench: build ## measure everything, beside ten peers (needs a C compiler and Rust); about 100 minutes on a quiet machine, and it goes on where it was
 	scripts/peers.sh build
 	bin/rookery bench
 
@@ -94,5 +94,5 @@ cover: ## statement coverage of the tests, as .cache/cover.html
 docs: ## rewrite the generated tables of docs/operations.md
 	$(GO) test ./internal/config ./internal/admin -run TestDocumentedTable -update
 
-clean: services-stop ## remove what was built and downloaded into this folder; not the data
+clean: services-stop ## remove bin and .cache, where programs and downloads are; not the data
 	rm -rf bin .cache

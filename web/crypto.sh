@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the encryption of sdk/js, compiled, where it becomes a part of the binary: 7.5 MB, so it is compressed here once and not
+# Puts the encryption of sdk/js, compiled, where it becomes a part of the binary: 8.1 MB, so it is compressed here once and not
 # by each start of the server. It takes nothing but Go, and little time when nothing has changed.
 set -euo pipefail
 cd "$(dirname "$0")"
