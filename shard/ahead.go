@@ -20,7 +20,7 @@ type ahead struct {
 	asked    index                      // by key
 	messages map[messageAt]chat.Message // looked up: the zero Message is none
 	senders  map[uint64]senderPage      // by the user's hash
-	receipts []chat.Receipt             // asked for together: in the embedded store that takes less time than one by one
+	receipts []storage.ReceiptAt        // asked for together: in the embedded store that takes less time than one by one
 	cursors  []storage.UserCursor       // the same
 }
 
@@ -85,7 +85,7 @@ func (w *worker) needsReceipt(r *record.Record) {
 	}
 	if _, ok := w.ahead.asked.get(key); !ok {
 		w.ahead.asked.put(key, len(w.ahead.receipts))
-		w.ahead.receipts = append(w.ahead.receipts, chat.Receipt{User: user, Peer: peer})
+		w.ahead.receipts = append(w.ahead.receipts, storage.ReceiptAt{Receipt: chat.Receipt{User: user, Peer: peer}})
 	}
 }
 
@@ -100,17 +100,18 @@ func (w *worker) needsCursor(r *record.Record) {
 	}
 }
 
-// takeCursor remembers how far a device is, and with that its user at the least.
+// takeCursor remembers how far a device is, and with that its user at the least: not
+// of one who may have blocked somebody, as mark says.
 func (w *worker) takeCursor(c *storage.UserCursor) {
 	user := view.Bytes(c.User)
 	w.places.put(w.hashKey(keyCursor, user, view.Bytes(c.Device), nil), uint64(c.Position))
-	if key := w.hashKey(keyDelivered, user, nil, nil); !w.holds(key) {
+	if key := w.hashKey(keyDelivered, user, nil, nil); !w.mayBlock(c.User) && !w.holds(key) {
 		w.places.put(key, uint64(c.Position))
 	}
 }
 
 // takeReceipt remembers a receipt as it is stored.
-func (w *worker) takeReceipt(r *chat.Receipt) {
+func (w *worker) takeReceipt(r *storage.ReceiptAt) {
 	user, peer := view.Bytes(r.User), view.Bytes(r.Peer)
 	w.places.put(w.hashKey(keyReceipt, user, peer, nil), uint64(r.Delivered))
 	w.places.put(w.hashKey(keyReceiptTo, user, peer, nil), uint64(r.Read))
@@ -264,7 +265,7 @@ func (w *worker) answerAtOnce(ctx context.Context) {
 }
 
 // readReceipts fills receipts in; it empties them where the store does not answer.
-func readReceipts(ctx context.Context, store Store, receipts []chat.Receipt) {
+func readReceipts(ctx context.Context, store Store, receipts []storage.ReceiptAt) {
 	if len(receipts) > 0 && store.ReadReceipts(ctx, receipts) != nil {
 		clear(receipts)
 	}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/rookery-chat/rookery/chat"
 	"github.com/rookery-chat/rookery/internal/record"
@@ -247,6 +248,40 @@ func TestBlockedAreToldNothing(t *testing.T) {
 	if n := len(s.store.rows.inbox["ann"]); n != 4 || receipt() != after {
 		t.Fatalf("ann has %d entries, bob knows of %v, of %v at %v, %v and %v", n, receipt(), 3, before, hidden, after)
 	}
+}
+
+// What a device got while its user blocked the sender is not told when another
+// device gets it after that, though the owner began anew in between.
+func TestALaterDeviceTellsNothingOfABlock(t *testing.T) {
+	s := newSim(t, 3, 1)
+	own := chat.NewClock(s.ring.Node("ann", "phone"), 1, chat.ID{})
+	block := func(verb chat.Verb) {
+		c := chat.Change{Verb: verb, Users: []chat.User{"bob"}}
+		s.put(record.Record{Kind: record.Message, Suite: chat.SuiteGroup, User: []byte("ann"), Peer: []byte("ann"), Device: []byte("phone"), ID: own.Next(time.UnixMilli(1)), Content: c.AppendTo(nil)})
+	}
+	mark := func(device string, place chat.Position) {
+		s.put(record.Record{Kind: record.Mark, User: []byte("ann"), Device: []byte(device), Place: place})
+	}
+	n := uint64(0)
+	say := func() chat.Position {
+		n++
+		return s.put(record.Record{Kind: record.Message, Suite: 1, User: []byte("ann"), Peer: []byte("bob"), Device: []byte("phone"), ID: chat.NewID(n, 1, s.ring.Node("bob", "phone"))})
+	}
+	before := say()
+	mark("phone", before)
+	mark("web", before)
+	hidden := say()
+	block(chat.GroupAdd)
+	mark("web", hidden)
+	block(chat.GroupRemove)
+	s.run()
+	mark("phone", hidden)
+	s.run()
+	if got := s.store.rows.receipts[pair{"bob", "ann"}].Delivered; got != before {
+		t.Errorf("bob knows of %v, want %v", got, before)
+	}
+	s.check()
+	s.pure()
 }
 
 // At the most spans the block stays: it could not be asked any more.

@@ -300,7 +300,7 @@ func (s *memStore) Receipts(_ context.Context, user chat.User, after, upTo chat.
 }
 
 // ReadReceipts is one call, however many receipts.
-func (s *memStore) ReadReceipts(_ context.Context, receipts []chat.Receipt) error {
+func (s *memStore) ReadReceipts(_ context.Context, receipts []storage.ReceiptAt) error {
 	if err := s.read(); err != nil {
 		return err
 	}
@@ -308,7 +308,7 @@ func (s *memStore) ReadReceipts(_ context.Context, receipts []chat.Receipt) erro
 	for i := range receipts {
 		r := &receipts[i]
 		if row, ok := s.rows.receipts[pair{r.User, r.Peer}]; ok {
-			r.Delivered, r.Read = row.Delivered, row.Read
+			r.Delivered, r.Read, r.Pos = row.Delivered, row.Read, row.Pos
 		}
 	}
 	return nil

@@ -109,7 +109,7 @@ func (r *real) rows(users []chat.User) *memRows {
 		}
 		for _, peer := range users {
 			messages, err1 := r.store.History(ctx, chat.DirectChat(user, peer), chat.ID{}, 1<<20, 0, nil)
-			receipts := []chat.Receipt{{User: user, Peer: peer}}
+			receipts := []storage.ReceiptAt{{Receipt: chat.Receipt{User: user, Peer: peer}}}
 			err2 := r.store.ReadReceipts(ctx, receipts)
 			read, err3 := r.store.ReadTo(ctx, user, peer)
 			if err1 != nil || err2 != nil || err3 != nil {
@@ -118,7 +118,7 @@ func (r *real) rows(users []chat.User) *memRows {
 			for _, m := range messages {
 				rows.messages[messageKey{m.Chat(), m.ID}] = m
 			}
-			rows.receipts[pair{user, peer}] = storage.ReceiptAt{Receipt: receipts[0]}
+			rows.receipts[pair{user, peer}] = storage.ReceiptAt{Receipt: receipts[0].Receipt}
 			rows.reads[pair{user, peer}] = storage.ReadMark{ReadTo: read}
 		}
 	}
@@ -157,9 +157,9 @@ func (r *real) groupRows(users []chat.User) *memRows {
 			k := pair{group, m.User}
 			rows.members[k] = storage.MemberAt{Group: group, User: m.User, Spans: m.Spans, Pos: m.Changed}
 			rows.come[k] = storage.GroupMark{Group: group, User: m.User, Delivered: m.Delivered, Read: m.Read, Sent: m.Sent}
-			receipts := []chat.Receipt{{User: m.User, Peer: group}}
+			receipts := []storage.ReceiptAt{{Receipt: chat.Receipt{User: m.User, Peer: group}}}
 			must(r.store.ReadReceipts(ctx, receipts))
-			rows.receipts[pair{m.User, group}] = storage.ReceiptAt{Receipt: receipts[0]}
+			rows.receipts[pair{m.User, group}] = storage.ReceiptAt{Receipt: receipts[0].Receipt}
 		}
 	}
 	return rows

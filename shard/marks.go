@@ -38,9 +38,10 @@ func (w *worker) mark(ctx context.Context, hash uint64, pos chat.Position) error
 		return err
 	}
 	// Until another device marks, the user is taken to be as far as this one: what
-	// that has further is owed again, which changes nothing.
+	// that has further is owed again, which changes nothing; but where the user
+	// blocks somebody, what was not owed then would be now.
 	delivered, err := w.cell(ctx, deliveredKey, "delivered", func() (chat.Position, error) {
-		if found {
+		if found && !w.mayBlock(user) {
 			return cursor, nil
 		}
 		return w.store.Delivered(ctx, user)
@@ -242,11 +243,11 @@ func (w *worker) receipt(ctx context.Context, user uint64, pos chat.Position) er
 	if here {
 		old = w.batch.Receipts[at].Receipt
 	} else if !known {
-		asked := []chat.Receipt{{User: name, Peer: peer}}
-		if err := w.try(ctx, "receipt", func() error { return w.store.ReadReceipts(ctx, asked) }); err != nil {
+		stored, err := w.storedReceipt(ctx, name, peer)
+		if err != nil {
 			return err
 		}
-		old = asked[0]
+		old = stored.Receipt
 	}
 	now := chat.Receipt{
 		User: name, Peer: peer,
@@ -279,17 +280,16 @@ func (w *worker) knownReceipt(key, keyTo uint64) (r chat.Receipt, known bool) {
 // receiptAgain links a receipt that changes nothing because an earlier owner has
 // stored it at this very position.
 func (w *worker) receiptAgain(ctx context.Context, user uint64, pos chat.Position, now chat.Receipt) error {
-	err := w.try(ctx, "receipts", func() (err error) {
-		w.found, err = w.store.Receipts(ctx, now.User, pos-1, pos, "", 1, w.found[:0])
-		return err
-	})
-	if err != nil {
-		return err
+	stored, err := w.storedReceipt(ctx, now.User, now.Peer)
+	if err == nil && stored.Pos == pos {
+		w.link(user, chat.Entry{Kind: chat.EntryReceipt, User: now.User, Pos: pos, Receipt: now})
 	}
-	for _, f := range w.found {
-		if f.Peer == now.Peer {
-			w.link(user, chat.Entry{Kind: chat.EntryReceipt, User: now.User, Pos: pos, Receipt: now})
-		}
-	}
-	return nil
+	return err
+}
+
+// storedReceipt is how far a peer has come by the store, and where that changed.
+func (w *worker) storedReceipt(ctx context.Context, user, peer chat.User) (storage.ReceiptAt, error) {
+	asked := []storage.ReceiptAt{{Receipt: chat.Receipt{User: user, Peer: peer}}}
+	err := w.try(ctx, "receipt", func() error { return w.store.ReadReceipts(ctx, asked) })
+	return asked[0], err
 }

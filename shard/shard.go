@@ -41,8 +41,7 @@ type Store interface {
 	Sync(ctx context.Context) error
 	Message(ctx context.Context, chatID chat.ChatID, id chat.ID, now int64) (m chat.Message, found bool, err error)
 	Senders(ctx context.Context, user chat.User, after, upTo chat.Position, limit int, dst []storage.Sender) (senders []storage.Sender, last chat.Position, err error)
-	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error)
-	ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
+	ReadReceipts(ctx context.Context, receipts []storage.ReceiptAt) error
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)
 	Cursors(ctx context.Context, user chat.User) ([]storage.Cursor, error)
 	ReadCursors(ctx context.Context, cursors []storage.UserCursor) error
@@ -66,9 +65,9 @@ type Options struct {
 	BatchBytes   int           // bytes of records read at once, and so stored at once; 0 is 1 MiB
 	DerivedBytes int           // derived records of a partition that are not durable yet; over it the worker waits; 0 is 4 MiB
 	SyncEvery    time.Duration // how often the store is synced, after which the log may delete; 0 is 5 s
-	ReadsAhead   int           // questions to the store at once, before a cycle that needs their answers is built; 0 asks each when it is needed
+	ReadsAhead   int           // questions to the store at once, before a cycle that needs their answers is built; 0 asks each when it is needed, but for receipts and cursors
 	MarkEvery    time.Duration // least time between two marks, which a takeover does again and in which a device's cursors become one row; 0 marks with every cycle
-	Heads        int           // users a partition, twice, senders' devices, and cursors and receipts, whose newest is kept in memory, 16 bytes each; 0 is 65,536
+	Heads        int           // users a partition (their newest link, and their newest message), senders' devices, cursors and receipts that are kept in memory, each so many, 16 bytes each; 0 is 65,536
 	Logger       *slog.Logger  // nil is slog.Default
 	Since        *Since        // where the log is an epoch that began while another was at work
 

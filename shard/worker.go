@@ -100,9 +100,8 @@ type worker struct {
 	ahead ahead
 
 	// scratch
-	key   []byte
-	scan  []storage.Sender
-	found []chat.Receipt
+	key  []byte
+	scan []storage.Sender
 }
 
 func newWorker(o *Options, p int, mark storage.Mark, ring *Ring, log Log, store Store, deliver Deliverer) (*worker, error) {

@@ -162,14 +162,9 @@ func (s *stampedStore) Senders(ctx context.Context, user chat.User, after, upTo 
 	return s.memStore.Senders(ctx, user, after, upTo, limit, dst)
 }
 
-func (s *stampedStore) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error {
+func (s *stampedStore) ReadReceipts(ctx context.Context, receipts []storage.ReceiptAt) error {
 	s.op("receipt")
 	return s.memStore.ReadReceipts(ctx, receipts)
-}
-
-func (s *stampedStore) Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error) {
-	s.op("receipts")
-	return s.memStore.Receipts(ctx, user, after, upTo, beyond, limit, dst)
 }
 
 func (s *stampedStore) ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error) {

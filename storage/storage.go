@@ -81,9 +81,9 @@ type Store interface {
 	Receipts(ctx context.Context, user chat.User, after, upTo chat.Position, beyond chat.User, limit int, dst []chat.Receipt) ([]chat.Receipt, error)
 
 	// ReadReceipts fills in of each of receipts, whose User and Peer are said, how
-	// far Peer has come with what User sent; where nothing is known of it the
-	// marks stay as they are.
-	ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
+	// far Peer has come with what User sent, and where that changed; where nothing
+	// is known of it they stay as they are.
+	ReadReceipts(ctx context.Context, receipts []ReceiptAt) error
 
 	// ReadTo returns how far user has read the chat with peer.
 	ReadTo(ctx context.Context, user, peer chat.User) (chat.Position, error)

@@ -87,7 +87,7 @@ func (g *Gateway) onHistory(s *session, p packet.Raw) error {
 		if err != nil {
 			return nil, err
 		}
-		r := []chat.Receipt{{User: user, Peer: peer}}
+		r := []storage.ReceiptAt{{Receipt: chat.Receipt{User: user, Peer: peer}}}
 		if err := g.store.ReadReceipts(ctx, r); err != nil {
 			return nil, err
 		}
@@ -194,7 +194,7 @@ func (g *Gateway) onChats(s *session, p packet.Raw) error {
 				}
 			}
 			bytes += rowBytes(&c.Last)
-			r := []chat.Receipt{{User: user, Peer: c.Peer}}
+			r := []storage.ReceiptAt{{Receipt: chat.Receipt{User: user, Peer: c.Peer}}}
 			if err := g.store.ReadReceipts(ctx, r); err != nil {
 				return nil, err
 			}

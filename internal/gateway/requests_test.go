@@ -114,7 +114,7 @@ func (chatStore) Chats(context.Context, chat.User, chat.ID, int, int64, []storag
 		{Peer: "carol", Last: chat.Message{From: "carol", To: "alice", Place: 10}},
 	}, nil
 }
-func (chatStore) ReadReceipts(context.Context, []chat.Receipt) error                  { return nil }
+func (chatStore) ReadReceipts(context.Context, []storage.ReceiptAt) error             { return nil }
 func (chatStore) ReadTo(context.Context, chat.User, chat.User) (chat.Position, error) { return 0, nil }
 
 // Nothing above what is applied is shown (law 5).

@@ -92,8 +92,8 @@ func (s *Store) newestOf(ctx context.Context, user chat.User, chats []peerChat, 
 
 // peer is what is stored of two users.
 type peer struct {
-	day                     *int32
-	delivered, read, readTo chat.Position
+	day                              *int32
+	delivered, read, readTo, changed chat.Position
 }
 
 func (s *Store) peer(ctx context.Context, user, other chat.User) (p peer, err error) {
@@ -102,7 +102,7 @@ func (s *Store) peer(ctx context.Context, user, other chat.User) (p peer, err er
 	}
 	defer s.leave()
 	err = s.query(ctx, getPeer, func(row scanner) error {
-		return row(&p.day, &p.delivered, &p.read, &p.readTo)
+		return row(&p.day, &p.delivered, &p.read, &p.readTo, &p.changed)
 	}, string(user), string(other))
 	if err != nil {
 		return p, failed("peer", err)
@@ -118,14 +118,14 @@ func (s *Store) HasChat(ctx context.Context, user, other chat.User) (bool, error
 
 // ReadReceipts implements storage.Store, one after the other: each is in its
 // user's partition.
-func (s *Store) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error {
+func (s *Store) ReadReceipts(ctx context.Context, receipts []storage.ReceiptAt) error {
 	for i := range receipts {
 		r := &receipts[i]
 		p, err := s.peer(ctx, r.User, r.Peer)
 		if err != nil {
 			return err
 		}
-		r.Delivered, r.Read = p.delivered, p.read
+		r.Delivered, r.Read, r.Pos = p.delivered, p.read, p.changed
 	}
 	return nil
 }

@@ -216,7 +216,7 @@ const (
 	getHeads    = `SELECT user, head FROM users WHERE user IN ?`
 	getLastSeen = `SELECT last_seen FROM users WHERE user = ?`
 	getDays     = `SELECT peer, day FROM peers WHERE user = ?`
-	getPeer     = `SELECT day, delivered, read, read_to FROM peers WHERE user = ? AND peer = ?`
+	getPeer     = `SELECT day, delivered, read, read_to, changed FROM peers WHERE user = ? AND peer = ?`
 	getReceipts = `SELECT peer, delivered, read FROM peers WHERE user = ? AND peer > ? AND changed > ? AND changed <= ? LIMIT ? ALLOW FILTERING`
 	getDevices  = `SELECT device, seq, start, created, cursor, push_provider, push_token, pushed, label, revoked FROM devices WHERE user = ?`
 	getInfo     = `SELECT info, info_at FROM group_members WHERE grp = ? LIMIT 1`

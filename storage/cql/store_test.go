@@ -51,7 +51,7 @@ func TestZombie(t *testing.T) {
 // state is what TestZombie's batches write, but for the rows that never change.
 func state(t *testing.T, s *Store) string {
 	t.Helper()
-	r := []chat.Receipt{{User: "bob", Peer: "alice"}}
+	r := []storage.ReceiptAt{{Receipt: chat.Receipt{User: "bob", Peer: "alice"}}}
 	err1 := s.ReadReceipts(t.Context(), r)
 	readTo, err2 := s.ReadTo(t.Context(), "bob", "alice")
 	cursors, err3 := s.Cursors(t.Context(), "bob")

@@ -44,3 +44,30 @@ func TestNoMarkerOutlivesItsManifest(t *testing.T) {
 		t.Fatal("no marker was moved")
 	}
 }
+
+// TestNoMarkerIsRemovedBeforeTheNextIsKept: of a file system that keeps no order a
+// power cut may leave the removal alone.
+func TestNoMarkerIsRemovedBeforeTheNextIsKept(t *testing.T) {
+	var unkept string
+	removed := 0
+	look := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch marker := strings.Contains(op.Path, markerPrefix); {
+		case op.Kind == errorfs.OpCreate && marker:
+			unkept = op.Path
+		case op.Kind == errorfs.OpFileSync && !strings.Contains(op.Path, "."): // of a folder
+			unkept = ""
+		case op.Kind == errorfs.OpRemove && marker:
+			if removed++; unkept != "" {
+				t.Errorf("%s was removed, and %s not kept yet", op.Path, unkept)
+			}
+		}
+		return nil
+	})
+	s, err := openMem(errorfs.Wrap(vfs.NewMem(), look))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil || removed == 0 {
+		t.Fatalf("%d markers were removed: %v", removed, err)
+	}
+}

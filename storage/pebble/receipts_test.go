@@ -28,14 +28,15 @@ func TestReadReceipts(t *testing.T) {
 			}
 		}
 	}
-	var asked, want []chat.Receipt
+	var asked, want []storage.ReceiptAt
 	for n := 79; n >= 0; n-- {
-		r := chat.Receipt{User: "alice", Peer: chat.User(fmt.Sprint("peer", n))}
-		asked = append(asked, r, chat.Receipt{User: "alic", Peer: r.Peer})
+		r := storage.ReceiptAt{Receipt: chat.Receipt{User: "alice", Peer: chat.User(fmt.Sprint("peer", n))}}
+		other := storage.ReceiptAt{Receipt: chat.Receipt{User: "alic", Peer: r.Peer}}
+		asked = append(asked, r, other)
 		if n%2 == 0 {
-			r = stored(n).Receipt
+			r = stored(n)
 		}
-		want = append(want, r, chat.Receipt{User: "alic", Peer: r.Peer})
+		want = append(want, r, other)
 	}
 	if err := s.ReadReceipts(t.Context(), asked); err != nil {
 		t.Fatal(err)

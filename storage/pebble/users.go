@@ -43,7 +43,7 @@ func (s *Store) Receipts(ctx context.Context, user chat.User, from, upTo chat.Po
 // ReadReceipts implements storage.Store. In one go a read costs less, and a filter
 // says of nearly all that are not stored that they are not, for which a read of
 // one alone has to look into the largest tables.
-func (s *Store) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error {
+func (s *Store) ReadReceipts(ctx context.Context, receipts []storage.ReceiptAt) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *Store) ReadReceipts(ctx context.Context, receipts []chat.Receipt) error
 		if err = readUint64s(row, &delivered, &read, &pos); err != nil {
 			break
 		}
-		r.Delivered, r.Read = chat.Position(delivered), chat.Position(read)
+		r.Delivered, r.Read, r.Pos = chat.Position(delivered), chat.Position(read), chat.Position(pos)
 	}
 	return errors.Join(err, it.Close())
 }

@@ -109,7 +109,7 @@ func (f *fixture) readOwned(p int, applied *atomic.Uint64) error {
 	if err != nil || delivered < upTo {
 		return fmt.Errorf("delivered %d after %d: %v", delivered, upTo, err)
 	}
-	r := []chat.Receipt{{User: user, Peer: peer}}
+	r := []storage.ReceiptAt{{Receipt: chat.Receipt{User: user, Peer: peer}}}
 	if err := f.ReadReceipts(f.ctx, r); err != nil || r[0].Read < upTo {
 		return fmt.Errorf("receipt %+v after %d: %v", r, upTo, err)
 	}

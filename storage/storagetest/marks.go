@@ -48,9 +48,9 @@ func testReceipts(f *fixture) {
 	f.apply(storage.Batch{Receipts: []storage.ReceiptAt{bob}})
 	equal(f.T, "changed", f.receipts("alice", 101, 205), []chat.Receipt{bob.Receipt})
 	equal(f.T, "the last change counts", f.receipts("alice", 0, 204), []chat.Receipt{carol.Receipt})
-	asked := []chat.Receipt{{User: "alice", Peer: "bob"}, {User: "bob", Peer: "carol"}, {User: "bob", Peer: "alice"}, {User: "alice", Peer: "bob"}}
+	asked := []storage.ReceiptAt{receiptAt("alice", "bob", 0, 0, 0), receiptAt("bob", "carol", 0, 0, 0), receiptAt("bob", "alice", 0, 0, 0), receiptAt("alice", "bob", 0, 0, 0)}
 	must(f.T, f.ReadReceipts(f.ctx, asked))
-	equal(f.T, "read", asked, []chat.Receipt{bob.Receipt, {User: "bob", Peer: "carol"}, {User: "bob", Peer: "alice", Delivered: 1, Read: 1}, bob.Receipt})
+	equal(f.T, "read", asked, []storage.ReceiptAt{bob, receiptAt("bob", "carol", 0, 0, 0), receiptAt("bob", "alice", 1, 1, 100), bob})
 	must(f.T, f.ReadReceipts(f.ctx, nil))
 }
 
@@ -316,14 +316,16 @@ func (f *fixture) calls() map[string]func(ctx context.Context) error {
 			_, err := s.History(ctx, chat.ChatID{}, chat.ID{}, 1, 0, nil)
 			return err
 		},
-		"Inbox":        func(ctx context.Context) error { _, _, err := s.Inbox(ctx, "a", 0, 9, 1, 0, nil); return err },
-		"Senders":      func(ctx context.Context) error { _, _, err := s.Senders(ctx, "a", 0, 9, 1, nil); return err },
-		"Waiting":      func(ctx context.Context) error { _, err := s.Waiting(ctx, "a", 0, 9, 1); return err },
-		"Truncated":    func(ctx context.Context) error { _, err := s.Truncated(ctx, "a", 0); return err },
-		"Receipts":     func(ctx context.Context) error { _, err := s.Receipts(ctx, "a", 0, 9, "", 9, nil); return err },
-		"ReadReceipts": func(ctx context.Context) error { return s.ReadReceipts(ctx, []chat.Receipt{{User: "a", Peer: "b"}}) },
-		"ReadTo":       func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
-		"Cursors":      func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },
+		"Inbox":     func(ctx context.Context) error { _, _, err := s.Inbox(ctx, "a", 0, 9, 1, 0, nil); return err },
+		"Senders":   func(ctx context.Context) error { _, _, err := s.Senders(ctx, "a", 0, 9, 1, nil); return err },
+		"Waiting":   func(ctx context.Context) error { _, err := s.Waiting(ctx, "a", 0, 9, 1); return err },
+		"Truncated": func(ctx context.Context) error { _, err := s.Truncated(ctx, "a", 0); return err },
+		"Receipts":  func(ctx context.Context) error { _, err := s.Receipts(ctx, "a", 0, 9, "", 9, nil); return err },
+		"ReadReceipts": func(ctx context.Context) error {
+			return s.ReadReceipts(ctx, []storage.ReceiptAt{receiptAt("a", "b", 0, 0, 0)})
+		},
+		"ReadTo":  func(ctx context.Context) error { _, err := s.ReadTo(ctx, "a", "b"); return err },
+		"Cursors": func(ctx context.Context) error { _, err := s.Cursors(ctx, "a"); return err },
 		"ReadCursors": func(ctx context.Context) error {
 			return s.ReadCursors(ctx, []storage.UserCursor{userCursor("a", "d", 0)})
 		},

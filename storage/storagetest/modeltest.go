@@ -164,9 +164,9 @@ func (w *walk) compare() {
 
 	from, to := w.interval()
 	equal(w.T, "receipts", w.receipts(user, from, to), w.model.receiptsOf(user, from, to))
-	r := []chat.Receipt{{User: user, Peer: peer}}
+	r := []storage.ReceiptAt{{Receipt: chat.Receipt{User: user, Peer: peer}}}
 	must(w.T, w.ReadReceipts(w.ctx, r))
-	want := w.model.receipts[pair{user, peer}].Receipt
+	want := w.model.receipts[pair{user, peer}]
 	want.User, want.Peer = user, peer
 	equal(w.T, "receipt", r[0], want)
 	w.readTo(user, peer, w.model.reads[pair{user, peer}])
