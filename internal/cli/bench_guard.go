@@ -50,6 +50,10 @@ func cmdBenchGuard(ctx context.Context, env *Env, args []string) int {
 		return ExitFailed
 	}
 	if *write {
+		if now.Machine.Dirty || len(now.Noisy) > 0 {
+			env.Errorf("guard: nothing was written: what lands is measured from a clean tree on a quiet machine (changes not committed: %v; noise: %v)", now.Machine.Dirty, now.Noisy)
+			return ExitFailed
+		}
 		text, err := json.MarshalIndent(now, "", "\t")
 		if err == nil {
 			err = os.WriteFile(fs.Arg(0), append(text, '\n'), 0o666)
