@@ -28,15 +28,17 @@ type Figure struct {
 type point struct {
 	name, unit, way string
 	value           float64
+	bad             bool // the round, or what it is related to, was noisy or invalid
 }
 
 // points are the figures of a round.
 func points(r *Round) (p []point) {
-	add := func(name, unit, way string, value float64) { p = append(p, point{name, unit, way, value}) }
+	bad := len(r.bad()) > 0
+	add := func(name, unit, way string, value float64) { p = append(p, point{name, unit, way, value, bad}) }
 	switch r.Profile {
 	case "echo":
 		for i := range r.Echo {
-			p = append(p, echoPoints(&r.Echo[i], i == 0)...)
+			p = append(p, echoPoints(r, i)...)
 		}
 	case "idle":
 		if r.BytesPerConnection > 0 { // else they were silent
@@ -86,31 +88,45 @@ func points(r *Round) (p []point) {
 	return p
 }
 
-// echoPoints are those of a server at a depth; memory once.
-func echoPoints(e *bench.EchoResult, memory bool) (p []point) {
+// echoPoints are those of a server at a depth, the i-th; memory once.
+func echoPoints(r *Round, i int) (p []point) {
+	e, bad := &r.Echo[i], r.badAt(i)
 	of := fmt.Sprintf("%d in flight: ", e.Depth)
 	p = []point{
-		{of + "messages a server CPU second", "/s", higher, e.PerCPUSecond.Median},
-		{of + "messages", "/s", higher, e.PerSecond.Median},
-		{of + "load CPU a message", "us", either, e.LoadCPUUs.Median},
-		{of + "load's share of its processor", "", either, e.LoadCores.Median},
-		{of + "p50", "ms", lower, float64(e.Latency.P50) / 1e3},
-		{of + "p99", "ms", lower, float64(e.Latency.P99) / 1e3},
+		{of + "messages a server CPU second", "/s", higher, e.PerCPUSecond.Median, bad},
+		{of + "messages", "/s", higher, e.PerSecond.Median, bad},
+		{of + "load CPU a message", "us", either, e.LoadCPUUs.Median, bad},
+		{of + "load's share of its processor", "", either, e.LoadCores.Median, bad},
+		{of + "p50", "ms", lower, float64(e.Latency.P50) / 1e3, bad},
+		{of + "p99", "ms", lower, float64(e.Latency.P99) / 1e3, bad},
 	}
-	if memory && e.IdleConnections > 0 {
-		p = append(p, point{"bytes an idle connection", "B", lower, e.BytesPerIdle})
+	if i == 0 && e.IdleConnections > 0 {
+		p = append(p, point{"bytes an idle connection", "B", lower, e.BytesPerIdle, bad})
 	}
 	return p
 }
 
+// ofSent follows the name of a figure that is a share of what the load sent
+// while it counted.
+const ofSent = ", " + whatWasSent
+
 // loadPoints are those of an open-loop load: trickle, firehose, slow, real.
 func loadPoints(r *Round) (p []point) {
-	add := func(name, unit, way string, value float64) { p = append(p, point{name, unit, way, value}) }
+	bad := len(r.bad()) > 0
+	add := func(name, unit, way string, value float64) { p = append(p, point{name, unit, way, value, bad}) }
 	ms := func(us int64) float64 { return float64(us) / 1e3 }
+	sent := sentPS(r)
+	rate := func(name string, perSecond float64) {
+		add(name, "/s", higher, perSecond)
+		if sent > 0 {
+			add(name+ofSent, "", higher, perSecond/sent)
+		}
+	}
 	add("connections", "", either, float64(r.Connections))
-	add("accepted", "/s", higher, r.AcceptedPS)
-	add("stored", "/s", higher, r.StoredPS)
-	add("delivered", "/s", higher, r.DeliveredPS)
+	add("offered", "/s", either, r.Rate)
+	rate("accepted", r.AcceptedPS)
+	rate("stored", r.StoredPS)
+	rate("delivered", r.DeliveredPS)
 	add("delivery p50", "ms", lower, ms(r.Delivery.P50))
 	add("delivery p99", "ms", lower, ms(r.Delivery.P99))
 	add("acknowledged p50", "ms", lower, ms(r.Ack.P50))
@@ -124,4 +140,13 @@ func loadPoints(r *Round) (p []point) {
 		add("before the freeze: delivery p99", "ms", lower, ms(r.NeighboursBefore.P99))
 	}
 	return p
+}
+
+// sentPS is what a load sent in a second that counted: of a Poisson load some
+// more or less than the rate, but a load that fell behind is no excuse.
+func sentPS(r *Round) float64 {
+	if r.Sent == 0 || r.Seconds == 0 {
+		return 0
+	}
+	return max(float64(r.Sent)/r.Seconds, wholeOfSent*r.Rate)
 }

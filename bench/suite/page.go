@@ -145,21 +145,25 @@ func table(text string) (rows [][]string) {
 }
 
 // targetRow is a target as text.
-type targetRow struct{ What, Bound, Found, Verdict, Class string }
+type targetRow struct{ What, Bound, Found, Verdict, Class, Why, Anchor string }
 
 func targetRows(s *Summary) (rows []targetRow) {
 	for i := range s.Targets {
 		r := &s.Targets[i]
-		class := "missed"
-		switch {
-		case !r.Measured:
-			class = "absent"
-		case r.Reached:
-			class = "reached"
-		}
-		rows = append(rows, targetRow{r.What, r.bound(), r.found(), r.verdict(), class})
+		rows = append(rows, targetRow{r.What, r.bound(), r.found(), r.verdict(), r.class(), r.why, r.anchor})
 	}
 	return rows
+}
+
+// class is a verdict's colour on the page.
+func (r *Reached) class() string {
+	switch {
+	case !r.Measured || r.Unjudged:
+		return "absent"
+	case r.Reached:
+		return "reached"
+	}
+	return "missed"
 }
 
 // WritePageFile writes the page of a run to a file.

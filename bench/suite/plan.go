@@ -38,19 +38,19 @@ type Choice struct {
 
 // NewPlan makes the plan of a choice.
 func NewPlan(c Choice) (*Plan, error) {
-	p, steps := &Plan{Name: "full"}, (*Plan).full
+	p := &Plan{Name: "full"}
 	switch {
 	case c.Million:
-		p.Name, steps = planMillion, (*Plan).million
+		p.Name = planMillion
 	case c.Quick:
-		p.Name, steps = "quick", (*Plan).quick
+		p.Name = planQuick
 	}
 	if !c.Million {
 		if err := p.echoes(c); err != nil {
 			return nil, err
 		}
 	}
-	steps(p)
+	p.others()
 	if c.Cluster != "" {
 		p.add("real", 3, 60, bench.Options{Cluster: c.Cluster})
 	}
@@ -59,6 +59,29 @@ func NewPlan(c Choice) (*Plan, error) {
 		return nil, fmt.Errorf("suite: no step begins with %q", c.Only)
 	}
 	return p, nil
+}
+
+// others adds the steps that are no echoes.
+func (p *Plan) others() {
+	switch p.Name {
+	case planMillion:
+		p.million()
+	case planQuick:
+		p.quick()
+	default:
+		p.full()
+	}
+}
+
+// measures are the steps of a plan whose figures targets are about.
+func measures(plan string) map[string]bool {
+	p := &Plan{Name: plan}
+	p.others()
+	steps := map[string]bool{ours: plan != planMillion}
+	for _, s := range p.Steps {
+		steps[s.Name] = true
+	}
+	return steps
 }
 
 // add adds a step whose profile is the name up to the first @ or /.
@@ -147,8 +170,12 @@ func (p *Plan) quick() {
 	p.add("slow", 1, 30, slow)
 }
 
-// planMillion is the plan whose figures have a place of their own in documents.
-const planMillion = "million"
+// planQuick is about ten minutes; the figures of planMillion have a place of their
+// own in documents.
+const (
+	planQuick   = "quick"
+	planMillion = "million"
+)
 
 // The steps of a million that targets name.
 const (

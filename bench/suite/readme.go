@@ -22,8 +22,8 @@ func begin(s *Summary) string {
 	return blockBegin
 }
 
-// Block is the text that stands between them: what a run found of the targets,
-// with its date, commit and machine.
+// Block is the text that stands between them: what a run found of its plan's
+// targets, with its date, commit and machine.
 func Block(s *Summary) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n%s.", begin(s), s.Origin())
@@ -32,9 +32,8 @@ func Block(s *Summary) string {
 	}
 	b.WriteString("\n\n| what | target | median (least to most) | |\n|---|---|---|---|\n")
 	for i := range s.Targets {
-		if r := &s.Targets[i]; r.Measured {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.What, r.bound(), r.found(), r.verdict())
-		}
+		r := &s.Targets[i]
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.What, r.bound(), r.found(), r.verdict())
 	}
 	b.WriteString(blockEnd)
 	return b.String()

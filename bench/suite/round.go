@@ -46,6 +46,12 @@ func (r *Round) bad() (why []string) {
 	return why
 }
 
+// badAt reports it of the i-th depth of an echo: a load that is the limit at one
+// may not be at another.
+func (r *Round) badAt(i int) bool {
+	return len(r.Noisy)+len(r.Echo[i].Noisy)+len(r.Echo[i].Invalid) > 0
+}
+
 // Head is what a folder is of: only the same program and the same plan may go
 // on with it.
 type Head struct {

@@ -167,41 +167,6 @@ func TestAGoodRepeatCountsInPlaceOfABadRound(t *testing.T) {
 	}
 }
 
-// TestEveryTargetIsMeasured holds targets to be of steps that a plan has.
-func TestEveryTargetIsMeasured(t *testing.T) {
-	steps := map[string]bool{ours: true}
-	for _, c := range []Choice{{}, {Million: true}} {
-		p, err := NewPlan(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range p.Steps {
-			steps[s.Name] = true
-		}
-	}
-	for _, target := range targets {
-		if !steps[target.Step] || target.Over != "" && !steps[target.Over] {
-			t.Errorf("no plan measures %q", target.What)
-		}
-	}
-}
-
-func TestATargetIsReachedByItsMedianAlone(t *testing.T) {
-	of := func(values ...float64) *Summary {
-		return &Summary{Figures: []Figure{{Step: ours, Name: "1 in flight: " + toC, Values: values, Spread: bench.SpreadOf(values)}}}
-	}
-	find := func(s *Summary) Reached { return reached(s)[0] }
-	if r := find(of(0.94999, 0.94999, 1)); r.Reached || !strings.Contains(r.found(), "0.94 (") {
-		t.Errorf("%s: %s", r.found(), r.verdict())
-	}
-	if r := find(of(0.5, 0.95, 1)); !r.Reached || r.verdict() != "reached" {
-		t.Errorf("%s: %s", r.found(), r.verdict())
-	}
-	if r := find(&Summary{}); r.Measured || r.Reached {
-		t.Errorf("what was not measured: %+v", r)
-	}
-}
-
 func sideOf(name, way string, values ...float64) *Summary {
 	return &Summary{Figures: []Figure{{Step: "x", Name: name, Way: way, Values: values, Spread: bench.SpreadOf(values)}}}
 }

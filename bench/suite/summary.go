@@ -54,7 +54,7 @@ func (f *folder) summarize() *Summary {
 		}
 	}
 	at := map[string]int{}
-	add := func(step string, p point, bad bool) {
+	add := func(step string, p point) {
 		key := step + " " + p.name
 		i, ok := at[key]
 		if !ok {
@@ -63,7 +63,7 @@ func (f *folder) summarize() *Summary {
 			s.Figures = append(s.Figures, Figure{Step: step, Name: p.name, Unit: p.unit, Way: p.way})
 		}
 		s.Figures[i].Values = append(s.Figures[i].Values, p.value)
-		if bad {
+		if p.bad {
 			s.Figures[i].Bad++
 		}
 	}
@@ -78,8 +78,8 @@ func (f *folder) summarize() *Summary {
 		if r.Error != "" {
 			continue
 		}
-		for _, p := range append(points(r), relations(r, rounds, first)...) {
-			add(r.Step, p, len(why) > 0)
+		for _, p := range slices.Concat(points(r), relations(r, rounds, first), ratios(r, rounds)) {
+			add(r.Step, p)
 		}
 	}
 	for i := range s.Figures {
@@ -91,9 +91,10 @@ func (f *folder) summarize() *Summary {
 
 // Names of what relates a step to another.
 const (
-	toC    = "of the bare echo in C"
-	toGo   = "of the bare echo in Go"
-	toPeer = "times the best other library"
+	toC     = "of the bare echo in C"
+	toGo    = "of the bare echo in Go"
+	toPeer  = "times the best other library"
+	toFirst = "of its first settings"
 )
 
 // The servers that others are related to.
@@ -118,35 +119,86 @@ func firstSettings(rounds []*Round) map[string]bool {
 	return first
 }
 
-// relations are figures of a round beside others of the same number: the machine
-// was in much the same mood then.
+// relations are figures of an echo's round beside others of the same number: the
+// machine was in much the same mood then.
 func relations(r *Round, all []*Round, first map[string]bool) (p []point) {
 	if r.Profile != "echo" {
 		return nil
 	}
 	for i := range r.Echo {
-		mine := &r.Echo[i]
-		best := 0.0
+		of, best := fmt.Sprintf("%d in flight: ", r.Echo[i].Depth), 0.0
+		var toBest point
 		for _, o := range all {
 			if o.Round != r.Round || o.Profile != "echo" || o.Step == r.Step || i >= len(o.Echo) {
 				continue
 			}
-			ratio := mine.PerCPUSecond.Median / max(o.Echo[i].PerCPUSecond.Median, 1)
-			name := fmt.Sprintf("%d in flight: ", mine.Depth)
-			switch {
-			case strings.HasPrefix(o.Step, bareC):
-				p = append(p, point{name + toC, "", higher, ratio})
-			case strings.HasPrefix(o.Step, bareGo):
-				p = append(p, point{name + toGo, "", higher, ratio})
-			case first[o.Step] && !strings.HasPrefix(o.Step, ours):
-				best = max(best, o.Echo[i].PerCPUSecond.Median)
+			theirs := o.Echo[i].PerCPUSecond.Median
+			to := point{way: higher, value: r.Echo[i].PerCPUSecond.Median / max(theirs, 1), bad: r.badAt(i) || o.badAt(i)}
+			for _, name := range relationsTo(r.Step, o.Step, first) {
+				to.name = of + name
+				if name != toPeer {
+					p = append(p, to)
+				} else if theirs > best {
+					best, toBest = theirs, to
+				}
 			}
 		}
-		if r.Step == ours && best > 0 {
-			p = append(p, point{fmt.Sprintf("%d in flight: %s", mine.Depth, toPeer), "", higher, mine.PerCPUSecond.Median / best})
+		if best > 0 {
+			p = append(p, toBest)
 		}
 	}
 	return p
+}
+
+// relationsTo are what relates a step of the echo to another.
+func relationsTo(step, other string, first map[string]bool) (names []string) {
+	switch {
+	case strings.HasPrefix(other, bareC):
+		names = append(names, toC)
+	case strings.HasPrefix(other, bareGo):
+		names = append(names, toGo)
+	case step == ours && first[other] && !strings.HasPrefix(other, ours):
+		names = append(names, toPeer)
+	}
+	if peer(step) == peer(other) && first[other] && !first[step] {
+		names = append(names, toFirst)
+	}
+	return names
+}
+
+// peer is whose step of the echo it is.
+func peer(step string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(step, "echo/"), "/")
+	return name
+}
+
+// ratios are figures of a round over those of the steps that targets divide them
+// by, in the round of the same number.
+func ratios(r *Round, all []*Round) (p []point) {
+	for _, t := range targets {
+		if t.Over == "" || t.Step != r.Step {
+			continue
+		}
+		for _, o := range all {
+			if o.Step != t.Over || o.Round != r.Round || o.Error != "" {
+				continue
+			}
+			if mine, other := pointOf(r, t.Name), pointOf(o, t.Name); mine.value > 0 && other.value > 0 {
+				p = append(p, point{t.figure(), "", lower, mine.value / other.value, mine.bad || other.bad})
+			}
+		}
+	}
+	return p
+}
+
+// pointOf is a round's point by its name; the zero one where there is none.
+func pointOf(r *Round, name string) point {
+	for _, p := range points(r) {
+		if p.name == name {
+			return p
+		}
+	}
+	return point{}
 }
 
 // Figure is one of the summary's by its step and name; nil when there is none.

@@ -82,8 +82,8 @@ func (r *Reached) found() string {
 	switch {
 	case !r.Measured:
 		return "–"
-	case r.Over != "":
-		return digits(r.Value)
+	case r.Aside != nil:
+		return r.Figure.text() + ": " + r.Aside.text()
 	}
 	return r.Figure.text()
 }
@@ -93,6 +93,10 @@ func (r *Reached) verdict() string {
 	switch {
 	case !r.Measured:
 		return r.Note
+	case r.Unjudged:
+		return "not judged: " + r.Note
+	case r.Behind != "":
+		v += ": " + r.Behind
 	case r.Reached:
 		v = "reached"
 	}
