@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -21,12 +23,14 @@ var pageText string
 type curve struct {
 	Step   string       `json:"step"`
 	Name   string       `json:"name"`
+	Bad    int          `json:"bad_rounds,omitempty"` // among those that are merged
 	Points [][2]float64 `json:"points"`
 }
 
 // line is a figure as it went during the newest round of a step.
 type line struct {
-	Step string `json:"step"`
+	Step  string `json:"step"`
+	Round int    `json:"round"`
 	bench.TimeLine
 }
 
@@ -49,44 +53,59 @@ func WritePage(w io.Writer, dir, settings string) error {
 	if p.Curves, err = f.curves(); err != nil {
 		return err
 	}
-	newest := map[string]int{}
-	for i, r := range f.counting() {
-		if r.Error == "" {
-			newest[r.Step] = i
-		}
-	}
-	for i, r := range f.counting() {
+	newest := f.newest()
+	for _, r := range newest {
 		for _, l := range r.TimeLines {
-			if newest[r.Step] == i {
-				p.Lines = append(p.Lines, line{r.Step, l})
-			}
+			p.Lines = append(p.Lines, line{r.Step, r.Round, l})
 		}
 	}
+	steps, flags := settingsOf(newest)
 	t, err := template.New("page").Parse(pageText)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, map[string]any{"Data": p, "Origin": p.Summary.Origin(), "Summary": p.Summary, "Settings": table(settings), "Targets": targetRows(p.Summary)})
+	return t.Execute(w, map[string]any{
+		"Data": p, "Origin": p.Summary.Origin(), "Summary": p.Summary, "Peers": table(settings), "Targets": targetRows(p.Summary), "Steps": steps, "Flags": flags,
+	})
+}
+
+// newest are the steps' last rounds that count, in the order of the steps.
+func (f *folder) newest() (rounds []*Round) {
+	at := map[string]int{}
+	for _, r := range f.counting() {
+		if r.Error != "" || r.Result == nil {
+			continue
+		}
+		if i, ok := at[r.Step]; ok {
+			rounds[i] = r
+			continue
+		}
+		at[r.Step] = len(rounds)
+		rounds = append(rounds, r)
+	}
+	return rounds
 }
 
 // curves merges the histograms of the rounds that count.
-func (f *folder) curves() (curves []curve, err error) {
-	merged := map[string]*hdrhistogram.Histogram{}
-	var order [][2]string
-	add := func(step, name, raw string) error {
-		if raw == "" {
-			return nil
-		}
+func (f *folder) curves() ([]curve, error) {
+	var curves []curve
+	merged, at := []*hdrhistogram.Histogram{}, map[[2]string]int{}
+	add := func(step, name, raw string, bad bool) error {
 		h, err := hdrhistogram.Decode([]byte(raw))
 		if err != nil {
 			return fmt.Errorf("suite: %s: histogram %s: %w", step, name, err)
 		}
-		if into := merged[step+" "+name]; into != nil {
-			into.Merge(h)
-			return nil
+		i, ok := at[[2]string{step, name}]
+		if ok {
+			merged[i].Merge(h)
+		} else {
+			i = len(curves)
+			at[[2]string{step, name}] = i
+			curves, merged = append(curves, curve{Step: step, Name: name}), append(merged, h)
 		}
-		merged[step+" "+name] = h
-		order = append(order, [2]string{step, name})
+		if bad {
+			curves[i].Bad++
+		}
 		return nil
 	}
 	for _, r := range f.counting() {
@@ -94,18 +113,20 @@ func (f *folder) curves() (curves []curve, err error) {
 			continue
 		}
 		for i := range r.Echo {
-			if err := add(r.Step, fmt.Sprintf("%d in flight", r.Echo[i].Depth), r.Echo[i].Histogram); err != nil {
-				return nil, err
+			if e := &r.Echo[i]; e.Histogram != "" {
+				if err := add(r.Step, fmt.Sprintf("%d in flight", e.Depth), e.Histogram, r.badAt(i)); err != nil {
+					return nil, err
+				}
 			}
 		}
-		for _, name := range []string{"delivery", "ack", "load_lag", "reconnect"} {
-			if err := add(r.Step, name, r.Histograms[name]); err != nil {
+		for _, name := range slices.Sorted(maps.Keys(r.Histograms)) {
+			if err := add(r.Step, name, r.Histograms[name], len(r.bad()) > 0); err != nil {
 				return nil, err
 			}
 		}
 	}
-	for _, o := range order {
-		curves = append(curves, curve{o[0], o[1], quantiles(merged[o[0]+" "+o[1]])})
+	for i := range curves {
+		curves[i].Points = quantiles(merged[i])
 	}
 	return curves, nil
 }

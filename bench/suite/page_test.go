@@ -1,9 +1,11 @@
 package suite
 
 import (
+	"html/template"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +63,71 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 	}
 }
 
+// sample is a small run whose figures are made up.
+const sample = "testdata/run"
+
+// TestThePageHasHowFiguresWent holds that of each step its last round that counts
+// is there, and no other.
+func TestThePageHasHowFiguresWent(t *testing.T) {
+	var b strings.Builder
+	if err := WritePage(&b, sample, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`{"step":"trickle@5000","round":2,"name":"stored","unit":"/s","step_s":1,"values":[`, `{"step":"firehose@1160000","round":2,"name":"resident","unit":"MB"`,
+		`{"step":"reconnect","round":2,"name":"sessions back","unit":"","step_s":0.5,"values":[0,2100,6800,11200,14100,14800,15000]}`,
+	} {
+		if strings.Count(b.String(), want) != 1 {
+			t.Errorf("the page has %d of %s", strings.Count(b.String(), want), want)
+		}
+	}
+	if strings.Contains(b.String(), `"round":1,"name"`) {
+		t.Error("the page has the lines of a round that a later one followed")
+	}
+}
+
+func TestThePageSaysWhatStepsWereMeasuredWith(t *testing.T) {
+	f, err := read(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, common := settingsOf(f.newest())
+	if want := []string{"--engine-accept-per-second=0", "--session-rate-messages=1000000"}; !slices.Equal(common, want) {
+		t.Errorf("most servers have %v", common)
+	}
+	for _, want := range [][]string{
+		{"echo, each server", "1,000", "1, 16 and 64 in flight", "–", "100", "–", "–", "–", "3", "–", "–"},
+		{"trickle@5000/1000", "1,000", "5,000", "1", "100", "5 ms", "–", "everybody", "20", "1", ""},
+		{"firehose@1160000", "10,000", "1,160,000", "64", "100", "5 ms", "–", "everybody", "20", "1", "--session-window=100000"},
+		{"reconnect", "15,000", "–", "–", "–", "–", "–", "–", "–", "1", "without --session-rate-messages=1000000"},
+	} {
+		if n := len(slices.DeleteFunc(slices.Clone(rows), func(row []string) bool { return !slices.Equal(row, want) })); n != 1 {
+			t.Errorf("%d rows are %q: %q", n, want, rows)
+		}
+	}
+}
+
+func TestThePageSaysWhatLimitsATargetThatWasMissed(t *testing.T) {
+	s, err := Load(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := WritePage(&b, sample, ""); err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.Targets {
+		r := &s.Targets[i]
+		cell := template.HTMLEscapeString(r.What) + `<br><span class="dim">` + template.HTMLEscapeString(r.why) + " (docs/performance.md#" + r.anchor
+		if got := strings.Contains(b.String(), cell); got != (r.class() == "missed") {
+			t.Errorf("%s: %s: what limits it is there: %v", r.What, r.verdict(), got)
+		}
+	}
+	if strings.Contains(Block(s), "docs/performance.md") {
+		t.Error("documents have it too")
+	}
+}
+
 func TestCurvesAreOfAllRounds(t *testing.T) {
 	f, err := read(aRun(t))
 	if err != nil {
@@ -69,6 +136,9 @@ func TestCurvesAreOfAllRounds(t *testing.T) {
 	curves, err := f.curves()
 	if err != nil || len(curves) != 1 || curves[0].Step != "trickle@5000" {
 		t.Fatalf("%+v: %v", curves, err)
+	}
+	if curves[0].Bad != 1 {
+		t.Errorf("%d bad rounds", curves[0].Bad)
 	}
 	points := curves[0].Points
 	if last := points[len(points)-1]; last[0] != 3 || last[1] < 0.998 || last[1] > 1.001 {

@@ -2,10 +2,12 @@ package suite
 
 import (
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +136,37 @@ func TestRatiosAreOfRoundsOfTheSameNumber(t *testing.T) {
 	}
 }
 
+// TestAnEchoIsBadWhereItIs holds that a bad depth is not the others', and that a
+// ratio is as bad as what it is of.
+func TestAnEchoIsBadWhereItIs(t *testing.T) {
+	f := &folder{}
+	for _, step := range []string{"echo/barec/plain", ours, "echo/gws/direct", "echo/gws/small"} {
+		r := echoRound(step, 1, 10)
+		r.Echo = append(r.Echo, r.Echo[0])
+		r.Echo[1].Depth = 64
+		if step == "echo/barec/plain" || step == "echo/gws/direct" {
+			r.Echo[0].Invalid = []string{"the load was the limit"}
+			r.Invalid = []string{"depth 16: the load was the limit"}
+		}
+		if step != "echo/gws/small" {
+			r.Echo[0].IdleConnections = 10
+		}
+		f.rounds = append(f.rounds, r)
+	}
+	s := f.summarize()
+	for _, c := range []struct{ step, name string }{
+		{"echo/barec/plain", "messages a server CPU second"}, {ours, toC}, {ours, toPeer}, {"echo/gws/small", toFirst},
+	} {
+		bad, good := s.Figure(c.step, "16 in flight: "+c.name), s.Figure(c.step, "64 in flight: "+c.name)
+		if bad == nil || good == nil || bad.Bad != 1 || good.Bad != 0 {
+			t.Errorf("%s, %s: %+v, %+v", c.step, c.name, bad, good)
+		}
+	}
+	if g := s.Figure(ours, "16 in flight: messages a server CPU second"); g.Bad != 0 {
+		t.Errorf("%+v is bad, as others were", g)
+	}
+}
+
 // TestALibraryCountsWithItsFirstSettings holds that a full run, which measures
 // the others too, means the same by the best other library as a quick one.
 func TestALibraryCountsWithItsFirstSettings(t *testing.T) {
@@ -237,9 +270,15 @@ func TestNoiseIsNoChange(t *testing.T) {
 }
 
 func TestNoFigureIsRoundedUp(t *testing.T) {
-	for v, want := range map[float64]string{0.9499: "0.94", 9.999: "9.99", 99.99: "99.9", 999.9: "999", 1_159_999.9: "1,159,999", 0: "0.00", 0.00123: "0.0012", -1.999: "-1.99", 0.29: "0.29"} {
-		if got := digits(v); got != want {
-			t.Errorf("%v is written %s, not %s", v, got, want)
+	b, err := os.ReadFile("testdata/digits.json") // the page's tests read it too
+	var cut map[string]string
+	if err = errors.Join(err, json.Unmarshal(b, &cut)); err != nil || len(cut) == 0 {
+		t.Fatal(err)
+	}
+	for text, want := range cut {
+		v, err := strconv.ParseFloat(text, 64)
+		if got := digits(v); err != nil || got != want {
+			t.Errorf("%s is written %s, not %s: %v", text, got, want, err)
 		}
 	}
 }
