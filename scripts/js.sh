@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The TypeScript SDK: its encryption (Go, as WebAssembly), types, build, documentation, tests in Node and Chromium; then the chat
-# page on it: types, whether its bundle is the committed one, tests in Chromium, which leave screenshots in web/shots. Needs go, node
-# and npm; fetches its own packages, and Chromium by apt where it is missing.
+# page on it: types, whether its bundle is the committed one, tests in Chromium, of the page of `rookery bench report` too, which leave
+# screenshots in web/shots. Needs go, node and npm; fetches its own packages, and Chromium by apt where it is missing.
 #
 # usage: js.sh [sdk|page|rounds]   # sdk and page; rounds: what `rookery bench crypto` runs in Node, into .cache/bench-crypto
 #

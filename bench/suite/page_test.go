@@ -99,7 +99,7 @@ func TestThePageSaysWhatStepsWereMeasuredWith(t *testing.T) {
 		{"echo, each server", "1,000", "1, 16 and 64 in flight", "–", "100", "–", "–", "–", "3", "–", "–"},
 		{"trickle@5000/1000", "1,000", "5,000", "1", "100", "5 ms", "–", "everybody", "20", "1", ""},
 		{"firehose@1160000", "10,000", "1,160,000", "64", "100", "5 ms", "–", "everybody", "20", "1", "--session-window=100000"},
-		{"reconnect", "15,000", "–", "–", "–", "–", "–", "–", "–", "1", "without --session-rate-messages=1000000"},
+		{"reconnect", "15,000", "–", "–", "–", "–", "–", "–", "–", "1", "only --engine-accept-per-second=0"},
 	} {
 		if n := len(slices.DeleteFunc(slices.Clone(rows), func(row []string) bool { return !slices.Equal(row, want) })); n != 1 {
 			t.Errorf("%d rows are %q: %q", n, want, rows)

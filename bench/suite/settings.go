@@ -58,16 +58,15 @@ func commonFlags(rounds []*Round) (common []string) {
 	return common
 }
 
-// ownFlags are a server's without the common ones, and which of these it lacks.
+// ownFlags are a server's beside the common ones, or all where it lacks one of
+// these.
 func ownFlags(flags, common []string) string {
 	if len(flags) == 0 {
 		return "–"
 	}
 	own := slices.DeleteFunc(slices.Clone(flags), func(flag string) bool { return slices.Contains(common, flag) })
-	for _, flag := range common {
-		if !slices.Contains(flags, flag) {
-			own = append(own, "without "+flag)
-		}
+	if len(own)+len(common) > len(flags) {
+		return "only " + strings.Join(flags, " ")
 	}
 	return strings.Join(own, " ")
 }

@@ -40,6 +40,11 @@ test('the report of the bench has something in each section, in both colours and
   const open = async () => {
     papers.add(await paper())
     await page.evaluate(() => document.querySelectorAll('details').forEach((each) => (each.open = true)))
+    const cut = await page.evaluate(() => [...document.querySelectorAll('svg text')].filter((text) => {
+      const [of, plot] = [text, text.closest('svg')!].map((each) => each.getBoundingClientRect()) as [DOMRect, DOMRect]
+      return of.left < plot.left || of.right > plot.right || of.top < plot.top || of.bottom > plot.bottom
+    }).map((text) => `${text.closest('svg')!.ariaLabel}: ${text.textContent}`))
+    wrong.push(...cut.map((each) => `beside its plot: ${each}`))
   }
   expect(await looks(page, [['report', open]])).toEqual([])
   expect(papers.size).toBe(2)
