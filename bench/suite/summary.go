@@ -180,7 +180,7 @@ func ratios(r *Round, all []*Round) (p []point) {
 			continue
 		}
 		for _, o := range all {
-			if o.Step != t.Over || o.Round != r.Round || o.Error != "" {
+			if o.Step != t.Over || o.Round != r.Round {
 				continue
 			}
 			if mine, other := pointOf(r, t.Name), pointOf(o, t.Name); mine.value > 0 && other.value > 0 {
