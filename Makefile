@@ -13,7 +13,7 @@ PACKAGES    ?= ./...
 VCS = $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit lint fmt bench bench-quick bench-million fuzz crash chaos outage knownbugs upgrade autobahn foreign js cover docs services services-stop cluster clean
+.PHONY: help build run test unit lint fmt bench bench-quick bench-million bench-cluster fuzz crash chaos outage knownbugs upgrade autobahn foreign js cover docs services services-stop cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-quick: build ## the same in about ten minutes
 
 bench-million: build ## a million sessions in one server, on a machine of 24 GiB: 20 minutes
 	bin/rookery bench --million
+
+bench-cluster: build ## Kafka, Cassandra, Redis and HAProxy under it, on this machine: 25 minutes
+	scripts/cluster/bench.sh
 
 fuzz: ## every fuzz target, FUZZTIME (10m) each
 	scripts/fuzz.sh $(FUZZTIME)

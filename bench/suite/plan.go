@@ -23,7 +23,7 @@ type Step struct {
 
 // Plan is what is measured. The rounds of all steps take turns.
 type Plan struct {
-	Name  string // full, quick or million
+	Name  string // full, quick, million or cluster
 	Steps []Step
 }
 
@@ -32,7 +32,7 @@ type Choice struct {
 	Quick   bool   // about ten minutes
 	Million bool   // what takes a million sessions instead, on a machine of 24 GiB
 	Peers   string // folder of their programs; "" is .cache/peers
-	Cluster string // folder of a cluster that is up, for the profile real; "" leaves it out
+	Cluster string // folder of a cluster that is up, which is measured instead
 	Only    string // steps whose name begins so; "" is all
 }
 
@@ -40,19 +40,21 @@ type Choice struct {
 func NewPlan(c Choice) (*Plan, error) {
 	p := &Plan{Name: "full"}
 	switch {
+	case c.Cluster != "":
+		p.Name = planCluster
 	case c.Million:
 		p.Name = planMillion
 	case c.Quick:
 		p.Name = planQuick
 	}
-	if !c.Million {
+	if p.hasEchoes() {
 		if err := p.echoes(c); err != nil {
 			return nil, err
 		}
 	}
 	p.others()
-	if c.Cluster != "" {
-		p.add("real", 3, 60, bench.Options{Cluster: c.Cluster})
+	for i := range p.Steps {
+		p.Steps[i].Options.Cluster = c.Cluster
 	}
 	p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return !strings.HasPrefix(s.Name, c.Only) })
 	if len(p.Steps) == 0 {
@@ -61,9 +63,13 @@ func NewPlan(c Choice) (*Plan, error) {
 	return p, nil
 }
 
+func (p *Plan) hasEchoes() bool { return p.Name != planMillion && p.Name != planCluster }
+
 // others adds the steps that are no echoes.
 func (p *Plan) others() {
 	switch p.Name {
+	case planCluster:
+		p.cluster()
 	case planMillion:
 		p.million()
 	case planQuick:
@@ -77,7 +83,7 @@ func (p *Plan) others() {
 func measures(plan string) map[string]bool {
 	p := &Plan{Name: plan}
 	p.others()
-	steps := map[string]bool{ours: plan != planMillion}
+	steps := map[string]bool{ours: p.hasEchoes()}
 	for _, s := range p.Steps {
 		steps[s.Name] = true
 	}
@@ -202,4 +208,26 @@ func (p *Plan) million() {
 	all.Connections, all.Warmup = 1_000_000, 200*time.Second // nine users of ten have had a message then
 	p.add(trickleFew, 1, 80, few)
 	p.add(trickleMillion, 1, 600, all)
+}
+
+// planCluster is the plan of a cluster that scripts/cluster.sh has started, whose
+// figures have a place of their own too.
+const planCluster = "cluster"
+
+// The steps of a cluster that targets name.
+const (
+	realSteady = "real@2000"
+	realMost   = "real/firehose@1160000"
+)
+
+// cluster are Kafka, a store and presence in servers of their own, on one machine
+// with gateways, processors, balancer and load. The firehose comes last, as what it
+// leaves in the log is stored for minutes.
+func (p *Plan) cluster() {
+	for _, rate := range []float64{500, 1_000, 2_000} {
+		p.add(fmt.Sprintf("real@%.0f", rate), 3, 40, bench.Options{Connections: 500, Rate: rate, Duration: 20 * time.Second, Warmup: 10 * time.Second})
+	}
+	for _, rate := range []float64{200_000, 1_160_000} {
+		p.add(fmt.Sprintf("real/firehose@%.0f", rate), 1, 240, bench.Options{Connections: 1_000, PerWrite: 64, Rate: rate, Duration: 5 * time.Second})
+	}
 }

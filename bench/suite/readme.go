@@ -9,15 +9,19 @@ import (
 const (
 	blockBegin        = "<!-- figures: written by rookery bench readme -->"
 	blockBeginMillion = "<!-- figures of a million: written by rookery bench readme -->"
+	blockBeginCluster = "<!-- figures of a cluster: written by rookery bench readme -->"
 	blockEnd          = "<!-- end of figures -->"
 	blockEmpty        = "No run yet." // in place of them
 )
 
-// begin is the line before a run's figures: those of a million have a place of
-// their own.
+// begin is the line before a run's figures: those of a million and of a cluster
+// have a place of their own.
 func begin(s *Summary) string {
-	if s.Plan == planMillion {
+	switch s.Plan {
+	case planMillion:
 		return blockBeginMillion
+	case planCluster:
+		return blockBeginCluster
 	}
 	return blockBegin
 }

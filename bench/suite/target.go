@@ -73,6 +73,8 @@ var targets = []Target{
 	{What: "the same, delivery p99", Step: trickleMillion, Name: "delivery p99", Bound: 100, Unit: "ms", limit: ownersLast},
 	{What: "CPU a message, 1,000,000 sessions over 1,040", Step: trickleMillion, Name: cpuAMessage, Over: trickleFew, Bound: 1.3, limit: firstMarks},
 	{What: "resident bytes of an idle session, 1,000,000 in one process, memtables of 1 MiB", Step: idleMillion, Name: "bytes a silent session", Bound: 256, Unit: "B", limit: silent},
+	{What: "cluster on one machine, 2,000 msg/s, delivery p99", Step: realSteady, Name: "delivery p99", Bound: 100, Unit: "ms", limit: requests},
+	{What: "firehose of 1,160,000 /s into Kafka, 64 messages a write: accepted, durable", Step: realMost, Name: "accepted" + ofSent, Beside: "accepted", Bound: wholeOfSent, Least: true, Unit: whatWasSent, limit: intoKafka},
 	{What: "100,000 at once, errors shown to apps", Step: reconnectMany, Name: errorsAndAway, Bound: 0, limit: backlog},
 }
 

@@ -12,7 +12,7 @@ import (
 
 // TestEveryTargetIsMeasured holds targets to be of steps that a plan has.
 func TestEveryTargetIsMeasured(t *testing.T) {
-	plans := []map[string]bool{measures("full"), measures(planMillion)}
+	plans := []map[string]bool{measures("full"), measures(planMillion), measures(planCluster)}
 	for _, target := range targets {
 		if !slices.ContainsFunc(plans, func(steps map[string]bool) bool {
 			return steps[target.Step] && (target.Over == "" || steps[target.Over])
