@@ -49,7 +49,9 @@ func (l listener) heard(r *Result, cluster bool) {
 	if r.StolenCores == 0 {
 		r.StolenCores = (stolenTime() - l.stolen).Seconds() / seconds
 	}
-	if r.ForeignCores == 0 && !cluster {
+	if cluster {
+		r.Warnings = append(r.Warnings, "what other processes took of the machine is not known: those of a cluster are not ours")
+	} else if r.ForeignCores == 0 {
 		seen := foreignTime() - l.foreign
 		rest := (busyTime() - l.busy) - (ownTime() - l.ours)
 		r.ForeignCores = max(seen, rest, 0).Seconds() / seconds

@@ -20,6 +20,9 @@ func TestWhoTookTheMachineIsSaid(t *testing.T) {
 	if listen().heard(r, true); len(r.Noisy) != 1 {
 		t.Errorf("a result does not say it: %v", r.Noisy)
 	}
+	if len(r.Warnings) != 1 || r.ForeignCores != 0 {
+		t.Errorf("what is foreign beside a cluster is not known: %v cores, warnings %v", r.ForeignCores, r.Warnings)
+	}
 }
 
 // What a child of ours does is ours, also when it has ended.

@@ -287,7 +287,7 @@ func (f *fleet) latencies(ctx context.Context) (map[string]*hdrhistogram.Histogr
 				return nil, fmt.Errorf("%w: %s's %s: %v", errAgent, f.agents[i].name, name, err)
 			}
 			if dropped := into.Merge(h); dropped > 0 {
-				return nil, fmt.Errorf("%w: %s's %s has values above 120 s", errAgent, f.agents[i].name, name)
+				return nil, fmt.Errorf("%w: %s's %s has values above an hour", errAgent, f.agents[i].name, name)
 			}
 		}
 	}
