@@ -55,6 +55,7 @@ type EchoResult struct {
 	Target      string    `json:"target"`
 	Variant     string    `json:"variant,omitempty"` // the peer's settings, see bench/peers/README.md
 	Command     []string  `json:"command"`
+	Program     string    `json:"program"`               // the first bytes of its SHA-256, as Machine.Binary has ours: a peer that was built again has another
 	Environment []string  `json:"environment,omitempty"` // beside the load's own
 	Speaks      string    `json:"speaks,omitempty"`      // if it is no echo of WebSocket messages
 	Depth       int       `json:"depth"`                 // messages in flight on each connection
@@ -179,7 +180,7 @@ func (b *echoBench) measure(ctx context.Context, targets []echoTarget, res *Resu
 	series := make([][]*echoSeries, len(targets))
 	for i := range targets {
 		base := EchoResult{
-			Profile: res.Profile, When: res.When, Machine: res.Machine, Target: targets[i].name, Variant: targets[i].variant, Command: targets[i].command,
+			Profile: res.Profile, When: res.When, Machine: res.Machine, Target: targets[i].name, Variant: targets[i].variant, Command: targets[i].command, Program: programSum(targets[i].command[0]),
 			Environment: targets[i].env, Connections: b.plan.connections, SizeBytes: b.plan.size, Pinned: b.cpu >= 0, Rounds: b.plan.rounds,
 		}
 		if err := b.idle(ctx, &targets[i], &base); err != nil {

@@ -214,9 +214,12 @@ func TestEchoProfile(t *testing.T) {
 		t.Fatalf("%d lines of two targets at two depths", len(res.Echo))
 	}
 	for _, l := range res.Echo {
-		if l.Messages == 0 || l.Latency.Count < int64(l.Messages) || l.IdleBytes == 0 || l.RatioToGo == nil || l.RatioToC != nil {
+		if l.Messages == 0 || l.Latency.Count < int64(l.Messages) || l.IdleBytes == 0 || l.Program == "" || l.RatioToGo == nil || l.RatioToC != nil {
 			t.Errorf("%s at depth %d: %d messages, latencies of %d, %d bytes idle, ratios %v and %v", l.Target, l.Depth, l.Messages, l.Latency.Count, l.IdleBytes, l.RatioToGo, l.RatioToC)
 		}
+	}
+	if ours := res.Echo[2].Program; ours != binarySum() || ours == res.Echo[0].Program {
+		t.Errorf("our program is %s, the bare one %s", ours, res.Echo[0].Program)
 	}
 	var lines strings.Builder
 	if err := res.WriteJSON(&lines); err != nil || strings.Count(lines.String(), "\n") != 4 || strings.Count(lines.String(), `"profile":"echo"`) != 4 {

@@ -155,7 +155,12 @@ var binarySum = sync.OnceValue(func() string {
 	if err != nil {
 		return ""
 	}
-	f, err := os.Open(self)
+	return programSum(self)
+})
+
+// programSum is the first bytes of a file's SHA-256; "" when it cannot be read.
+func programSum(path string) string {
+	f, err := os.Open(path)
 	if err != nil {
 		return ""
 	}
@@ -165,7 +170,7 @@ var binarySum = sync.OnceValue(func() string {
 		return ""
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
-})
+}
 
 // content is a small file's text without white space around it; "" when it
 // cannot be read.
