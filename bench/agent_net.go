@@ -70,7 +70,15 @@ func dialAgent(ctx context.Context, address string, secret []byte) (*agentLink, 
 	if err != nil {
 		return nil, fmt.Errorf("bench: agent %s: %w", address, err)
 	}
-	return newLink("agent "+address, conn), nil
+	a := newLink("agent "+address, conn)
+	a.far = far(conn.RemoteAddr())
+	return a, nil
+}
+
+// far reports whether an address is none of this machine's loopback.
+func far(at net.Addr) bool {
+	tcp, ok := at.(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback()
 }
 
 // ListenAgent serves coordinators that know the secret, one at a time, until ctx

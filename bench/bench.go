@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -37,6 +38,7 @@ type Options struct {
 	Servers      int           // server processes, each for itself, that share the sessions of idle and trickle; 0 is one
 	Processes    int           // that make the load; 0 is as many as their descriptors ask for
 	Agents       []string      // host:port of agents on other machines, which make the load instead
+	Listen       string        // IPv4 address of this machine for the server's sockets, which agents reach; "" is 127.0.0.1
 	Secret       []byte        // that those agents know, at least SecretBytes
 	ServerFlags  []string      // passed to `rookery serve` behind the profile's own
 	Peers        string        // folder of the programs that echo compares with; "" is .cache/peers, if it is there
@@ -203,6 +205,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Servers > 1 && o.Profile != "idle" && o.Profile != "trickle" {
 		return nil, errors.New("bench: only idle and trickle take several servers")
 	}
+	if len(o.Agents) > 0 && (o.Profile == "echo" || o.Profile == "stages" || o.Profile == "crypto") {
+		return nil, fmt.Errorf("bench: %s makes its load in this process, not in agents", o.Profile)
+	}
+	if at, err := netip.ParseAddr(o.Listen); o.Listen != "" && (err != nil || !at.Is4() || at.IsUnspecified()) {
+		return nil, fmt.Errorf("bench: the server is to listen on an IPv4 address of this machine, not on %q", o.Listen)
+	}
+	setDefault(&o.Listen, "127.0.0.1")
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
@@ -225,6 +234,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	return r, nil
 }
+
+// address is where a server's sockets listen.
+func (o *Options) address() string { return o.Listen + ":0" }
 
 // WriteJSON writes the result as one line; echo's as one line for each target
 // and depth.

@@ -29,7 +29,7 @@ const (
 func connecting(ctx context.Context, o *Options, res *Result) error {
 	setDefault(&o.Connections, 5_000)
 	setDefault(&o.Rate, connectRate)
-	bare, err := startBare(o.Dir)
+	bare, err := startBare(o)
 	if err != nil {
 		return err
 	}
@@ -167,12 +167,12 @@ func median(values []float64) float64 {
 
 // startBare runs `rookery echo` of this very program, at the priority that the
 // chat server has.
-func startBare(dir string) (*target, error) {
+func startBare(o *Options) (*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return startEcho(&echoTarget{name: serverBare, command: []string{"nice", "-n", "10", self, "echo", "--listen=127.0.0.1:0", "--log-level=warn"}}, dir, -1)
+	return startEcho(&echoTarget{name: serverBare, command: []string{"nice", "-n", "10", self, "echo", "--listen=" + o.address(), "--log-level=warn"}}, o.Dir, -1)
 }
 
 // descriptors is how many the server has open.

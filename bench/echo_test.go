@@ -238,7 +238,8 @@ func asEcho() {
 	if len(os.Args) < 2 || os.Args[1] != "echo" {
 		return
 	}
-	err := echo.Run(context.Background(), echo.Options{Listen: "127.0.0.1:0", Loops: 1, Ready: func(a net.Addr) { os.Stdout.WriteString("ready: ws://" + a.String() + "\n") }})
+	listen := strings.TrimPrefix(os.Args[2], "--listen=") // as both of its callers say it
+	err := echo.Run(context.Background(), echo.Options{Listen: listen, Loops: 1, Ready: func(a net.Addr) { os.Stdout.WriteString("ready: ws://" + a.String() + "\n") }})
 	if err != nil {
 		os.Stderr.WriteString(err.Error())
 	}

@@ -7,8 +7,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	asEcho()  // a target of TestEchoProfile
+	asEcho()  // a target of TestEchoProfile, and the bare server of connect
 	asAgent() // a load process
+	asServe() // a server under measurement
 	goleak.VerifyTestMain(m,
 		// gnet has one pool of workers for the whole process, which it never ends.
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),

@@ -200,6 +200,9 @@ func (f *fleet) open(ctx context.Context, s destination, o connectOrder) ([]*rep
 
 // prepare readies the sessions that o names, tokens and all.
 func (f *fleet) prepare(ctx context.Context, s destination, o connectOrder) error {
+	if err := f.reach(s); err != nil {
+		return err
+	}
 	o.To, o.Key, o.Bare, o.Apart = s.to, s.key, s.bare, s.apart
 	f.total = o.Total
 	f.parts = make([]int, len(f.agents))
@@ -210,6 +213,18 @@ func (f *fleet) prepare(ctx context.Context, s destination, o connectOrder) erro
 		return &order{Op: opPrepare, Connect: &part}
 	})
 	return err
+}
+
+// reach says that agents on other machines cannot reach the server.
+func (f *fleet) reach(s destination) error {
+	for _, a := range f.agents {
+		for _, to := range s.to {
+			if a.far && to.Addr().IsLoopback() {
+				return fmt.Errorf("bench: %s is on another machine, and the server listens on %v: name an address of this machine that it reaches with --server-listen", a.name, to.Addr())
+			}
+		}
+	}
+	return nil
 }
 
 // part is which of the sessions that o names are the i-th agent's.

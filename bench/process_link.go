@@ -21,6 +21,7 @@ type agentLink struct {
 	out   *json.Encoder
 	ended func() // waits until the agent's process or goroutine has; nil on another machine
 	log   string // the file with what a child said
+	far   bool   // on another machine, which cannot reach this one's loopback
 }
 
 func newLink(name string, link io.ReadWriteCloser) *agentLink {

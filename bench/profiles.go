@@ -37,7 +37,7 @@ func start(o *Options, res *Result, flags ...string) (*target, error) {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("%d servers that know nothing of each other: no message crosses from one to another", res.Servers))
 		o.Connections -= o.Connections % res.Servers // session i is of server i modulo their number, and so is whom it writes to
 	}
-	return startTarget(o.Dir, res.Servers, res.ServerFlags...)
+	return startTarget(o, res.Servers, res.ServerFlags...)
 }
 
 // connect connects the load to a server.

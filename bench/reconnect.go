@@ -13,7 +13,7 @@ func reconnect(ctx context.Context, o *Options, res *Result) error {
 	setDefault(&o.Connections, 15_000)
 	setDefault(&o.Duration, 2*time.Minute) // at most
 	res.ServerFlags = append([]string{"--session-unauthenticated-per-address=1000000"}, o.ServerFlags...)
-	t, err := startTarget(o.Dir, 1, res.ServerFlags...)
+	t, err := startTarget(o, 1, res.ServerFlags...)
 	if err != nil {
 		return err
 	}

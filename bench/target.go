@@ -44,23 +44,23 @@ type target struct {
 
 // startTarget runs `rookery serve` of this very program in a fresh data folder, n
 // times, each a server for itself that takes the tokens of the first.
-func startTarget(dir string, n int, flags ...string) (*target, error) {
+func startTarget(o *Options, n int, flags ...string) (*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	t := &target{stderr: filepath.Join(dir, "server.log")}
+	t := &target{stderr: filepath.Join(o.Dir, "server.log")}
 	log, err := os.Create(t.stderr)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	for i := range n {
-		data := filepath.Join(dir, "data")
+		data := filepath.Join(o.Dir, "data")
 		if i > 0 {
 			data = fmt.Sprintf("%s-%d", data, i)
 		}
-		if err := t.startOne(self, data, log, flags); err != nil {
+		if err := t.startOne(self, o.address(), data, log, flags); err != nil {
 			t.kill()
 			return nil, fmt.Errorf("bench: server %d did not start: %w (%s)", i, err, tail(t.stderr))
 		}
@@ -68,7 +68,7 @@ func startTarget(dir string, n int, flags ...string) (*target, error) {
 	return t, nil
 }
 
-func (t *target) startOne(self, data string, log *os.File, flags []string) error {
+func (t *target) startOne(self, address, data string, log *os.File, flags []string) error {
 	if t.keys == "" {
 		t.keys = data
 	} else if err := t.giveKey(data); err != nil {
@@ -76,7 +76,7 @@ func (t *target) startOne(self, data string, log *os.File, flags []string) error
 	}
 	// On a machine shared with the load the server yields to it: a load that
 	// waits for a processor measures itself.
-	cmd := exec.Command("nice", append([]string{"-n", "10", self, "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--web=127.0.0.1:0", "--data=" + data, "--log-level=warn", "--drain-grace=" + leaveWithin.String()}, flags...)...)
+	cmd := exec.Command("nice", append([]string{"-n", "10", self, "serve", "--listen=" + address, "--auth-dev-key=true", "--admin=127.0.0.1:0", "--web=127.0.0.1:0", "--data=" + data, "--log-level=warn", "--drain-grace=" + leaveWithin.String()}, flags...)...)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()

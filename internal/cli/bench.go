@@ -57,6 +57,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.IntVar(&o.Processes, "load-processes", 0, "processes that make the load; 0 is as many as their descriptors ask for")
 	fs.StringArrayVar(&o.Agents, "agent", nil, "host:port of a `rookery bench agent` that makes the load instead; may be given several times")
 	agentToken := fs.String("agent-token-file", "", "file with the secret that the agents know")
+	fs.StringVar(&o.Listen, "server-listen", "", "IPv4 address of this machine where the server's sockets listen, for agents on other machines; empty is 127.0.0.1")
 	fs.StringVar(&o.Peers, "peers", "", "echo: folder of the programs to compare with; empty is .cache/peers, which scripts/peers.sh build fills")
 	fs.BoolVar(&o.PeerVariants, "peer-variants", false, "echo: measure each of a peer's settings instead of its best")
 	fs.StringVar(&o.SDK, "sdk", "", "crypto: folder of the TypeScript SDK's part; empty is .cache/bench-crypto, which scripts/js.sh rounds fills")
