@@ -80,7 +80,15 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 		env.Errorf("--million is of everything, and not quick: say it without a profile and without --quick")
 		return ExitUsage
 	}
+	if len(profiles) > 0 && all != (suiteFlags{}) {
+		env.Errorf("--run and --only are of everything: say them without a profile")
+		return ExitUsage
+	}
 	if len(profiles) == 0 {
+		if flags := ofOneProfile(fs); len(flags) > 0 {
+			env.Errorf("%s: for one profile, and none is named: say `rookery bench trickle %s ...`; without a profile everything is measured as its plan says", strings.Join(flags, ", "), flags[0])
+			return ExitUsage
+		}
 		return benchAll(ctx, env, all.run, o, suite.Choice{Quick: *quick, Million: *million, Peers: o.Peers, Cluster: o.Cluster, Only: all.only})
 	}
 	if *quick {
@@ -101,6 +109,19 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 		worst = max(worst, benchOne(ctx, env, o))
 	}
 	return worst
+}
+
+// ofEverything are the flags that bench takes without a profile.
+var ofEverything = []string{"quick", "million", "run", "only", "peers", "cluster"}
+
+// ofOneProfile are the flags that were given and that only a profile takes.
+func ofOneProfile(fs *pflag.FlagSet) (flags []string) {
+	fs.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(ofEverything, f.Name) {
+			flags = append(flags, "--"+f.Name)
+		}
+	})
+	return flags
 }
 
 func benchOne(ctx context.Context, env *Env, o bench.Options) int {
