@@ -6,11 +6,14 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 const (
 	connectRounds = 3
 	connectRate   = 1_000 // a second, where each is due
+	dialLag       = 5 * time.Millisecond
 	closedWithin  = 60 * time.Second
 )
 
@@ -49,7 +52,7 @@ func connecting(ctx context.Context, o *Options, res *Result) error {
 	if err != nil {
 		return err
 	}
-	c := &connectRun{o: o, f: f, bare: bare, full: full, places: map[string]destination{serverBare: {to: bare.addresses, bare: true}, serverNew: to, serverFull: to}}
+	c := &connectRun{o: o, f: f, raw: map[string]*hdrhistogram.Histogram{}, bare: bare, full: full, places: map[string]destination{serverBare: {to: bare.addresses, bare: true}, serverNew: to, serverFull: to}}
 	if err := c.all(ctx, res); err != nil {
 		return fmt.Errorf("%w (%s)", err, tail(full.stderr))
 	}
@@ -62,6 +65,7 @@ type connectRun struct {
 	f          *fleet
 	bare, full *target
 	places     map[string]destination
+	raw        map[string]*hdrhistogram.Histogram // of all rounds, by what they are of
 }
 
 func (c *connectRun) all(ctx context.Context, res *Result) error {
@@ -82,12 +86,31 @@ func (c *connectRun) all(ctx context.Context, res *Result) error {
 	compare(&paced[0], &paced[1])
 	res.Connects = slices.Concat(storm, first, paced)
 	for i := range res.Connects {
-		x := &res.Connects[i]
-		if x.Incomplete > 0 {
-			res.Invalid = append(res.Invalid, fmt.Sprintf("%d of %d connections to %s (%s) were not up in time", x.Incomplete, x.Count, x.Server, x.Way))
+		c.judge(res, &res.Connects[i])
+	}
+	res.LoadLag = percentiles(c.raw["load_lag"])
+	for name, h := range c.raw {
+		if err := res.KeepHistogram(name, h); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// judge says what is wrong with a server's figures. Where the load was the limit
+// what a connect cost the server stands, but how many there were a second does not.
+func (c *connectRun) judge(res *Result, x *ConnectFigures) {
+	if x.Incomplete > 0 {
+		res.Invalid = append(res.Invalid, fmt.Sprintf("%d of %d connections to %s (%s) were not up in time", x.Incomplete, x.Count, x.Server, x.Way))
+	}
+	if why := fellBehind(x.LoadLag, dialLag); why != "" {
+		res.Invalid = append(res.Invalid, fmt.Sprintf("%s (%s): %s", x.Server, x.Way, why))
+	}
+	had, left := c.f.processors(res.Machine.CPUs)
+	newest := len(x.Rounds) - 1
+	if why := wasLimit(x.LoadCores, had, x.Rounds[newest]*x.RoundsCPU[newest]/1e6, left); why != "" {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s (%s): %s", x.Server, x.Way, why))
+	}
 }
 
 // rounds connects to servers in turns.
@@ -131,7 +154,11 @@ func (c *connectRun) round(ctx context.Context, x *ConnectFigures) error {
 	if err != nil {
 		return err
 	}
-	x.Latency = percentiles(h["connect"])
+	x.Latency = percentiles(c.merge(fmt.Sprintf("connect %s, %s", x.Server, x.Way), h["connect"]))
+	if x.Way == wayRate {
+		x.LoadLag = percentiles(h["load_lag"])
+		c.merge("load_lag", h["load_lag"])
+	}
 	seconds, load := 0.0, time.Duration(0)
 	for _, rep := range reports {
 		seconds, load = max(seconds, rep.Seconds), load+time.Duration(rep.CPUNs)
@@ -145,6 +172,17 @@ func (c *connectRun) round(ctx context.Context, x *ConnectFigures) error {
 		return err
 	}
 	return t.awaitClosed(ctx, open)
+}
+
+// merge adds a round's latencies to those of the rounds before it.
+func (c *connectRun) merge(name string, h *hdrhistogram.Histogram) *hdrhistogram.Histogram {
+	into, ok := c.raw[name]
+	if !ok {
+		into = newHistogram()
+		c.raw[name] = into
+	}
+	into.Merge(h)
+	return into
 }
 
 // compare relates a server's rounds to the bare one's of the same round.

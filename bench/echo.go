@@ -105,11 +105,16 @@ func (f *echoFigures) perCPUSecond() float64 {
 
 // wasLimit says whether the load was what held the round back.
 func (f *echoFigures) wasLimit() string {
-	load, server := f.load.Seconds()/f.seconds, f.server.Seconds()/f.seconds
-	if load > loadLimit && server < serverLimit {
-		return fmt.Sprintf("the load was the limit: it used %.2f of its processor, the server %.2f", load, server)
+	return wasLimit(f.load.Seconds()/f.seconds, 1, f.server.Seconds()/f.seconds, 1)
+}
+
+// wasLimit says whether a load filled the processors that it could have while
+// the server did not fill its own.
+func wasLimit(load float64, had int, server float64, left int) string {
+	if load <= loadLimit*float64(had) || server >= serverLimit*float64(left) {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("the load was the limit: it used %.2f processors of %d, the server %.2f of %d", load, had, server, left)
 }
 
 // echoPlan is how much is measured.

@@ -24,7 +24,8 @@ type ConnectFigures struct {
 	RatioCPU   float64     `json:"bare_to_cpu,omitempty"`     // the bare server's time to this one's, median of rounds
 	Rounds     []float64   `json:"rounds_per_second"`         // each round's connects a second
 	RoundsCPU  []float64   `json:"rounds_cpu_us_per_connect"` // each round's
-	Latency    Percentiles `json:"latency"`                   // from due (storm: from the dial) to the end of the greeting
+	Latency    Percentiles `json:"latency"`                   // of all rounds, from due (storm: from the dial) to the end of the greeting
+	LoadLag    Percentiles `json:"load_lag"`                  // of a rate: from due to the dial
 	Incomplete int         `json:"incomplete,omitempty"`      // connections that were not up in time
 	LoadCores  float64     `json:"load_cores,omitempty"`      // of the newest round
 }

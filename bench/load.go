@@ -197,7 +197,15 @@ func sleepUntil(ctx context.Context, ns int64) error {
 
 // judgeLag marks the run as invalid when the load was late itself.
 func judgeLag(res *Result, p99 time.Duration) {
-	if lag := time.Duration(res.LoadLag.P99) * time.Microsecond; lag > p99 {
-		res.Invalid = append(res.Invalid, fmt.Sprintf("the load fell behind: p99 of %v late, more than %v", lag, p99))
+	if why := fellBehind(res.LoadLag, p99); why != "" {
+		res.Invalid = append(res.Invalid, why)
 	}
+}
+
+// fellBehind says that a load was late itself.
+func fellBehind(lag Percentiles, p99 time.Duration) string {
+	if late := time.Duration(lag.P99) * time.Microsecond; late > p99 {
+		return fmt.Sprintf("the load fell behind: p99 of %v late, more than %v", late, p99)
+	}
+	return ""
 }

@@ -144,6 +144,16 @@ func (f *fleet) setClock(ctx context.Context, a *agentLink, res *Result) error {
 	return err
 }
 
+// processors are how many the load could have of so many of this machine, a loop
+// in each of its processes, and how many that leaves the server.
+func (f *fleet) processors(cpus int) (had, left int) {
+	if f.remote {
+		return len(f.agents), cpus
+	}
+	had = min(len(f.agents), cpus)
+	return had, max(cpus-had, 1)
+}
+
 // nowNs is the clock that all processes of a load share.
 func nowNs() int64 {
 	_, ns := monotonic()

@@ -42,7 +42,7 @@ type run struct {
 	connecting *hdrhistogram.Histogram // us from due, or the dial, until welcomed (bare: until the handshake is done)
 	delivery   *hdrhistogram.Histogram // us from due to the receiver
 	ack        *hdrhistogram.Histogram // us from due to the acknowledgement
-	lag        *hdrhistogram.Histogram // us from due to the write: the load's own fault
+	lag        *hdrhistogram.Histogram // us from due to the write, or the dial: the load's own fault
 
 	frozen    *conn  // the reader that stops, if there is one
 	first     bool   // messages to the load's first session are counted apart
@@ -166,6 +166,9 @@ func (r *run) connect(begun []*conn, atOnce int, rate float64, some bool) error 
 			}
 			if err := r.dial(begun[i]); err != nil {
 				return err
+			}
+			if rate > 0 {
+				r.lag.RecordValue(max((r.loop.clock()-begun[i].beganNs)/1000, 1))
 			}
 		}
 		wait := now + int64(10*time.Millisecond)
