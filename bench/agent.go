@@ -107,7 +107,8 @@ type report struct {
 	Error     string            `json:"error,omitempty"`
 	NowNs     int64             `json:"now_ns,omitempty"`
 	Counts    counts            `json:"counts"`
-	Window    counts            `json:"window"` // of a load, in the time that counts
+	Window    counts            `json:"window"`          // of a load, in the time that counts
+	Steps     []counts          `json:"steps,omitempty"` // of those, for each whole step of the time lines
 	Seconds   float64           `json:"seconds,omitempty"`
 	CPUNs     int64             `json:"cpu_ns,omitempty"` // of the agent's process, in those
 	Latencies map[string]string `json:"latencies,omitempty"`

@@ -188,13 +188,28 @@ func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
 	if err := p.until(ctx, warm); err != nil {
 		return err
 	}
+	err := p.counting(ctx, warm, warm+o.DurationNs, rep)
+	r.holdMarks = false
+	return err
+}
+
+// counting runs the load through the time that counts, and reports it.
+func (p *pace) counting(ctx context.Context, fromNs, endNs int64, rep *report) error {
+	r := p.run
 	before, cpu, began := r.counts, selfCPU(), r.loop.clock()
-	if err := p.until(ctx, warm+o.DurationNs); err != nil {
+	last, step := before, int64(stepOf(time.Duration(endNs-fromNs)))
+	for at := fromNs + step; at <= endNs; at += step {
+		if err := p.until(ctx, at); err != nil {
+			return err
+		}
+		rep.Steps = append(rep.Steps, r.counts.since(last))
+		last = r.counts
+	}
+	if err := p.until(ctx, endNs); err != nil {
 		return err
 	}
 	rep.Seconds, rep.CPUNs = float64(r.loop.clock()-began)/1e9, int64(selfCPU()-cpu)
 	rep.Window = r.counts.since(before)
-	r.holdMarks = false
 	return nil
 }
 

@@ -13,10 +13,11 @@ import (
 
 // backReport is how sessions came back that were all closed at once.
 type backReport struct {
-	Attempts  uint64 `json:"attempts"`
-	Retried   uint64 `json:"retried"`
-	AppErrors uint64 `json:"app_errors"`
-	Unsettled int    `json:"unsettled"`
+	Attempts  uint64    `json:"attempts"`
+	Retried   uint64    `json:"retried"`
+	AppErrors uint64    `json:"app_errors"`
+	Unsettled int       `json:"unsettled"`
+	Steps     []float64 `json:"steps"` // how many were, at the end of each step and in the end
 }
 
 // refusedLogins is after how many refused tokens in a row an SDK gives up.
@@ -73,7 +74,7 @@ func (a *agent) reconnect(ctx context.Context, o *order, rep *report) error {
 	r.clear()
 	r.loop.lost = s.lost
 	defer func() { r.loop.lost = nil }()
-	began := r.loop.clock()
+	began, cpu := r.loop.clock(), selfCPU()
 	for _, c := range r.conns {
 		c.beganNs = began
 		r.loop.cut(c)
@@ -81,18 +82,23 @@ func (a *agent) reconnect(ctx context.Context, o *order, rep *report) error {
 		s.later(s.by[c], 0)
 	}
 	r.done, r.live, r.marks = 0, 0, nil
-	err := s.bringBack(ctx, began+o.WithinMs*int64(time.Millisecond))
-	rep.Seconds = float64(r.loop.clock()-began) / 1e9
+	err := s.bringBack(ctx, began, time.Duration(o.WithinMs)*time.Millisecond)
+	rep.Seconds, rep.CPUNs = float64(r.loop.clock()-began)/1e9, int64(selfCPU()-cpu)
+	s.rep.Steps = append(s.rep.Steps, float64(r.live))
 	s.rep.Unsettled = len(r.conns) - r.live
 	rep.Back = &s.rep
 	return err
 }
 
 // bringBack dials who is due until all are settled, have given up, or it is too late.
-func (s *storm) bringBack(ctx context.Context, untilNs int64) error {
-	r := s.run
-	for r.live+int(s.rep.AppErrors) < len(r.conns) && r.loop.clock() < untilNs {
+func (s *storm) bringBack(ctx context.Context, beganNs int64, within time.Duration) error {
+	r, step := s.run, int64(stepOf(within))
+	stepNs := beganNs + step
+	for r.live+int(s.rep.AppErrors) < len(r.conns) && r.loop.clock() < beganNs+int64(within) {
 		now := r.loop.nowNs
+		for ; stepNs <= now; stepNs += step {
+			s.rep.Steps = append(s.rep.Steps, float64(r.live))
+		}
 		for n := 0; len(s.due) > 0 && s.due[0].atNs <= now && n < burstsAtOnce; n++ {
 			b := heap.Pop(&s.due).(*comeback)
 			b.dialedNs = now
@@ -101,6 +107,7 @@ func (s *storm) bringBack(ctx context.Context, untilNs int64) error {
 			if err := r.dial(b.c); err != nil {
 				return err
 			}
+			r.lag.RecordValue(max((r.loop.clock()-b.atNs)/1000, 1))
 		}
 		wait := now + int64(10*time.Millisecond)
 		if len(s.due) > 0 {

@@ -127,9 +127,10 @@ type Result struct {
 	TimeLines     []TimeLine        `json:"time_lines,omitempty"`
 }
 
-// TimeLine is a figure as it went during a run.
+// TimeLine is a figure as it went in the time that counts; of slow, in both its
+// phases, one behind the other. What is less than a step at the end is left out.
 type TimeLine struct {
-	Name   string    `json:"name"` // such as "delivered a second"
+	Name   string    `json:"name"` // such as "delivered"
 	Unit   string    `json:"unit"`
 	StepS  float64   `json:"step_s"` // seconds between two values
 	Values []float64 `json:"values"`

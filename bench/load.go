@@ -36,6 +36,14 @@ func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fl
 	res.Rate, res.PerWrite, res.SizeBytes, res.Seconds = o.Rate, o.PerWrite, o.Size, m.seconds
 	res.LookEveryMs = float64(o.LookEvery) / 1e6
 	res.MarkEveryMs, res.Contacts, res.Encrypted = float64(o.MarkEvery)/1e6, o.Contacts, o.Encrypted
+	res.window(m)
+	res.lines(m, o.Duration)
+	res.PeakBytes = t.resident()
+	return drained(ctx, o, res, f)
+}
+
+// window fills in what the time that counts has of a load.
+func (res *Result) window(m *measured) {
 	w := m.window
 	res.Sent, res.Accepted, res.Delivered, res.Stored = w.Sent, w.Accepted, w.Delivered, uint64(m.stored)
 	res.AcceptedPS, res.DeliveredPS = float64(w.Accepted)/m.seconds, float64(w.Delivered)/m.seconds
@@ -51,8 +59,6 @@ func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fl
 		}
 		res.ProcessCores[name] = cpu.Seconds() / m.seconds
 	}
-	res.PeakBytes = t.resident()
-	return drained(ctx, o, res, f)
 }
 
 // drained waits until all messages have come, and takes the latencies. What does
@@ -114,6 +120,9 @@ type measured struct {
 	each    map[string]time.Duration
 	loadCPU time.Duration
 	stolen  time.Duration
+
+	steps    []counts // of all agents, for each step
+	followed followed
 }
 
 // measure lets all agents send, each its share of the rate, and watches the
@@ -142,13 +151,18 @@ func measure(ctx context.Context, o *Options, t *target, f *fleet, pattern strin
 		})
 		answered <- answer{reports, err}
 	}()
-	m, err := t.watch(ctx, start+int64(o.Warmup), o.Duration)
+	counter := storedCounter
+	if fromFirst(pattern) {
+		counter = "" // a fan-out stores little, and does not pay for being asked
+	}
+	m, err := t.watch(ctx, start+int64(o.Warmup), o.Duration, counter)
 	a := <-answered
 	if err = errors.Join(err, a.err); err != nil {
 		return nil, err
 	}
 	for i, rep := range a.reports {
 		m.window.add(rep.Window)
+		m.steps = addSteps(m.steps, rep.Steps)
 		m.loadCPU += time.Duration(rep.CPUNs)
 		m.seconds = max(m.seconds, rep.Seconds)
 		if asked := o.Duration.Seconds(); rep.Seconds > asked*(1+lateWindow) || rep.Seconds < asked*(1-lateWindow) {
@@ -159,29 +173,16 @@ func measure(ctx context.Context, o *Options, t *target, f *fleet, pattern strin
 }
 
 // watch measures the server from a time on, for a while.
-func (t *target) watch(ctx context.Context, fromNs int64, d time.Duration) (*measured, error) {
-	if err := sleepUntil(ctx, fromNs); err != nil {
-		return nil, err
-	}
-	m := &measured{}
-	stolen, server, each := stolenTime(), t.cpu(), t.cpuByProcess()
-	stored, err := t.metric("rookery_partition_messages_total")
+func (t *target) watch(ctx context.Context, fromNs int64, d time.Duration, counter string) (*measured, error) {
+	f, err := t.follow(ctx, fromNs, d, counter)
 	if err != nil {
 		return nil, err
 	}
-	if err := sleepUntil(ctx, fromNs+int64(d)); err != nil {
-		return nil, err
-	}
-	m.stolen = stolenTime() - stolen
-	now := t.cpu()
-	m.server = now - server
-	m.each = t.cpuByProcess()
+	m := &measured{followed: f, stored: f.last.counter - f.first.counter, server: f.last.server - f.first.server, stolen: f.last.stolen - f.first.stolen, each: f.last.each}
 	for name := range m.each {
-		m.each[name] -= each[name]
+		m.each[name] -= f.first.each[name]
 	}
-	storedNow, err := t.metric("rookery_partition_messages_total")
-	m.stored = storedNow - stored
-	return m, err
+	return m, nil
 }
 
 func sleepUntil(ctx context.Context, ns int64) error {
