@@ -51,7 +51,7 @@ func (res *Result) window(m *measured) {
 	res.ServerCores, res.LoadCores = m.server.Seconds()/m.seconds, m.loadCPU.Seconds()/m.seconds
 	res.StolenCores = m.stolen.Seconds() / m.seconds
 	if w.Delivered > 0 {
-		res.ServerCPUPerMessageUs = m.server.Seconds() * 1e6 / float64(max(w.Accepted, w.Delivered))
+		res.ServerCPUPerMessageUs = m.server.Seconds() * 1e6 / float64(w.Delivered)
 	}
 	for name, cpu := range m.each {
 		if res.ProcessCores == nil {
