@@ -19,7 +19,7 @@ import (
 // makes a part of it: JSON, a line for each message, at most controlLineBytes.
 // The agent says agentHello; then each order is answered by one report.
 const (
-	controlVersion   = 1
+	controlVersion   = 2
 	controlLineBytes = 4 << 20
 )
 
@@ -38,8 +38,8 @@ const (
 	opCounts    = "counts"    // report what there is so far
 	opLatencies = "latencies" // report the histograms
 	opExchange  = "exchange"  // a message from each session to the next one
-	opFreeze    = "freeze"    // the load's first session reads nothing from now on
-	opThaw      = "thaw"      // it reads again; the latencies begin anew with a load
+	opFreeze    = "freeze"    // readers that stop read nothing from now on
+	opThaw      = "thaw"      // they read again
 	opReconnect = "reconnect" // close all abruptly and come back as an SDK does
 	opCut       = "cut"       // close all abruptly
 	opGroup     = "group"     // the load's first session has these users in its group
@@ -78,11 +78,11 @@ type connectOrder struct {
 
 // Patterns of a load.
 const (
-	patternAnyTwo  = "any_two"   // from any to any
-	patternCircle  = "circle"    // from any to those it always talks with
-	patternToFirst = "to_first"  // a tenth to the first session
-	patternOneWay  = "first_one" // from the first session to the second user
-	patternGroup   = "group"     // from the first session to its group
+	patternAnyTwo = "any_two"   // from any to any
+	patternCircle = "circle"    // from any to those it always talks with
+	patternToSlow = "to_slow"   // every other one to one of the readers that stop
+	patternOneWay = "first_one" // from the first session to the second user
+	patternGroup  = "group"     // from the first session to its group
 )
 
 // loadOrder says what to send.

@@ -165,9 +165,11 @@ func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
 			return fmt.Errorf("bench: agent: %d contacts of %d sessions; they are even, at least 2, and fewer than there are sessions", o.Contacts, r.total)
 		}
 		p.pick = r.circle(o.Contacts)
-	case patternToFirst:
-		r.watchFirst()
-		p.pick = r.tenthToFirst
+	case patternToSlow:
+		if r.total <= slowReaders {
+			return fmt.Errorf("bench: agent: %d sessions, of which %d stop reading", r.total, slowReaders)
+		}
+		r.stopping, p.pick = slowReaders, r.toSlow
 	case patternOneWay:
 		p.pick = r.firstToOne
 	case patternGroup:
@@ -220,8 +222,8 @@ func (r *run) sends(o *loadOrder) bool {
 		return false
 	case fromFirst(o.Pattern):
 		return r.conns[0].index == 0
-	case o.Pattern == patternToFirst:
-		return len(r.conns) > 1 || r.conns[0].index != 0
+	case o.Pattern == patternToSlow:
+		return len(r.conns) > len(r.slow())
 	}
 	return true
 }
@@ -243,29 +245,30 @@ func (r *run) exchange(ctx context.Context, size int) error {
 	return ctx.Err()
 }
 
-// watchFirst counts apart what goes to the load's first session, whose latency
-// does not count.
-func (r *run) watchFirst() {
-	r.first = true
-	if len(r.conns) > 0 && r.conns[0].index == 0 {
-		r.frozen = r.conns[0]
+// slowReaders is how many stop.
+const slowReaders = 10
+
+// slow are those of this process's sessions that stop reading.
+func (r *run) slow() []*conn {
+	if len(r.conns) == 0 {
+		return nil
 	}
+	return r.conns[:min(max(r.stopping-int(r.conns[0].index), 0), len(r.conns))]
 }
 
-// freeze makes the load's first session read nothing, in the agent that has it.
-// What goes to it is counted from here on.
+// freeze makes them read nothing. What goes to them is counted from here on.
 func (r *run) freeze() {
-	r.counts.ToFirst, r.counts.FirstGot = 0, 0
-	if f := r.frozen; f != nil {
-		f.frozen = true
-		r.loop.want(f, false, false)
+	r.counts.ToFrozen, r.counts.FrozenGot = 0, 0
+	for _, c := range r.slow() {
+		c.frozen = true
+		r.loop.want(c, false, false)
 	}
 }
 
 func (r *run) thaw() {
-	if f := r.frozen; f != nil {
-		f.frozen = false
-		r.loop.want(f, len(f.out) > 0, true)
+	for _, c := range r.slow() {
+		c.frozen = false
+		r.loop.want(c, len(c.out) > 0, true)
 	}
 }
 

@@ -170,7 +170,7 @@ func Profiles() []Profile {
 		{Name: "connect", What: "connections, in a storm and at a rate, beside a server that only shakes hands", run: connecting},
 		{Name: "fanout", What: "one message to 2 … 10,000 sockets: processor time a recipient", run: fanout},
 		{Name: "reconnect", What: "everybody at once: all sockets close, and come back as an SDK does", run: reconnect},
-		{Name: "slow", What: "one reader stops reading while the others go on", run: slow},
+		{Name: "slow", What: "ten readers stop reading while the others go on", run: slow},
 		{Name: "stages", What: "each stage alone, in this process: decode, append, durable, store, deliver", run: stages},
 		{Name: "crypto", What: "end-to-end encryption in both SDKs: processor time of a session, a message, an attachment", run: cryptography},
 		{Name: "real", What: "like trickle, through the balancer of the cluster that --cluster names", run: throughCluster},

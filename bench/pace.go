@@ -77,18 +77,15 @@ func (r *run) circle(contacts int) func(rng *rand.Rand) (from *conn, to int) {
 	}
 }
 
-// tenthToFirst picks the load's first session for a tenth of the messages, which
-// sends none itself.
-func (r *run) tenthToFirst(rng *rand.Rand) (from *conn, to int) {
-	others := r.conns
-	if others[0].index == 0 {
-		others = others[1:]
-	}
+// toSlow picks one of the readers that stop for every other message, which send
+// none themselves.
+func (r *run) toSlow(rng *rand.Rand) (from *conn, to int) {
+	others := r.conns[len(r.slow()):]
 	from = others[rng.IntN(len(others))]
-	if rng.IntN(10) == 0 {
-		return from, 0
+	if rng.IntN(2) == 0 {
+		return from, rng.IntN(r.stopping)
 	}
-	return from, 1 + rng.IntN(r.total-1)
+	return from, r.stopping + rng.IntN(r.total-r.stopping)
 }
 
 // firstToOne picks the load's first session and the user after it, who has many

@@ -140,9 +140,9 @@ func firehose(ctx context.Context, o *Options, res *Result) error {
 // readBackBursts is how many bursts of a firehose are compared with the store.
 const readBackBursts = 200
 
-// slow freezes one reader while the others go on, then lets it read again.
+// slow freezes some readers while the others go on, then lets them read again.
 func slow(ctx context.Context, o *Options, res *Result) error {
-	setDefault(&o.Connections, 10_001)
+	setDefault(&o.Connections, 10_000+slowReaders)
 	setDefault(&o.Rate, 5_000)
 	setDefault(&o.PerWrite, 1)
 	setDefault(&o.Duration, 20*time.Second)
@@ -152,28 +152,41 @@ func slow(ctx context.Context, o *Options, res *Result) error {
 	}
 	defer t.kill()
 	defer f.close()
-	if err := load(ctx, o, res, t, f, patternToFirst); err != nil {
+	if err := slowPhases(ctx, o, res, t, f); err != nil {
+		return fmt.Errorf("%w (%s)", err, tail(t.stderr))
+	}
+	return t.stop()
+}
+
+// slowPhases measures before the readers stop, and while they have stopped.
+func slowPhases(ctx context.Context, o *Options, res *Result, t *target, f *fleet) error {
+	if err := load(ctx, o, res, t, f, patternToSlow); err != nil {
 		return err
 	}
 	was := res.Delivery
 	res.NeighboursBefore = &was
-	if err := whileFrozen(ctx, o, res, t, f); err != nil {
-		return fmt.Errorf("%w (%s)", err, tail(t.stderr))
+	if raw, ok := res.Histograms["delivery"]; ok {
+		res.Histograms["delivery_before"] = raw
 	}
 	judgeLag(res, 5*time.Millisecond)
-	return t.stop()
+	if err := whileFrozen(ctx, o, res, t, f); err != nil {
+		return err
+	}
+	judgeLag(res, 5*time.Millisecond)
+	return nil
 }
 
-// whileFrozen runs the load again while the load's first session reads nothing,
-// then lets it read and waits until it has everything.
+// whileFrozen runs the load again while readers read nothing, then lets them read
+// and waits until they have everything.
 func whileFrozen(ctx context.Context, o *Options, res *Result, t *target, f *fleet) error {
-	fmt.Fprintf(o.Progress, "one reader is frozen\n")
+	fmt.Fprintf(o.Progress, "%d readers are frozen\n", slowReaders)
 	if _, err := f.same(ctx, 0, order{Op: opFreeze}); err != nil {
 		return err
 	}
 	again := *o
-	again.Warmup = 0
-	if _, err := measure(ctx, &again, t, f, patternToFirst, o.Rate, o.MarkEvery); err != nil {
+	again.Warmup, f.late = 0, nil
+	m, err := measure(ctx, &again, t, f, patternToSlow, o.Rate, o.MarkEvery)
+	if err != nil {
 		if errors.Is(err, errAgent) && ctx.Err() == nil {
 			res.Invalid = append(res.Invalid, err.Error())
 			return nil
@@ -181,6 +194,8 @@ func whileFrozen(ctx context.Context, o *Options, res *Result, t *target, f *fle
 		return err
 	}
 	res.PeakBytes = t.resident()
+	res.Invalid = append(res.Invalid, f.late...)
+	res.lines(m, o.Duration)
 	h, err := f.latencies(ctx)
 	if err != nil {
 		return err
@@ -188,16 +203,16 @@ func whileFrozen(ctx context.Context, o *Options, res *Result, t *target, f *fle
 	if err := res.keep(h); err != nil {
 		return err
 	}
-	fmt.Fprintf(o.Progress, "it reads again\n")
+	fmt.Fprintf(o.Progress, "they read again\n")
 	if _, err := f.same(ctx, 0, order{Op: opThaw}); err != nil {
 		return err
 	}
-	c, _, err := f.drain(ctx, time.Minute, func(c counts) bool { return c.FirstGot >= c.ToFirst })
+	c, _, err := f.drain(ctx, time.Minute, func(c counts) bool { return c.FrozenGot >= c.ToFrozen })
 	if err != nil {
 		return err
 	}
-	if res.FrozenGot, res.FrozenWaiting = c.FirstGot, c.ToFirst; c.FirstGot != c.ToFirst {
-		return fmt.Errorf("bench: %d messages were sent to the frozen reader, it got %d", c.ToFirst, c.FirstGot)
+	if res.FrozenGot, res.FrozenWaiting = c.FrozenGot, c.ToFrozen; c.FrozenGot != c.ToFrozen {
+		return fmt.Errorf("bench: %d messages were sent to frozen readers, they got %d", c.ToFrozen, c.FrozenGot)
 	}
 	return nil
 }

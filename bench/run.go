@@ -44,8 +44,7 @@ type run struct {
 	ack        *hdrhistogram.Histogram // us from due to the acknowledgement
 	lag        *hdrhistogram.Histogram // us from due to the write, or the dial: the load's own fault
 
-	frozen    *conn  // the reader that stops, if there is one
-	first     bool   // messages to the load's first session are counted apart
+	stopping  int    // of the load's sessions, the first ones: readers that stop
 	group     []byte // the name of the group that the load's first session has made
 	holdMarks bool   // receivers do not mark for now
 
@@ -67,16 +66,16 @@ type counts struct {
 	Refused   uint64 `json:"refused"`
 	Delivered uint64 `json:"delivered"`
 	Receipts  uint64 `json:"receipts"`
-	ToFirst   uint64 `json:"to_first"`  // sent to the load's first session, while it is frozen
-	FirstGot  uint64 `json:"first_got"` // what that got of them
-	Told      uint64 `json:"told"`      // changes of the group that members got
-	Up        int    `json:"up"`        // sessions that are caught up
+	ToFrozen  uint64 `json:"to_frozen"`  // sent to readers that stop, since they did
+	FrozenGot uint64 `json:"frozen_got"` // what those got of them
+	Told      uint64 `json:"told"`       // changes of the group that members got
+	Up        int    `json:"up"`         // sessions that are caught up
 }
 
 func (c *counts) add(o counts) {
 	c.Sent, c.Measured, c.Accepted, c.Refused = c.Sent+o.Sent, c.Measured+o.Measured, c.Accepted+o.Accepted, c.Refused+o.Refused
 	c.Delivered, c.Receipts = c.Delivered+o.Delivered, c.Receipts+o.Receipts
-	c.ToFirst, c.FirstGot, c.Up = c.ToFirst+o.ToFirst, c.FirstGot+o.FirstGot, c.Up+o.Up
+	c.ToFrozen, c.FrozenGot, c.Up = c.ToFrozen+o.ToFrozen, c.FrozenGot+o.FrozenGot, c.Up+o.Up
 	c.Told += o.Told
 }
 
@@ -84,7 +83,7 @@ func (c *counts) add(o counts) {
 func (c counts) since(o counts) counts {
 	return counts{
 		Sent: c.Sent - o.Sent, Measured: c.Measured - o.Measured, Accepted: c.Accepted - o.Accepted, Refused: c.Refused - o.Refused,
-		Delivered: c.Delivered - o.Delivered, Receipts: c.Receipts - o.Receipts, ToFirst: c.ToFirst - o.ToFirst, FirstGot: c.FirstGot - o.FirstGot, Up: c.Up, Told: c.Told - o.Told,
+		Delivered: c.Delivered - o.Delivered, Receipts: c.Receipts - o.Receipts, ToFrozen: c.ToFrozen - o.ToFrozen, FrozenGot: c.FrozenGot - o.FrozenGot, Up: c.Up, Told: c.Told - o.Told,
 	}
 }
 
@@ -291,9 +290,9 @@ func (r *run) message(c *conn, p packet.Raw) error {
 func (r *run) arrived(c *conn, content []byte) {
 	switch due := int64(binary.LittleEndian.Uint64(content)); {
 	case due < r.begunNs: // the server, which was there before, had it for this device
-	case c == r.frozen:
+	case int(c.index) < r.stopping:
 		r.counts.Delivered++
-		r.counts.FirstGot++
+		r.counts.FrozenGot++
 	default:
 		r.counts.Delivered++
 		if due >= r.measureFromNs {
@@ -361,8 +360,8 @@ func (r *run) burst(from *conn, to, count, size int, dueNs int64) {
 	}
 	from.write(b)
 	r.counts.Sent += uint64(count)
-	if r.first && to == 0 {
-		r.counts.ToFirst += uint64(count)
+	if to >= 0 && to < r.stopping {
+		r.counts.ToFrozen += uint64(count)
 	}
 	r.keep(sample{from, to, from.n, first, from.ticks, count, dueNs})
 	from.sent = append(from.sent, stamp{from.n, dueNs})
