@@ -172,7 +172,7 @@ func (p *Plan) quick() {
 	p.add("fanout", 1, 30, short)
 	p.add("reconnect", 1, 15, short)
 	slow := short
-	slow.Connections++
+	slow.Connections += 10 // readers that stop
 	p.add("slow", 1, 30, slow)
 }
 

@@ -51,7 +51,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.BoolVar(&o.Silent, "silent", false, "idle: no session sends or receives a message")
 	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
 	fs.BoolVar(&o.Group, "group", false, "fanout: to the members of a group, instead of to devices of one user")
-	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real is to measure, such as .cache/cluster")
+	fs.StringVar(&o.Cluster, "cluster", "", "folder of the cluster that real, or without a profile a run of its own, is to measure, such as .cache/cluster")
 	fs.StringVar(&o.Dir, "dir", "", "folder for the server's data; empty is a temporary one")
 	fs.IntVar(&o.Servers, "servers", 0, "idle, trickle: server processes, each for itself, that share the sessions; 0 is one")
 	fs.IntVar(&o.Processes, "load-processes", 0, "processes that make the load; 0 is as many as their descriptors ask for")
@@ -76,8 +76,9 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 		return ExitUsage
 	}
 	profiles := fs.Args()
-	if *million && (*quick || len(profiles) > 0) {
-		env.Errorf("--million is of everything, and not quick: say it without a profile and without --quick")
+	cluster := o.Cluster != "" && len(profiles) == 0
+	if *million && (*quick || cluster || len(profiles) > 0) || *quick && cluster {
+		env.Errorf("--quick, --million and --cluster name a run of everything each: say one of them, and --million without a profile")
 		return ExitUsage
 	}
 	if len(profiles) > 0 && all != (suiteFlags{}) {

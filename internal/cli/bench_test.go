@@ -14,6 +14,11 @@ func TestBenchFlagsThatDoNotFit(t *testing.T) {
 		{"--only=xyzzy --quick --connections=3", "--connections: for one profile"},
 		{"--only=xyzzy --server-listen=127.0.0.2", "--server-listen: for one profile"},
 		{"--only=xyzzy --quick", "no step begins"},
+		{"--only=xyzzy --cluster=x", "no step begins"},
+		{"--only=xyzzy --quick --million", "say one of them"},
+		{"--only=xyzzy --quick --cluster=x", "say one of them"},
+		{"--only=xyzzy --million --cluster=x", "say one of them"},
+		{"--million tricle", "without a profile"},
 		{"--only=xyzzy tricle", "--run and --only are of everything"},
 		{"--run=x tricle", "--run and --only are of everything"},
 	} {
