@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -78,7 +77,7 @@ func (f *planFlags) flags() *pflag.FlagSet {
 	fs.BoolVar(&f.simulate, "simulate", false, "play what happens to the fleet")
 	fs.StringVar(&f.scenario, "scenario", "all", "what happens: "+strings.Join(plan.ScenarioNames(), ", ")+" or all")
 	fs.Uint64Var(&f.seed, "seed", 1, "of the simulation; the same one gives the same answer")
-	fs.StringVar(&f.check, "check", "", "file of lines that rookery bench wrote: predict each from the others")
+	fs.StringVar(&f.check, "check", "", "file of lines that rookery bench wrote: predict each from the others, by formula and by simulation")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
 	fs.StringVar(&f.page, "html", "", "write a page, in one file, to this path")
 	return fs
@@ -97,7 +96,7 @@ func (f *planFlags) faults(fs *pflag.FlagSet) []string {
 		found = append(found, "--scenario is for --simulate")
 	}
 	if f.check != "" && (f.simulate || f.page != "" || len(f.measured) > 0) {
-		found = append(found, "--check goes alone, or with --json")
+		found = append(found, "--check goes alone, or with --json and --seed")
 	}
 	f.measured = append(f.measured, fs.Args()...)
 	return found
@@ -223,7 +222,7 @@ func (f *planFlags) runCheck(env *Env) int {
 		env.Errorf("%v", err)
 		return ExitFailed
 	}
-	checks, err := plan.CheckLines(lines)
+	checks, err := plan.CheckLines(lines, f.seed)
 	if err != nil {
 		env.Errorf("%v", err)
 		return ExitFailed
@@ -231,7 +230,7 @@ func (f *planFlags) runCheck(env *Env) int {
 	if f.json {
 		return writeJSON(env, checks)
 	}
-	if err := plan.WriteChecks(io.Writer(env.Stdout), checks); err != nil {
+	if err := plan.WriteChecks(env.Stdout, checks, lines); err != nil {
 		env.Errorf("%v", err)
 		return ExitFailed
 	}

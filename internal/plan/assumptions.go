@@ -36,6 +36,7 @@ func fleetAssumptions() []Assumption {
 		{"nic_use", UnitShare, 0.5, 0.01, 1, "share of it that the load may take", "bursts, and what moves when a host is replaced"},
 		{"memory_use", UnitShare, 0.7, 0.01, 1, "share of a host's memory that sessions may take", "the rest is the kernel, buffers and the collector's room"},
 
+		{"silent_share", UnitShare, 0, 0, 1, "sessions that have had no message since they connected", "100 B messages a day are one to each of 100 M sessions in 86 s"},
 		{"kernel_bytes_per_socket", UnitBytes, 5100, 0, 1e6, "kernel memory of an idle TCP socket", "one end of a loopback connection on Linux 6.18"},
 		{"gateway_sessions", UnitCount, 1e6, 1, 1e9, "sessions that a gateway host is filled with at most", "the aim: 100 hosts of a million; what is lost with one host"},
 		{"gateway_cores", UnitCores, 8, 1, 1024, "cores of a gateway host", "a common size"},
@@ -95,7 +96,6 @@ func simulationAssumptions() []Assumption {
 		{"accept_per_second", UnitPerS, float64(c.Engine.AcceptPerSecond), 0, 1e6, "sockets that a gateway accepts a second; more are closed at once", "engine.accept_per_second's default; 0 is no limit"},
 		{"readers", UnitCount, float64(c.Session.Readers), 1, 1024, "workers that read the store for a gateway's sessions", "session.readers' default"},
 		{"jobs", UnitCount, 16384, 1, 1e9, "hellos and pages that may wait for them; more are told to come back", "internal/gateway: Jobs"},
-		{"connect_us", UnitUs, 400, 0, 1e6, "processor time of a connection up to its hello", "accept, handshake, an Ed25519 signature of about 100 µs, hello; TLS is the balancer's"},
 		{"hello_reads", UnitCount, 5, 0, 1000, "calls one after another in a hello: devices twice, directory, place, applied", "internal/gateway: join"},
 		{"page_reads", UnitCount, 4, 0, 1000, "calls one after another in a page of catch-up: applied, inbox, messages, receipts", "internal/gateway: readPage"},
 		{"pages", UnitCount, 1, 0, 1e6, "pages that a session which comes back catches up with", "away for a minute it has missed few entries"},

@@ -3,22 +3,23 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
-	"text/tabwriter"
 )
 
-// Check is a measured figure beside what the other lines predict for it.
+// Check is a measured figure beside what other lines predict for it.
 type Check struct {
-	Line      string  `json:"line"`   // file:line that was measured
-	Run       string  `json:"run"`    // what it was
-	From      string  `json:"from"`   // what the prediction was made from
-	Figure    string  `json:"figure"` // such as server cores
-	Unit      string  `json:"unit"`
-	Predicted float64 `json:"predicted"`
-	Measured  float64 `json:"measured"`
-	Error     float64 `json:"error"` // predicted over measured, less 1
+	Extrapolation  string  `json:"extrapolation,omitempty"` // such as from 1 to 2 cores; else it is from all others
+	Line           string  `json:"line"`                    // file:line that was measured
+	Run            string  `json:"run"`                     // what it was
+	From           string  `json:"from"`                    // what the prediction was made from
+	Figure         string  `json:"figure"`                  // such as server cores
+	Unit           string  `json:"unit"`
+	Predicted      float64 `json:"predicted"` // by formula
+	Measured       float64 `json:"measured"`
+	Error          float64 `json:"error"`                     // predicted over measured, less 1
+	Simulated      float64 `json:"simulated,omitempty"`       // predicted by the simulation; 0: it does not tell
+	SimulatedError float64 `json:"simulated_error,omitempty"` // the same over measured, less 1
 }
 
 // maxLoad is the most that the delivery formula takes; above it a queue has no
@@ -33,73 +34,77 @@ const carriedWhole = 0.95
 // errAlone says that a line cannot be predicted from itself.
 var errAlone = errors.New("plan: a check needs two valid lines of one profile at least: each is predicted from the others")
 
-// CheckLines predicts each valid line from the other valid lines of its profile.
-func CheckLines(lines []Line) ([]Check, error) {
-	var found []Check
+// CheckLines predicts each valid line from the other valid lines of its profile,
+// then lines with more cores or sessions from those with the least. The same
+// seed gives the same answer.
+func CheckLines(lines []Line, seed uint64) ([]Check, error) {
+	lines = slices.DeleteFunc(slices.Clone(lines), func(l Line) bool { return !l.Valid })
+	c := checker{player{seed, map[string]float64{}}, nil}
 	for i, l := range lines {
-		if !l.Valid {
-			continue
-		}
-		var others []Line
-		for j, o := range lines {
-			if j != i && o.Valid && o.Profile == l.Profile && max(1, o.PerWrite) == max(1, l.PerWrite) {
-				others = append(others, o)
-			}
-		}
-		if len(others) > 0 {
-			found = append(found, predictions(l, others)...)
-		}
+		others := alike(slices.Delete(slices.Clone(lines), i, i+1), l)
+		c.predict(l, others, "")
 	}
-	if found == nil {
+	if c.found == nil {
 		return nil, errAlone
 	}
-	return found, nil
+	for _, e := range extrapolations {
+		c.extrapolate(lines, e)
+	}
+	return c.found, nil
 }
 
-// predictions of what a line has and the others tell.
-func predictions(l Line, others []Line) []Check {
-	var found []Check
-	add := func(figure, unit string, measured float64, predicted float64, from int) {
+// alike are lines that a line is predicted from.
+func alike(lines []Line, l Line) []Line {
+	return slices.DeleteFunc(lines, func(o Line) bool { return o.Profile != l.Profile || max(1, o.PerWrite) != max(1, l.PerWrite) })
+}
+
+// checker gathers predictions.
+type checker struct {
+	player player
+	found  []Check
+}
+
+// predict what a line has and the others tell, by formula and by simulation.
+func (c *checker) predict(l Line, others []Line, extrapolation string) {
+	add := func(figure, unit string, measured, predicted, simulated float64, from int) {
 		if measured > 0 && predicted > 0 && from > 0 {
-			found = append(found, Check{l.From, run(l), calibration(others, from), figure, unit, predicted, measured, predicted/measured - 1})
+			found := Check{Extrapolation: extrapolation, Line: l.From, Run: run(l), From: calibration(others, from), Figure: figure, Unit: unit,
+				Predicted: predicted, Measured: measured, Error: predicted/measured - 1}
+			if simulated > 0 {
+				found.Simulated, found.SimulatedError = simulated, simulated/measured-1
+			}
+			c.found = append(c.found, found)
 		}
 	}
 	cores, n := coresOf(l, others)
-	add("server cores", UnitCores, l.ServerCores, cores, n)
+	played, busy := c.player.load(l, others, cores)
+	add("server cores", UnitCores, l.ServerCores, cores, busy, n)
 	if l.Rate > 0 && !overloaded(l) {
 		p50, p99, n := delivery(l, others, cores, func(o Line) Percentiles { return o.Delivery })
-		add("delivery p50", UnitMs, l.Delivery.P50/1000, p50/1000, n)
-		add("delivery p99", UnitMs, l.Delivery.P99/1000, p99/1000, n)
+		add("delivery p50", UnitMs, l.Delivery.P50/1000, p50/1000, played.P50, n)
+		add("delivery p99", UnitMs, l.Delivery.P99/1000, p99/1000, played.P99, n)
 		p50, p99, n = delivery(l, others, cores, func(o Line) Percentiles { return o.Ack })
-		add("acknowledged p50", UnitMs, l.Ack.P50/1000, p50/1000, n)
-		add("acknowledged p99", UnitMs, l.Ack.P99/1000, p99/1000, n)
+		add("acknowledged p50", UnitMs, l.Ack.P50/1000, p50/1000, 0, n)
+		add("acknowledged p99", UnitMs, l.Ack.P99/1000, p99/1000, 0, n)
 	}
-	bytes, n := fit(others, func(o Line) (x, y float64) {
-		if o.Profile != "idle" {
-			return 0, 0
-		}
-		return float64(o.Connections), o.SettledBytes
-	}, l.EmptyBytes, float64(l.Connections))
 	if l.Profile == "idle" {
-		add("resident", UnitBytes, l.SettledBytes, bytes, n)
+		bytes, n := fit(others, func(o Line) (x, y float64) { return float64(o.Connections), o.SettledBytes }, l.EmptyBytes, float64(l.Connections))
+		add("resident", UnitBytes, l.SettledBytes, bytes, 0, n)
 	}
-	if l.Reconnect != nil {
-		seconds, n := fit(others, func(o Line) (x, y float64) {
-			if o.Reconnect == nil {
-				return 0, 0
-			}
-			return float64(o.Reconnect.Sessions) / cpus(o), o.Reconnect.SettledSecs
-		}, 0, float64(l.Reconnect.Sessions)/cpus(l))
-		add("all back", UnitS, l.Reconnect.SettledSecs, seconds, n)
-		us, n := median(others, func(o Line) float64 {
-			if o.Reconnect == nil {
-				return 0
-			}
-			return o.Reconnect.CPUUs
-		})
-		add("processor time a session", UnitUs, l.Reconnect.CPUUs, us, n)
+	others = slices.DeleteFunc(slices.Clone(others), func(o Line) bool { return o.Reconnect == nil })
+	if l.Reconnect == nil || len(others) == 0 {
+		return
 	}
-	return found
+	back := func(of func(*Reconnect) float64) (float64, int) {
+		return fit(others, func(o Line) (x, y float64) { return float64(o.Reconnect.Sessions) / cpus(o), of(o.Reconnect) }, 0, float64(l.Reconnect.Sessions)/cpus(l))
+	}
+	us, n := median(others, func(o Line) float64 { return o.Reconnect.CPUUs })
+	add("processor time a session", UnitUs, l.Reconnect.CPUUs, us, 0, n)
+	all, most := c.player.storm(l, us)
+	seconds, n := back(func(r *Reconnect) float64 { return r.SettledSecs })
+	add("all back", UnitS, l.Reconnect.SettledSecs, seconds, all, n)
+	seconds, n = back(func(r *Reconnect) float64 { return r.Session.P99 / 1e6 })
+	add("session p99", UnitS, l.Reconnect.Session.P99/1e6, seconds, most, n)
 }
 
 func run(l Line) string {
@@ -115,7 +120,7 @@ func calibration(others []Line, from int) string {
 	if from == 1 && len(others) == 1 {
 		return run(others[0])
 	}
-	return fmt.Sprintf("%d other lines", from)
+	return fmt.Sprintf("%d lines", from)
 }
 
 func cpus(l Line) float64 { return float64(max(1, l.Machine.CPUs)) }
@@ -207,16 +212,12 @@ func delivery(l Line, others []Line, cores float64, of func(Line) Percentiles) (
 }
 
 // serversOf is how many cores the server may use: what others leave, rounded.
-func serversOf(l Line) int {
-	return max(1, int(math.Round(cpus(l)-l.LoadCores-l.StolenCores-l.ForeignCores)))
+func serversOf(l Line) int { return max(1, int(math.Round(leftOf(l)))) }
+
+// leftOf is what the load, other guests and other programs left of a line's cores.
+func leftOf(l Line) float64 {
+	return max(leastCores, cpus(l)-l.LoadCores-l.StolenCores-l.ForeignCores)
 }
 
-// WriteChecks writes predicted and measured side by side, for a terminal.
-func WriteChecks(w io.Writer, checks []Check) error {
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "measured\tfrom\tfigure\tpredicted\tmeasured\terror\n")
-	for _, c := range checks {
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%+.0f %%\n", c.Run, c.From, c.Figure, Format(c.Predicted, c.Unit), Format(c.Measured, c.Unit), 100*c.Error)
-	}
-	return tab.Flush()
-}
+// leastCores is what a server has at least, whatever others took.
+const leastCores = 0.1

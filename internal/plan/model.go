@@ -18,7 +18,7 @@ func definitions() []definition {
 		{"load", "messages_ps", UnitPerS, "messages_per_day / 86400", "messages a second, mean"},
 		{"load", "peak_ps", UnitPerS, "messages_ps * peak", "messages a second, busiest"},
 
-		{"gateways", "session_bytes", UnitBytes, "bytes_per_connection + kernel_bytes_per_socket", "memory of a session, process and kernel"},
+		{"gateways", "session_bytes", UnitBytes, "(1 - silent_share) * bytes_per_connection + silent_share * bytes_per_silent_connection + kernel_bytes_per_socket", "memory of a session, process and kernel"},
 		{"gateways", "sessions_by_memory", UnitCount, "floor(gateway_memory * memory_use / session_bytes)", "sessions that a gateway's memory holds"},
 		{"gateways", "sessions_per_gateway", UnitCount, "max(1, min(gateway_sessions, sessions_by_memory))", "sessions that a gateway is filled with"},
 		{"gateways", "gateways_for_sessions", UnitCount, "ceil(online / sessions_per_gateway)", "by sessions"},

@@ -122,10 +122,21 @@ func (p *Plan) warn() {
 	if p.Get("zones") < p.Get("replication") {
 		p.Warnings = append(p.Warnings, "there are more copies than zones: a zone holds several")
 	}
-	for _, name := range []string{"gateway_us", "owner_us", "broker_us", "store_us", "bytes_per_connection"} {
-		if v := p.all[name]; v.Kind == FromMeasured && strings.HasSuffix(v.Source, builtinFrom) {
-			p.Warnings = append(p.Warnings, "some figures are built in, from a small shared machine; --measured takes your own")
-			break
+	builtIn, noisy := false, []string(nil)
+	for _, f := range figures {
+		v := p.all[f.name]
+		if v.Kind != FromMeasured {
+			continue
 		}
+		builtIn = builtIn || strings.HasSuffix(v.Source, builtinFrom)
+		if strings.Contains(v.Source, noisyMark) {
+			noisy = append(noisy, f.name)
+		}
+	}
+	if len(noisy) > 0 {
+		p.Warnings = append(p.Warnings, "figures of noisy runs, as their sources say: "+strings.Join(noisy, ", "))
+	}
+	if builtIn {
+		p.Warnings = append(p.Warnings, "some figures are built in, from a small shared machine; --measured takes your own")
 	}
 }

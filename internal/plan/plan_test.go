@@ -146,7 +146,7 @@ func TestHeadroom(t *testing.T) {
 }
 
 func TestSet(t *testing.T) {
-	p := newPlan(t, planet(), "gateway_cores=16", "cpu_use=60%", "gateway_memory=8GiB")
+	p := newPlan(t, planet(), "gateway_cores=16", "cpu_use=60%", "gateway_memory=8GiB", "bytes_per_connection=3353")
 	near(t, "cpu_use", p.Get("cpu_use"), 0.6)
 	near(t, "sessions by memory", p.Get("sessions_by_memory"), 711_327)
 	if v := p.all["cpu_use"]; v.Kind != FromSet || !strings.Contains(v.Source, "over 50%") {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,8 @@ type Line struct {
 	Rate        float64   `json:"rate"`
 	PerWrite    int       `json:"per_write"`
 	Valid       bool      `json:"valid"`
+	Noisy       []string  `json:"noisy"` // why the machine was not the run's own
+	ServerFlags []string  `json:"server_flags"`
 	AcceptedPS  float64   `json:"accepted_per_second"`
 	DeliveredPS float64   `json:"delivered_per_second"`
 
@@ -32,13 +35,15 @@ type Line struct {
 	StolenCores           float64            `json:"stolen_cores"`
 	ForeignCores          float64            `json:"foreign_cores"`
 	BytesPerConnection    float64            `json:"bytes_per_connection"`
+	BytesPerSilent        float64            `json:"bytes_per_silent_connection"`
 	EmptyBytes            float64            `json:"empty_bytes"`
 	SettledBytes          float64            `json:"settled_bytes"`
 
 	Connects  []Connects `json:"connects"`
 	Reconnect *Reconnect `json:"reconnect"`
 
-	From string `json:"-"` // file:line
+	Error string `json:"error"` // of a suite's round that measured nothing
+	From  string `json:"-"`     // file:line
 }
 
 // Machine is where it was measured.
@@ -61,9 +66,10 @@ type Connects struct {
 
 // Reconnect is how everybody came back.
 type Reconnect struct {
-	Sessions    int     `json:"sessions"`
-	SettledSecs float64 `json:"settled_seconds"`
-	CPUUs       float64 `json:"server_cpu_us_per_session"`
+	Sessions    int         `json:"sessions"`
+	SettledSecs float64     `json:"settled_seconds"`
+	Session     Percentiles `json:"session"`
+	CPUUs       float64     `json:"server_cpu_us_per_session"`
 }
 
 // maxLine bounds a line of JSON; raw histograms make them long.
@@ -79,22 +85,36 @@ func (l Line) source() string {
 	if version == "" {
 		version = "unknown"
 	}
+	if len(l.Noisy) > 0 {
+		version += noisyMark + strings.Join(l.Noisy, ", ") + ")"
+	}
 	return fmt.Sprintf("%s; commit %s, %s; %s", s, version, l.When.UTC().Format("2006-01-02"), l.From)
 }
 
-// ReadLines reads JSON lines as rookery bench writes them. Empty lines are
-// passed over; anything else that is no result is an error with its place.
+// noisyMark stands in the source of a figure from a noisy run.
+const noisyMark = " (noisy: "
+
+// ReadLines reads JSON lines as rookery bench writes them, a suite's
+// rounds.jsonl too. Empty lines and rounds that measured nothing are passed
+// over; anything else that is no result is an error with its place.
 func ReadLines(r io.Reader, from string) ([]Line, error) {
 	var lines []Line
 	scan := bufio.NewScanner(r)
 	scan.Buffer(nil, maxLine)
 	for n := 1; scan.Scan(); n++ {
-		if len(bytes.TrimSpace(scan.Bytes())) == 0 {
+		text := bytes.TrimSpace(scan.Bytes())
+		if len(text) == 0 {
 			continue
 		}
+		if string(text) == "{" || string(text) == "[" {
+			return nil, fmt.Errorf("plan: %s:%d is JSON over several lines, such as a run's summary.json: give what has a line for each result, such as its rounds.jsonl", from, n)
+		}
 		l := Line{From: fmt.Sprintf("%s:%d", from, n)}
-		if err := json.Unmarshal(scan.Bytes(), &l); err != nil {
+		if err := json.Unmarshal(text, &l); err != nil {
 			return nil, fmt.Errorf("plan: %s is no line of rookery bench: %w", l.From, err)
+		}
+		if l.Error != "" {
+			continue
 		}
 		if l.Profile == "" {
 			return nil, fmt.Errorf("plan: %s is no line of rookery bench: it names no profile", l.From)

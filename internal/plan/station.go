@@ -37,6 +37,7 @@ type station struct {
 	stream  arrivals
 	speed   float64 // of 1: what others leave of the server
 	work    float64 // seconds of service that wait
+	served  float64 // seconds of service since the beginning
 	at      float64 // the moment that work is of
 }
 
@@ -64,7 +65,8 @@ func (s *station) advance(t float64) {
 
 func (s *station) drain(t float64) {
 	if t > s.at {
-		s.work = max(0, s.work-(t-s.at)*s.speed)
+		done := min(s.work, (t-s.at)*s.speed)
+		s.work, s.served = s.work-done, s.served+done
 		s.at = t
 	}
 }

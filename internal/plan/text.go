@@ -16,11 +16,11 @@ func (p *Plan) WriteText(w io.Writer) error {
 			group = r.Group
 			fmt.Fprintf(w, "\n%s\n", group)
 		}
-		fmt.Fprintf(w, "  %-22s %14s  %s\n  %38s  = %s\n  %38s  = %s\n", r.Name, r.Show(), r.What, "", r.Formula, "", r.Numbers)
+		fmt.Fprintf(w, "  %-27s %14s  %s\n  %43s  = %s\n  %43s  = %s\n", r.Name, r.Show(), r.What, "", r.Formula, "", r.Numbers)
 	}
 	fmt.Fprintf(w, "\nwhat costs most\n")
 	for _, c := range p.Costs {
-		fmt.Fprintf(w, "  %-22s %14s  %s a month\n", c.What, Format(c.Share, UnitShare), Format(c.Price, UnitPrice))
+		fmt.Fprintf(w, "  %-27s %14s  %s a month\n", c.What, Format(c.Share, UnitShare), Format(c.Price, UnitPrice))
 	}
 	if t := p.Textbook; t != nil {
 		fmt.Fprintf(w, "\nbeside the textbook, without headroom\n")
@@ -32,7 +32,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "\nwhere the numbers come from; --set name=value changes one\n")
 	for _, v := range p.Inputs {
-		fmt.Fprintf(w, "  %-22s %14s  %s\n  %38s  %s: %s\n", v.Name, v.Show(), v.What, "", v.Kind, v.Source)
+		fmt.Fprintf(w, "  %-27s %14s  %s\n  %43s  %s: %s\n", v.Name, v.Show(), v.What, "", v.Kind, v.Source)
 	}
 	for _, s := range p.Warnings {
 		fmt.Fprintf(w, "\nnote: %s\n", s)
@@ -54,6 +54,7 @@ func (t *Compare) rows() [][3]string {
 		{"chat servers", digits(t.OurServers), digits(t.Servers)},
 		{"sockets on each", digits(t.OurSocketsPerHost), digits(t.SocketsPerHost)},
 		{"memory of a session", Format(t.OurBytesPerSession, UnitBytes), Format(t.BytesPerSession, UnitBytes)},
+		{"  which is", "session_bytes", textbookSource + ", and kernel_bytes_per_socket"},
 		{"memory of all sessions", Format(t.OurMemory, UnitBytes), Format(t.Memory, UnitBytes)},
 	}
 }
