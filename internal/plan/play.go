@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -55,23 +56,20 @@ func (p *player) steady(l Line, cores, commitMs float64) (Delivery, float64) {
 const commitP50 = 0.5 + 0.5*math.Ln2
 
 // load predicts delivery and cores of trickle. A message takes what the formula
-// says of the cores; what is no queue for them, such as the disk, takes what the
-// others' p50 has beyond their own queues, the median of it.
+// says of the cores; what is no queue for them, such as the disk, takes what p50
+// has beyond the queues in the line whose rate is nearest.
 func (p *player) load(l Line, others []Line, cores float64) (Delivery, float64) {
 	if !playable(l) || cores <= 0 {
 		return Delivery{}, 0
 	}
-	var waits []float64
-	for _, o := range others {
-		if playable(o) && o.ServerCores > 0 && o.Delivery.P50 > 0 {
-			waits = append(waits, max(0, o.Delivery.P50/1000-p.queuesOf(o)))
-		}
-	}
-	if waits == nil {
+	others = slices.DeleteFunc(slices.Clone(others), func(o Line) bool { return !playable(o) || o.ServerCores <= 0 || o.Delivery.P50 <= 0 })
+	if len(others) == 0 {
 		return Delivery{}, 0
 	}
-	slices.Sort(waits)
-	return p.steady(l, cores, quantile(waits, 0.5)/commitP50)
+	apart := func(o Line) float64 { return math.Abs(carried(o) - carried(l)) }
+	nearest := slices.MinFunc(others, func(a, b Line) int { return cmp.Compare(apart(a), apart(b)) })
+	wait := max(0, nearest.Delivery.P50/1000-p.queuesOf(nearest))
+	return p.steady(l, cores, wait/commitP50)
 }
 
 // playable are lines of a load on one server that it carried.

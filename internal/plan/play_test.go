@@ -27,7 +27,7 @@ func TestALoadIsPlayed(t *testing.T) {
 	same, _ := play(line(200, 1.6, 1) + line(200, 1.6, 1678*pass))
 	within(t, "p50 of queues that the other line had too", same.P50, 1.678*pass, 0.1)
 
-	waiting, _ := play(line(1000, 0.01, 1) + line(500, 0.005, 1500) + line(2000, 0.02, 1500))
+	waiting, _ := play(line(1000, 0.01, 1) + line(4000, 0.04, 9000) + line(1500, 0.015, 1500) + line(400, 0.004, 300))
 	within(t, "p50 of waits", waiting.P50, 1.5, 0.05)
 	within(t, "p99 of waits", waiting.P99, 1.5/commitP50*(0.5+0.5*math.Log(100)), 0.1)
 }
