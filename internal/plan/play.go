@@ -87,16 +87,13 @@ func (p *player) queuesOf(l Line) float64 {
 	return v
 }
 
-// stormShare is what a server has of the CPUs while everybody comes back: the
-// load's ends have as much to do, and the line does not tell.
-const stormShare = 0.5
-
 // storm predicts when all are back whose sockets closed at once, and 99 of 100:
-// which is p99 of a session. A session takes us of the server's processor time.
+// which is p99 of a session. A session takes us of the processor time that the load
+// leaves.
 func (p *player) storm(l Line, us float64) (all, most float64) {
 	s := p.play(scenario{begin: func(s *simulation) {
 		s.crowd.lose(s.online, 0, 0, 0)
 		s.busy = false
-	}}, map[string]float64{"online": max(1, float64(l.Reconnect.Sessions)), "gateway_cores": cpus(l) * stormShare, "connect_us": us, "messages_ps": 0})
+	}}, map[string]float64{"online": max(1, float64(l.Reconnect.Sessions)), "gateway_cores": leftOf(l), "connect_us": us, "messages_ps": 0})
 	return max(0, s.backAt(1)), max(0, s.backAt(0.99))
 }
