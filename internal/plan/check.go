@@ -55,7 +55,9 @@ func CheckLines(lines []Line, seed uint64) ([]Check, error) {
 
 // alike are lines that a line is predicted from.
 func alike(lines []Line, l Line) []Line {
-	return slices.DeleteFunc(lines, func(o Line) bool { return o.Profile != l.Profile || max(1, o.PerWrite) != max(1, l.PerWrite) })
+	return slices.DeleteFunc(lines, func(o Line) bool {
+		return o.Profile != l.Profile || max(1, o.PerWrite) != max(1, l.PerWrite) || !slices.Equal(o.ServerFlags, l.ServerFlags)
+	})
 }
 
 // checker gathers predictions.

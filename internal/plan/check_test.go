@@ -86,3 +86,12 @@ func TestACheckNeedsTwoLines(t *testing.T) {
 		}
 	}
 }
+
+// Lines of servers with other flags predict nothing of each other.
+func TestOtherFlagsAreAnotherServer(t *testing.T) {
+	l := lines(t, `{"profile":"trickle","valid":true,"connections":1000,"rate":100,"server_cores":1}`+"\n"+
+		`{"profile":"trickle","valid":true,"connections":1000,"rate":200,"server_cores":2,"server_flags":["--engine-loops=56"]}`)
+	if _, err := CheckLines(l, 1); err == nil {
+		t.Error("they do")
+	}
+}
