@@ -191,19 +191,35 @@ func TestPlaceUnknown(t *testing.T) {
 // hold keeps brokers from answering a produce request until release is called.
 func hold(t *testing.T, c *kfake.Cluster) (held chan struct{}, release func()) {
 	held, gate := make(chan struct{}, 100), make(chan struct{})
+	var mu sync.Mutex
+	var open bool
+	var asleep sync.WaitGroup
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		select {
-		case <-gate:
-			return nil, nil, false
-		default:
+		mu.Lock()
+		through := open
+		if !through {
+			asleep.Add(1)
 		}
+		mu.Unlock()
+		if through {
+			return nil, nil, false
+		}
+		defer asleep.Done()
 		held <- struct{}{}
 		c.SleepControl(func() { <-gate })
 		return nil, nil, false
 	})
-	release = sync.OnceFunc(func() { close(gate) })
-	t.Cleanup(release)
+	release = sync.OnceFunc(func() {
+		mu.Lock()
+		open = true
+		mu.Unlock()
+		close(gate)
+	})
+	t.Cleanup(func() {
+		release()
+		asleep.Wait() // kfake's brokers wait for themselves when they are closed while one sleeps
+	})
 	return held, release
 }
 
