@@ -260,7 +260,7 @@ var processKeys = []Key{
 		Doc:   "How often the store is synced, after which the log may delete.",
 		field: func(c *Config) any { return &c.Shard.SyncEvery }},
 	{Name: "shard.reads_ahead", Kind: Int, Default: "64", Min: 1, Max: 4096, Unit: "reads",
-		Doc:   "Reads of a shared store that a partition has under way at once, before it takes the records that need them. The embedded store is asked when it is needed.",
+		Doc:   "Reads of a shared store that a partition has under way at once, before it takes the records that need them. The embedded store is asked when it is needed, but for receipts and cursors.",
 		field: func(c *Config) any { return &c.Shard.ReadsAhead }},
 	{Name: "shard.mark_every", Kind: Duration, Default: "2s", Min: 0, Max: 600 * 1000 * ms,
 		Doc:   "Least time between two marks of a partition in a shared store: what a takeover does again at most, and in which all cursors of a device become one row. The embedded store is marked with everything it takes.",

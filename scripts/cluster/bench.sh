@@ -13,5 +13,5 @@ flock 6
 trap 'scripts/cluster.sh clean' EXIT
 [ ! -d "$CLUSTER_RUN" ] || scripts/cluster.sh clean # of one that could not clean up
 scripts/cluster.sh up 6>&-
-bin/rookery bench real --cluster "$CLUSTER_RUN" --connections 500 --rate 500 --warmup 2m --duration 10s >/dev/null || true # the JVMs compile
+bin/rookery bench real --cluster "$CLUSTER_RUN" --connections 500 --rate 500 --warmup 2m --duration 10s >/dev/null || true # the JVMs compile: late as it is, it is mostly invalid, and what is not up fails below
 bin/rookery bench --cluster "$CLUSTER_RUN" "$@"
