@@ -97,7 +97,8 @@ type Result struct {
 	Ack         Percentiles `json:"ack"`
 	LoadLag     Percentiles `json:"load_lag"`
 
-	ServerCPUPerMessageUs    float64            `json:"server_cpu_us_per_message,omitempty"` // delivered; what it did for those that wait counts against it
+	ServerCPUPerMessageUs    float64            `json:"server_cpu_us_per_message,omitempty"`      // delivered; what it did for those that wait counts against it
+	AllocationsPerMessage    float64            `json:"server_allocations_per_message,omitempty"` // of all that were delivered from the load's begin until it was drained
 	ServerCores              float64            `json:"server_cores,omitempty"`
 	ProcessCores             map[string]float64 `json:"process_cores,omitempty"` // of a cluster
 	LoadCores                float64            `json:"load_cores,omitempty"`

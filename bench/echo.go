@@ -76,6 +76,7 @@ type EchoResult struct {
 	LoadCPUUs    Spread      `json:"load_cpu_us_per_message"`
 	ServerCores  Spread      `json:"server_cores"`
 	LoadCores    Spread      `json:"load_cores"`
+	BallastCores Spread      `json:"ballast_cores"` // that nothing was done with, on the server's processor
 	StolenCores  float64     `json:"stolen_cores"`  // most in a round
 	ForeignCores float64     `json:"foreign_cores"` // the same
 	Latency      Percentiles `json:"latency"`       // of all rounds, from a message's write to its echo
@@ -96,6 +97,7 @@ type echoFigures struct {
 	messages        uint64
 	seconds         float64
 	server, load    time.Duration
+	ballast         time.Duration
 	stolen, foreign float64 // cores
 }
 
@@ -105,16 +107,20 @@ func (f *echoFigures) perCPUSecond() float64 {
 
 // wasLimit says whether the load was what held the round back.
 func (f *echoFigures) wasLimit() string {
-	return wasLimit(f.load.Seconds()/f.seconds, 1, f.server.Seconds()/f.seconds, 1)
+	left := 1.0
+	if f.ballast > 0 {
+		left -= ballastShare
+	}
+	return wasLimit(f.load.Seconds()/f.seconds, 1, f.server.Seconds()/f.seconds, left)
 }
 
 // wasLimit says whether a load filled the processors that it could have while
 // the server did not fill its own.
-func wasLimit(load float64, had int, server float64, left int) string {
-	if load <= loadLimit*float64(had) || server >= serverLimit*float64(left) {
+func wasLimit(load, had, server, left float64) string {
+	if load <= loadLimit*had || server >= serverLimit*left {
 		return ""
 	}
-	return fmt.Sprintf("the load was the limit: it used %.2f processors of %d, the server %.2f of %d", load, had, server, left)
+	return fmt.Sprintf("the load was the limit: it used %.2f processors of %.3g, the server %.2f of %.3g", load, had, server, left)
 }
 
 // echoPlan is how much is measured.
@@ -160,7 +166,12 @@ func compareEchoes(ctx context.Context, o *Options, res *Result) error {
 		return err
 	}
 	defer unpin()
-	b := &echoBench{plan: planEcho(o), dir: o.Dir, cpu: server, progress: o.Progress, cpus: res.Machine.CPUs}
+	ballast, err := startBallast(server)
+	if err != nil {
+		return err
+	}
+	defer ballast.stop()
+	b := &echoBench{plan: planEcho(o), dir: o.Dir, cpu: server, ballast: ballast, progress: o.Progress, cpus: res.Machine.CPUs}
 	return b.measure(ctx, targets, res)
 }
 
@@ -169,6 +180,7 @@ type echoBench struct {
 	plan     echoPlan
 	dir      string
 	cpu      int // the server's; -1 is any
+	ballast  ballast
 	cpus     int
 	progress io.Writer
 }
@@ -316,11 +328,11 @@ func (b *echoBench) once(ctx context.Context, s *target, e *echoLoad, depth int)
 	}
 	e.latency.Reset()
 	began, echoed := e.loop.clock(), e.echoed
-	server, load, stolen, foreign := s.cpu(), processCPU(os.Getpid()), stolenTime(), foreignTime()
+	server, load, ballast, stolen, foreign := s.cpu(), processCPU(os.Getpid()), b.ballast.cpu(), stolenTime(), foreignTime()
 	if err := e.until(ctx, b.plan.round); err != nil {
 		return f, err
 	}
-	f.server, f.load = s.cpu()-server, processCPU(os.Getpid())-load
+	f.server, f.load, f.ballast = s.cpu()-server, processCPU(os.Getpid())-load, b.ballast.cpu()-ballast
 	f.messages, f.seconds = e.echoed-echoed, float64(e.loop.clock()-began)/1e9
 	f.stolen, f.foreign = (stolenTime()-stolen).Seconds()/f.seconds, (foreignTime()-foreign).Seconds()/f.seconds
 	return f, e.drain()
@@ -358,6 +370,7 @@ func (s *echoSeries) summarize(c, goBare *echoSeries) {
 	l.LoadCPUUs = of(func(f *echoFigures) float64 { return f.load.Seconds() * 1e6 / float64(max(f.messages, 1)) })
 	l.ServerCores = of(func(f *echoFigures) float64 { return f.server.Seconds() / f.seconds })
 	l.LoadCores = of(func(f *echoFigures) float64 { return f.load.Seconds() / f.seconds })
+	l.BallastCores = of(func(f *echoFigures) float64 { return f.ballast.Seconds() / f.seconds })
 	l.Latency = percentiles(s.latency)
 	if raw, err := s.latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase); err == nil {
 		l.Histogram = string(raw)

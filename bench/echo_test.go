@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rookery-chat/rookery/internal/echo"
 )
@@ -151,14 +154,16 @@ func TestAWrongEchoIsNoticed(t *testing.T) {
 
 func TestALoadThatIsTheLimitIsInvalid(t *testing.T) {
 	for _, c := range []struct {
-		load, server time.Duration
-		limit        bool
+		load, server, ballast time.Duration
+		limit                 bool
 	}{
-		{990 * time.Millisecond, 700 * time.Millisecond, true},
-		{900 * time.Millisecond, 700 * time.Millisecond, false},
-		{990 * time.Millisecond, 990 * time.Millisecond, false},
+		{990 * time.Millisecond, 700 * time.Millisecond, 0, true},
+		{900 * time.Millisecond, 700 * time.Millisecond, 0, false},
+		{990 * time.Millisecond, 990 * time.Millisecond, 0, false},
+		{990 * time.Millisecond, 750 * time.Millisecond, 250 * time.Millisecond, false},
+		{990 * time.Millisecond, 650 * time.Millisecond, 350 * time.Millisecond, true}, // the ballast has what the server did not want
 	} {
-		s := &echoSeries{line: EchoResult{Pinned: true}, latency: newHistogram(), figures: []echoFigures{{messages: 1000, seconds: 1, load: c.load, server: c.server}}}
+		s := &echoSeries{line: EchoResult{Pinned: true}, latency: newHistogram(), figures: []echoFigures{{messages: 1000, seconds: 1, load: c.load, server: c.server, ballast: c.ballast}}}
 		s.summarize(nil, nil)
 		if s.line.Valid == c.limit || (len(s.line.Invalid) > 0) != c.limit {
 			t.Errorf("load %v, server %v of a second: valid %v, %v", c.load, c.server, s.line.Valid, s.line.Invalid)
@@ -202,9 +207,14 @@ func TestEchoProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unpin()
+	ballast, err := startBallast(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ballast.stop()
 	b := &echoBench{
 		plan: echoPlan{connections: 10, size: 100, depths: []int{1, 16}, rounds: 2, warmup: 10 * time.Millisecond, round: 50 * time.Millisecond, idle: 20},
-		dir:  dir, cpu: server, cpus: 2, progress: io.Discard,
+		dir:  dir, cpu: server, ballast: ballast, cpus: 2, progress: io.Discard,
 	}
 	res := &Result{Profile: "echo"}
 	if err := b.measure(t.Context(), targets, res); err != nil {
@@ -224,6 +234,34 @@ func TestEchoProfile(t *testing.T) {
 	var lines strings.Builder
 	if err := res.WriteJSON(&lines); err != nil || strings.Count(lines.String(), "\n") != 4 || strings.Count(lines.String(), `"profile":"echo"`) != 4 {
 		t.Errorf("%v: %s", err, lines.String())
+	}
+}
+
+// The ballast is busy on the server's processor, and there alone, until it is stopped.
+func TestBallast(t *testing.T) {
+	server, unpin, err := pinEcho()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unpin()
+	b, err := startBallast(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := b.cmd.Process.Pid
+	var on unix.CPUSet
+	if err := unix.SchedGetaffinity(pid, &on); err != nil || on.Count() != 1 || !on.IsSet(server) {
+		t.Errorf("it may run on %d processors, on the server's: %v (%v)", on.Count(), on.IsSet(server), err)
+	}
+	for b.cpu() == 0 { // it works, sooner or later
+		runtime.Gosched()
+	}
+	b.stop()
+	if err := unix.Kill(pid, 0); err != unix.ESRCH {
+		t.Errorf("it is there when it was stopped: %v", err)
+	}
+	if none, err := startBallast(-1); err != nil || none.cpu() != 0 {
+		t.Errorf("a ballast of no processor: %v", err)
 	}
 }
 

@@ -29,6 +29,10 @@ func load(ctx context.Context, o *Options, res *Result, t *target, f *fleet, pat
 }
 
 func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fleet, pattern string) error {
+	allocated, err := t.allocations()
+	if err != nil {
+		return err
+	}
 	m, err := measure(ctx, o, t, f, pattern, o.Rate, o.MarkEvery)
 	if err != nil {
 		return err
@@ -39,7 +43,19 @@ func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fl
 	res.window(m)
 	res.lines(m, o.Duration)
 	res.PeakBytes = t.resident()
-	return drained(ctx, o, res, f)
+	if err := drained(ctx, o, res, f); err != nil {
+		return err
+	}
+	now, err := t.allocations()
+	if err != nil {
+		return err
+	}
+	if c, err := f.count(ctx); err != nil {
+		return err
+	} else if c.Delivered > 0 && o.Cluster == "" { // of a cluster the owners alone are read
+		res.AllocationsPerMessage = (now - allocated) / float64(c.Delivered)
+	}
+	return nil
 }
 
 // window fills in what the time that counts has of a load.

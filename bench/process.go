@@ -146,12 +146,12 @@ func (f *fleet) setClock(ctx context.Context, a *agentLink, res *Result) error {
 
 // processors are how many the load could have of so many of this machine, a loop
 // in each of its processes, and how many that leaves the server.
-func (f *fleet) processors(cpus int) (had, left int) {
+func (f *fleet) processors(cpus int) (had, left float64) {
 	if f.remote {
-		return len(f.agents), cpus
+		return float64(len(f.agents)), float64(cpus)
 	}
-	had = min(len(f.agents), cpus)
-	return had, max(cpus-had, 1)
+	loops := min(len(f.agents), cpus)
+	return float64(loops), float64(max(cpus-loops, 1))
 }
 
 // nowNs is the clock that all processes of a load share.

@@ -93,3 +93,31 @@ func TestGuard(t *testing.T) {
 		}
 	}
 }
+
+// The guard sees what no stage has: the loop, and all of a server.
+func TestGuardMeasuresLoopAndPath(t *testing.T) {
+	r, err := MeasureGuard(t.Context(), Options{Duration: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := stageNamed(r.Stages, guardPath)
+	if path == nil || path.LeastUs <= 0 || path.OfReference <= 0 || path.Allocations <= 0 {
+		t.Fatalf("%+v", path)
+	}
+	for _, depth := range echoDepths {
+		if loop := stageNamed(r.Stages, guardLoop(depth)); loop == nil || loop.LeastUs <= 0 || loop.OfReference <= 0 {
+			t.Errorf("%d in flight: %+v", depth, loop)
+		}
+	}
+}
+
+func TestLandable(t *testing.T) {
+	if err := Landable(&Result{}); err != nil {
+		t.Error(err)
+	}
+	for _, r := range []Result{{Machine: Machine{Dirty: true}}, {Noisy: []string{"others took 0.4 of a core"}}} {
+		if err := Landable(&r); err == nil {
+			t.Errorf("%+v may land", r)
+		}
+	}
+}

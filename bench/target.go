@@ -219,6 +219,9 @@ func (t *target) resident() (sum int64) {
 	return sum
 }
 
+// allocations is how many objects the server's processes have made on the heap.
+func (t *target) allocations() (float64, error) { return t.metric("go_memstats_mallocs_total") }
+
 // metric sums a metric of the server over its labels and processes.
 func (t *target) metric(name string) (sum float64, err error) {
 	for _, admin := range t.admins {

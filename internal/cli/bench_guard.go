@@ -11,11 +11,12 @@ import (
 	"github.com/rookery-chat/rookery/bench"
 )
 
-// cmdBenchGuard measures the stages and compares them with those that landed.
+// cmdBenchGuard measures the stages, the loop and the whole path, and compares
+// them with those that landed.
 func cmdBenchGuard(ctx context.Context, env *Env, args []string) int {
 	fs := pflag.NewFlagSet("bench guard", pflag.ContinueOnError)
 	write := fs.Bool("write", false, "write the file instead: what is measured lands")
-	usage := "rookery bench guard FILE [flags]\n\nMeasures the profile stages, and fails when a stage takes much more processor time a message than the result in the file,\n" +
+	usage := "rookery bench guard FILE [flags]\n\nMeasures the profile stages, the loop alone and the whole path, and fails when one takes much more processor time a message than the result in the file,\n" +
 		"the least of its rounds as a multiple of the reference's least in the same run, or allocates more."
 	if code, ok := parseFlags(env, fs, usage, args); !ok {
 		return code
@@ -39,7 +40,7 @@ func cmdBenchGuard(ctx context.Context, env *Env, args []string) int {
 		}
 	}
 	measure := func() (*bench.Result, error) {
-		return bench.Run(ctx, bench.Options{Profile: "stages", Version: Version(), Progress: env.Stderr})
+		return bench.MeasureGuard(ctx, bench.Options{Version: Version(), Progress: env.Stderr})
 	}
 	now, err := measure()
 	if err == nil && !*write && len(bench.Guard(landed.Stages, now.Stages)) > 0 { // it may have been the machine's mood
@@ -50,8 +51,8 @@ func cmdBenchGuard(ctx context.Context, env *Env, args []string) int {
 		return ExitFailed
 	}
 	if *write {
-		if now.Machine.Dirty || len(now.Noisy) > 0 {
-			env.Errorf("guard: nothing was written: what lands is measured from a clean tree on a quiet machine (changes not committed: %v; noise: %v)", now.Machine.Dirty, now.Noisy)
+		if err := bench.Landable(now); err != nil {
+			env.Errorf("guard: nothing was written: %v", err)
 			return ExitFailed
 		}
 		text, err := json.MarshalIndent(now, "", "\t")
