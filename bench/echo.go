@@ -106,9 +106,9 @@ func (f *echoFigures) perCPUSecond() float64 {
 }
 
 // wasLimit says whether the load was what held the round back.
-func (f *echoFigures) wasLimit() string {
+func (f *echoFigures) wasLimit(pinned bool) string {
 	left := 1.0
-	if f.ballast > 0 {
+	if pinned { // there is a ballast
 		left -= ballastShare
 	}
 	return wasLimit(f.load.Seconds()/f.seconds, 1, f.server.Seconds()/f.seconds, left)
@@ -353,7 +353,7 @@ func (s *echoSeries) summarize(c, goBare *echoSeries) {
 		l.Messages += f.messages
 		l.Seconds += f.seconds
 		l.StolenCores, l.ForeignCores = max(l.StolenCores, f.stolen), max(l.ForeignCores, f.foreign)
-		if why := f.wasLimit(); why != "" {
+		if why := f.wasLimit(l.Pinned); why != "" {
 			l.Invalid = append(l.Invalid, fmt.Sprintf("round %d: %s", i+1, why))
 		}
 		if f.messages == 0 {

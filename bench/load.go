@@ -29,7 +29,7 @@ func load(ctx context.Context, o *Options, res *Result, t *target, f *fleet, pat
 }
 
 func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fleet, pattern string) error {
-	allocated, err := t.allocations()
+	before, err := t.allocations()
 	if err != nil {
 		return err
 	}
@@ -43,19 +43,15 @@ func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fl
 	res.window(m)
 	res.lines(m, o.Duration)
 	res.PeakBytes = t.resident()
-	if err := drained(ctx, o, res, f); err != nil {
-		return err
-	}
-	now, err := t.allocations()
+	c, err := drained(ctx, o, res, f)
 	if err != nil {
 		return err
 	}
-	if c, err := f.count(ctx); err != nil {
-		return err
-	} else if c.Delivered > 0 && o.Cluster == "" { // of a cluster the owners alone are read
-		res.AllocationsPerMessage = (now - allocated) / float64(c.Delivered)
+	after, err := t.allocations()
+	if c.Delivered > 0 {
+		res.AllocationsPerMessage = (after - before) / float64(c.Delivered)
 	}
-	return nil
+	return err
 }
 
 // window fills in what the time that counts has of a load.
@@ -78,13 +74,13 @@ func (res *Result) window(m *measured) {
 }
 
 // drained waits until all messages have come, and takes the latencies. What does
-// not add up makes the run invalid.
-func drained(ctx context.Context, o *Options, res *Result, f *fleet) error {
+// not add up makes the run invalid. It returns what the load has done in all.
+func drained(ctx context.Context, o *Options, res *Result, f *fleet) (counts, error) {
 	fmt.Fprintf(o.Progress, "draining\n")
 	began := time.Now()
 	c, done, err := f.drain(ctx, drainWithin, func(c counts) bool { return c.Accepted+c.Refused >= c.Sent && c.Delivered >= c.Accepted })
 	if err != nil {
-		return err
+		return c, err
 	}
 	res.DrainedSecs = time.Since(began).Seconds()
 	res.Refused, res.Receipts = c.Refused, c.Receipts
@@ -93,11 +89,11 @@ func drained(ctx context.Context, o *Options, res *Result, f *fleet) error {
 	}
 	h, err := f.latencies(ctx)
 	if err != nil {
-		return err
+		return c, err
 	}
 	res.Invalid = append(res.Invalid, f.late...)
 	res.Invalid = append(res.Invalid, unbelievable(c, h, 1)...)
-	return res.keep(h)
+	return c, res.keep(h)
 }
 
 // keep fills in the latencies of a load, raw ones too.

@@ -219,8 +219,14 @@ func (t *target) resident() (sum int64) {
 	return sum
 }
 
-// allocations is how many objects the server's processes have made on the heap.
-func (t *target) allocations() (float64, error) { return t.metric("go_memstats_mallocs_total") }
+// allocations is how many objects the server's processes have made on the heap; 0
+// for a cluster, whose owners alone have pages of metrics here.
+func (t *target) allocations() (float64, error) {
+	if len(t.processes) > 0 {
+		return 0, nil
+	}
+	return t.metric("go_memstats_mallocs_total")
+}
 
 // metric sums a metric of the server over its labels and processes.
 func (t *target) metric(name string) (sum float64, err error) {
