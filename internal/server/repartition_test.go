@@ -37,6 +37,7 @@ func (cl *testCluster) talker(s *Server, name, device string, sendOnly bool) *ta
 	w := &talker{t: cl.t, name: name, sent: map[string]int{}, last: map[string]*client.Sent{}, got: map[string]int{}, copies: map[string]int{}}
 	c, err := client.Dial(cl.t.Context(), client.Options{
 		URL: "ws://" + s.Addr().String(), User: name, Device: device, SendOnly: sendOnly,
+		EventQueue: 1 << 16, // what waits while the epoch changes comes at once
 		Token: func(context.Context) (string, error) { return token(cl.t, s, name, device, time.Hour), nil },
 	})
 	must(cl.t, err)
