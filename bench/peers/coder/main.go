@@ -12,11 +12,11 @@ import (
 )
 
 func main() {
-	// message: Read and Write of whole messages.
 	// stream: Reader and Writer with one buffer for a connection, as in its own
 	//   echo example; no allocation for a message, but a call more, and each
 	//   message comes back in several frames.
-	p := peer.Start("message", "stream")
+	// message: Read and Write of whole messages.
+	p := peer.Start("stream", "message")
 	serve := message
 	if p.Variant == "stream" {
 		serve = stream

@@ -10,12 +10,12 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use tokio::net::TcpListener;
 
-/// Frames: one thread, as there is one processor, a task for each connection
-/// that is not preempted (`unconstrained`), each frame sent back as it comes.
-/// Collector: fragments put together before, as in its example. Threads: the
-/// same on tokio's scheduler of several threads, with two. Its writev is for
+/// Collector: one thread, as there is one processor, a task for each connection
+/// that is not preempted (`unconstrained`), fragments put together before a
+/// message is sent back, as in its example. Frames: each frame sent back as it
+/// comes. Threads: the first on tokio's scheduler of several threads, with two. Its writev is for
 /// payloads above 1,024 bytes and makes no difference here.
-const VARIANTS: [&str; 3] = ["frames", "collector", "threads"];
+const VARIANTS: [&str; 3] = ["collector", "frames", "threads"];
 
 fn main() {
     let (mut listen, mut variant) = ("127.0.0.1:0".to_string(), VARIANTS[0].to_string());
