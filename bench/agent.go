@@ -89,6 +89,7 @@ const (
 type loadOrder struct {
 	StartNs     int64   `json:"start_ns"`
 	WarmupNs    int64   `json:"warmup_ns"`
+	Rise        bool    `json:"rise,omitempty"` // to the rate, through the warm-up
 	DurationNs  int64   `json:"duration_ns"`
 	Rate        float64 `json:"rate"` // messages a second, of this agent; 0: it only receives
 	PerWrite    int     `json:"per_write"`

@@ -183,6 +183,9 @@ func (a *agent) load(ctx context.Context, o *loadOrder, rep *report) error {
 	}
 	r.holdMarks = fromFirst(o.Pattern)
 	warm := o.StartNs + o.WarmupNs
+	if o.Rise {
+		p.fromNs, p.riseNs = o.StartNs, o.WarmupNs
+	}
 	if p.nextNs = o.StartNs; !r.sends(o) {
 		p.nextNs = 1 << 62
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	Size         int           // bytes of content, at least 8; 0 is 100
 	Encrypted    bool          // trickle, firehose, real: messages of the suite of encrypted ones, with random content as ciphertext is
 	Warmup       time.Duration // before it counts; 0 is 3 s
+	Rise         bool          // the rate rises to what it is through the warm-up
 	Duration     time.Duration // that counts; 0 is the profile's own
 	Contacts     int           // whom a session writes to, where the profile lets it be said; 0 is everybody
 	LookEvery    time.Duration // least time between two looks of the load at its schedule and its sockets: what it measures is later by as much
@@ -74,6 +75,7 @@ type Result struct {
 	PerWrite    int         `json:"per_write,omitempty"`
 	MarkEveryMs float64     `json:"mark_every_ms,omitempty"`
 	LookEveryMs float64     `json:"look_every_ms,omitempty"`
+	Rise        bool        `json:"rise,omitempty"` // the rate rose to what it is through the warm-up
 	Contacts    int         `json:"contacts,omitempty"`
 	SizeBytes   int         `json:"size_bytes,omitempty"`
 	Encrypted   bool        `json:"encrypted,omitempty"`

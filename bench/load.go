@@ -38,7 +38,7 @@ func loadAndDrain(ctx context.Context, o *Options, res *Result, t *target, f *fl
 		return err
 	}
 	res.Rate, res.PerWrite, res.SizeBytes, res.Seconds = o.Rate, o.PerWrite, o.Size, m.seconds
-	res.LookEveryMs = float64(o.LookEvery) / 1e6
+	res.LookEveryMs, res.Rise = float64(o.LookEvery)/1e6, o.Rise
 	res.MarkEveryMs, res.Contacts, res.Encrypted = float64(o.MarkEvery)/1e6, o.Contacts, o.Encrypted
 	res.window(m)
 	res.lines(m, o.Duration)
@@ -157,7 +157,7 @@ func measure(ctx context.Context, o *Options, t *target, f *fleet, pattern strin
 				share = 1 // of the agent that has the sender
 			}
 			return &order{Op: opLoad, Load: &loadOrder{
-				StartNs: start, WarmupNs: int64(o.Warmup), DurationNs: int64(o.Duration), Rate: rate * share, PerWrite: o.PerWrite,
+				StartNs: start, WarmupNs: int64(o.Warmup), Rise: o.Rise, DurationNs: int64(o.Duration), Rate: rate * share, PerWrite: o.PerWrite,
 				SizeBytes: o.Size, MarkEveryNs: int64(marking), LookEveryNs: int64(o.LookEvery), Seed: uint64(i) + 2, Pattern: pattern, Contacts: o.Contacts, Encrypted: o.Encrypted,
 			}}
 		})

@@ -10,6 +10,7 @@ const (
 	markEvery     = 5 * time.Millisecond // how often receivers mark
 	mostLookEvery = time.Second          // between two looks: no other goroutine of the load runs meanwhile
 	burstsAtOnce  = 64                   // bursts sent before the sockets are looked at again
+	leastShare    = 0.05                 // of the rate that a rise begins with
 )
 
 // pace sends one burst after another when it is due.
@@ -20,6 +21,8 @@ type pace struct {
 	size     int
 	rng      *rand.Rand
 	nextNs   int64
+	fromNs   int64 // the rate rises from here on
+	riseNs   int64 // for so long; 0: it is what it is
 	pick     func(rng *rand.Rand) (from *conn, to int)
 	every    int64 // ns between two looks at least
 	marking  int64 // ns between two marks of a receiver
@@ -34,7 +37,7 @@ func (p *pace) until(ctx context.Context, endNs int64) error {
 		for n := 0; p.nextNs <= now && p.nextNs < endNs && n < burstsAtOnce; n++ {
 			from, to := p.pick(p.rng)
 			r.burst(from, to, p.perWrite, p.size, p.nextNs)
-			p.nextNs += int64(p.rng.ExpFloat64() / p.rate * 1e9)
+			p.advance()
 		}
 		if now >= endNs {
 			return nil
@@ -55,6 +58,15 @@ func (p *pace) until(ctx context.Context, endNs int64) error {
 			return err
 		}
 	}
+}
+
+// advance draws when the next burst is due.
+func (p *pace) advance() {
+	rate := p.rate
+	if past := p.nextNs - p.fromNs; past < p.riseNs {
+		rate *= max(float64(past)/float64(p.riseNs), leastShare)
+	}
+	p.nextNs += int64(p.rng.ExpFloat64() / rate * 1e9)
 }
 
 // anyTwo picks a random sender of this process and a random receiver of the

@@ -200,14 +200,14 @@ func (p *Plan) million() {
 	p.add(idleMillion, 1, 420, bench.Options{Connections: 1_000_000, Silent: true, ServerFlags: slices.Concat(tables, gather, []string{"--store-memtable-bytes=1MiB"})})
 	p.add(reconnectMany, 1, 150, bench.Options{Connections: 100_000, ServerFlags: tables})
 	trickle := bench.Options{
-		Rate: 11_600, Duration: 30 * time.Second, MarkEvery: 200 * time.Millisecond, LookEvery: 4 * time.Millisecond,
+		Rate: 11_600, Rise: true, Duration: 30 * time.Second, MarkEvery: 200 * time.Millisecond, LookEvery: 4 * time.Millisecond,
 		Processes: 52, ServerFlags: slices.Concat(tables, gather, []string{"--shard-heads=524288"}),
 	}
 	few, all := trickle, trickle
 	few.Connections, few.Warmup = 1_040, 30*time.Second      // 20 a process
-	all.Connections, all.Warmup = 1_000_000, 200*time.Second // nine users of ten have had a message then
+	all.Connections, all.Warmup = 1_000_000, 300*time.Second // eight users of ten have had a message then
 	p.add(trickleFew, 1, 80, few)
-	p.add(trickleMillion, 1, 600, all)
+	p.add(trickleMillion, 1, 640, all)
 }
 
 // planCluster is the plan of a cluster that scripts/cluster.sh has started, whose

@@ -30,8 +30,12 @@ func settingsOf(newest []*Round) (rows [][]string, common []string) {
 		if r.Rate > 0 && r.Contacts == 0 {
 			to = "everybody"
 		}
+		offered := number(int(r.Rate))
+		if r.Rise {
+			offered += ", to which it rises through the warm-up"
+		}
 		rows = append(rows, []string{
-			r.Step, number(r.Connections), number(int(r.Rate)), number(r.PerWrite), number(r.SizeBytes), milliseconds(r.MarkEveryMs), milliseconds(r.LookEveryMs),
+			r.Step, number(r.Connections), offered, number(r.PerWrite), number(r.SizeBytes), milliseconds(r.MarkEveryMs), milliseconds(r.LookEveryMs),
 			to, seconds(r.Seconds), number(r.LoadProcesses), ownFlags(r.ServerFlags, common),
 		})
 	}

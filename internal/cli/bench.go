@@ -45,6 +45,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.IntVar(&o.Size, "size", 100, "bytes of content")
 	fs.BoolVar(&o.Encrypted, "encrypted", false, "trickle, firehose, real: messages of the suite of encrypted ones, with random content")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "time before it counts; 0 is 3s")
+	fs.BoolVar(&o.Rise, "rise", false, "the rate rises to what it is through the warm-up, as it does where people come one after another")
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
 	fs.IntVar(&o.Contacts, "contacts", 0, "real: how many others a session writes to, as people do; 0 is everybody")
 	fs.DurationVar(&o.LookEvery, "look-every", 0, "least time between two looks of the load at its schedule and its sockets, for loads of many processes, 1s at most: what it measures is later by as much")
@@ -63,7 +64,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.StringVar(&o.SDK, "sdk", "", "crypto: folder of the TypeScript SDK's part; empty is .cache/bench-crypto, which scripts/js.sh rounds fills")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
 	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that a profile runs; of everything, what takes ten minutes")
-	million := fs.Bool("million", false, "of everything, what takes a million sessions, on a machine of 24 GiB: 20 minutes")
+	million := fs.Bool("million", false, "of everything, what takes a million sessions, on a machine of 24 GiB: 22 minutes")
 	var all suiteFlags
 	all.add(fs)
 	usage := "rookery bench [PROFILE...] [flags]\n\nWithout a profile everything is measured in rounds that take turns; started again, it goes on where it was.\n" +
