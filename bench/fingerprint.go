@@ -78,6 +78,9 @@ func Fingerprint(version string) Machine {
 			m.Settings[name] = strings.Join(strings.Fields(v), " ")
 		}
 	}
+	if _, v, ok := strings.Cut(content("/sys/kernel/mm/transparent_hugepage/enabled"), "["); ok { // always [madvise] never
+		m.Settings["transparent_hugepage"], _, _ = strings.Cut(v, "]")
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		m.build(info)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"testing"
 )
 
@@ -11,6 +12,9 @@ func TestTheFingerprintSaysWhatItStandsOn(t *testing.T) {
 	m := Fingerprint("v1")
 	if m.CPUs == 0 || m.Kernel == "" || m.Go == "" || m.Memory == 0 || m.Binary == "" || m.Settings["GOMAXPROCS"] == "" {
 		t.Errorf("left out: %+v", m)
+	}
+	if pages := m.Settings["transparent_hugepage"]; pages != "" && !slices.Contains([]string{"always", "madvise", "never"}, pages) {
+		t.Errorf("huge pages are %q", pages)
 	}
 	m = Machine{}
 	m.build(&debug.BuildInfo{
