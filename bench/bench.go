@@ -30,7 +30,7 @@ type Options struct {
 	Rise         bool          // the rate rises to what it is through the warm-up
 	Duration     time.Duration // that counts; 0 is the profile's own
 	Contacts     int           // whom a session writes to, where the profile lets it be said; 0 is everybody
-	LookEvery    time.Duration // least time between two looks of the load at its schedule and its sockets, four times as much where it has nothing to send: what it measures is later by as much
+	LookEvery    time.Duration // least time between two looks of the load at its schedule and its sockets: what it measures is later by as much
 	Silent       bool          // idle: no session sends or receives a message
 	MarkEvery    time.Duration // least time between two marks of a receiver; 0 is the profile's own, mostly 5 ms
 	Group        bool          // fanout: to the members of a group instead of to devices of one user

@@ -8,8 +8,7 @@ import (
 
 const (
 	markEvery     = 5 * time.Millisecond // how often receivers mark
-	mostLookEvery = time.Second          // between two looks: no other goroutine of the load runs in four times as much
-	idleLooks     = 4                    // looks at the sockets that are left out at most while nothing is due
+	mostLookEvery = time.Second          // between two looks: no other goroutine of the load runs meanwhile
 	burstsAtOnce  = 64                   // bursts sent before the sockets are looked at again
 	leastShare    = 0.05                 // of the rate that a rise begins with
 )
@@ -52,19 +51,13 @@ func (p *pace) until(ctx context.Context, endNs int64) error {
 		}
 		until := min(p.nextNs, endNs, now+p.marking)
 		if p.every > 0 {
-			r.loop.rest(p.restUntil(now, endNs))
+			r.loop.rest(now + p.every)
 			until = 0
 		}
 		if err := r.loop.poll(until); err != nil {
 			return err
 		}
 	}
-}
-
-// restUntil is when to look again: a look later or, while nothing is due, some
-// looks later, as a process of few messages pays for looks more than for those.
-func (p *pace) restUntil(now, endNs int64) int64 {
-	return max(now+p.every, min(p.nextNs, endNs, now+idleLooks*p.every))
 }
 
 // advance draws when the next burst is due.

@@ -28,14 +28,3 @@ func TestRise(t *testing.T) {
 		}
 	}
 }
-
-func TestLooksWaitForWhatIsDue(t *testing.T) {
-	for _, c := range []struct{ due, end, want int64 }{
-		{100, 9_000, 1_100}, {1_500, 9_000, 1_500}, {8_000, 9_000, 100 + 4*1_000}, {8_000, 2_000, 2_000}, {8_000, 500, 1_100},
-	} {
-		p := &pace{every: 1_000, nextNs: c.due}
-		if at := p.restUntil(100, c.end); at != c.want {
-			t.Errorf("due at %d, the end at %d: looks again at %d, not %d", c.due, c.end, at, c.want)
-		}
-	}
-}

@@ -48,7 +48,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.BoolVar(&o.Rise, "rise", false, "the rate rises to what it is through the warm-up, as it does where people come one after another")
 	fs.DurationVar(&o.Duration, "duration", 0, "time that counts; 0 is the profile's own")
 	fs.IntVar(&o.Contacts, "contacts", 0, "real: how many others a session writes to, as people do; 0 is everybody")
-	fs.DurationVar(&o.LookEvery, "look-every", 0, "least time between two looks of the load at its schedule and its sockets, four times as much where it has nothing to send, for loads of many processes, 1s at most: what it measures is later by as much")
+	fs.DurationVar(&o.LookEvery, "look-every", 0, "least time between two looks of the load at its schedule and its sockets, for loads of many processes, 1s at most: what it measures is later by as much")
 	fs.BoolVar(&o.Silent, "silent", false, "idle: no session sends or receives a message")
 	fs.DurationVar(&o.MarkEvery, "mark-every", 0, "least time between two marks of a receiver; 0 is the profile's own")
 	fs.BoolVar(&o.Group, "group", false, "fanout: to the members of a group, instead of to devices of one user")
