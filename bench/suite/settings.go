@@ -32,7 +32,7 @@ func settingsOf(newest []*Round) (rows [][]string, common []string) {
 		}
 		offered := number(int(r.Rate))
 		if r.Rise {
-			offered += ", to which it rises through the warm-up"
+			offered += ", rising in the warm-up"
 		}
 		rows = append(rows, []string{
 			r.Step, number(r.Connections), offered, number(r.PerWrite), number(r.SizeBytes), milliseconds(r.MarkEveryMs), milliseconds(r.LookEveryMs),
