@@ -38,7 +38,7 @@ func (cl *testCluster) talker(s *Server, name, device string, sendOnly bool) *ta
 	c, err := client.Dial(cl.t.Context(), client.Options{
 		URL: "ws://" + s.Addr().String(), User: name, Device: device, SendOnly: sendOnly,
 		EventQueue: 1 << 16, // what waits while the epoch changes comes at once
-		Token: func(context.Context) (string, error) { return token(cl.t, s, name, device, time.Hour), nil },
+		Token:      func(context.Context) (string, error) { return token(cl.t, s, name, device, time.Hour), nil },
 	})
 	must(cl.t, err)
 	w.Client = c
