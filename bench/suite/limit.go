@@ -23,8 +23,8 @@ var (
 	backlog     = limit{"what overflows a loop's queue of connections is asked for again by the kernel, later each time", "a-connect-storm"}
 	descriptors = limit{"a process may have only so many descriptors, unless loops have tables of their own, and the kernel's memory for both ends", "one-server-of-a-million-30-november-2026"}
 	ownersLast  = limit{"both processors are full: loops come first, owners last, and the load takes a third", "one-server-of-a-million-30-november-2026"}
-	firstMarks  = limit{"first marks and first receipts of a pair are looked up in the store: 28 % of the server's time", "one-server-of-a-million-30-november-2026"}
+	firstMarks  = limit{"first marks and first receipts of a pair are looked up in the store: 15 % of the server's time", "one-server-of-a-million-30-november-2026"}
 	requests    = limit{"both processors are full: a message is five requests to the store, and what a request costs is not its work", "a-cluster-on-two-processors"}
-	intoKafka   = limit{"gateways, Kafka and the balancer cost 3 to 5 us a message, and the store takes a core of the two", "a-cluster-on-two-processors"}
+	intoKafka   = limit{"gateways, Kafka and the balancer cost 2 to 5 us a message, and the store takes a core of the two", "a-cluster-on-two-processors"}
 	silent      = limit{"connection, session, presence and names; and what the heap keeps free", "a-million-in-one-process"}
 )
