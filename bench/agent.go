@@ -19,7 +19,7 @@ import (
 // makes a part of it: JSON, a line for each message, at most controlLineBytes.
 // The agent says agentHello; then each order is answered by one report.
 const (
-	controlVersion   = 2
+	controlVersion   = 3 // with rise and look_every_ns, which an older agent would leave out
 	controlLineBytes = 4 << 20
 )
 

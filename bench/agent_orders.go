@@ -31,7 +31,7 @@ func (a *agent) do(ctx context.Context, o *order, rep *report) error {
 	case opPrepare:
 		return a.prepare(o.Connect)
 	case opConnect:
-		return a.connect(o.Connect, rep)
+		return a.connect(ctx, o.Connect, rep)
 	case opLoad:
 		return a.load(ctx, o.Load, rep)
 	case opLatencies:
@@ -88,13 +88,13 @@ func (a *agent) prepare(o *connectOrder) (err error) {
 	return err
 }
 
-func (a *agent) connect(o *connectOrder, rep *report) error {
+func (a *agent) connect(ctx context.Context, o *connectOrder, rep *report) error {
 	if o == nil || o.Count != len(a.begun) || o.Rate == 0 && o.AtOnce < 1 {
 		return errors.New("bench: agent: these sessions were not prepared")
 	}
 	r := a.run
 	began, cpu := r.loop.clock(), selfCPU()
-	err := r.connect(a.begun, o.AtOnce, o.Rate, o.Some)
+	err := r.connect(ctx, a.begun, o.AtOnce, o.Rate, o.Some)
 	a.begun = nil
 	rep.Seconds, rep.CPUNs = float64(r.loop.clock()-began)/1e9, int64(selfCPU()-cpu)
 	return err

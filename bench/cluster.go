@@ -65,6 +65,39 @@ func (t *target) cpuByProcess() map[string]time.Duration {
 	return cpu
 }
 
+// lagGauge is by how much owners are behind what the log has of their partitions.
+const lagGauge = "rookery_partition_lag_positions"
+
+// Owners are looked at every lookForLag, and have storeWithin for what a load before
+// this one left in the log: a firehose of seconds is stored for minutes.
+const (
+	lookForLag  = time.Second
+	storeWithin = 20 * time.Minute
+)
+
+// allStored waits until the owners have stored what the log has: sessions do not
+// catch up before.
+func (t *target) allStored(ctx context.Context, within time.Duration) error {
+	tick := time.NewTicker(lookForLag)
+	defer tick.Stop()
+	for until := time.Now().Add(within); ; {
+		behind, err := t.metric(lagGauge)
+		switch {
+		case err != nil:
+			return err
+		case behind == 0:
+			return nil
+		case time.Now().After(until):
+			return fmt.Errorf("bench: after %v the cluster's owners are still %.0f positions of the log behind what was there before: start a new cluster, or wait", within, behind)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // throughCluster is a load through a balancer on a cluster of processes that is there
 // already: its log, its store, its presence.
 func throughCluster(ctx context.Context, o *Options, res *Result) error {
@@ -75,6 +108,10 @@ func throughCluster(ctx context.Context, o *Options, res *Result) error {
 	setDefault(&o.MarkEvery, 200*time.Millisecond)
 	t, err := openCluster(o.Cluster)
 	if err != nil {
+		return err
+	}
+	fmt.Fprintln(o.Progress, "waiting for what is in the log to be stored")
+	if err := t.allStored(ctx, storeWithin); err != nil {
 		return err
 	}
 	f, err := connect(ctx, o, res, t)

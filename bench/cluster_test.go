@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,30 @@ func TestRealOnASmallCluster(t *testing.T) {
 	}
 	if res.Contacts != 4 || res.Connections != 12 || len(res.ProcessCores) != 2 || res.MarkEveryMs != 200 {
 		t.Errorf("contacts %d, connections %d, processes %v, a mark in %v ms", res.Contacts, res.Connections, res.ProcessCores, res.MarkEveryMs)
+	}
+}
+
+// A load waits for what one before it left in the log, and not for ever.
+func TestRealWaitsForWhatTheLogHas(t *testing.T) {
+	behind := 2 // looks until nothing is
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "%s{partition=\"0\"} 0\n%[1]s{partition=\"1\"} %d\n", lagGauge, 256*max(behind, 0))
+		behind--
+	}))
+	defer admin.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	at := &target{admins: []string{admin.URL}}
+	if err := at.allStored(t.Context(), time.Hour); err != nil || behind != -1 {
+		t.Errorf("it went on with %d looks to come: %v", behind+1, err)
+	}
+	behind = 1_000
+	if err := at.allStored(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "256000 positions") {
+		t.Errorf("owners that never store: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := at.allStored(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("it was told to end: %v", err)
 	}
 }
 

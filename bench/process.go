@@ -319,8 +319,11 @@ func (f *fleet) latencies(ctx context.Context) (map[string]*hdrhistogram.Histogr
 	return merged, nil
 }
 
-// close ends all agents. What they still do ends with them.
+// close ends all agents. What they still do ends with them, at the same time.
 func (f *fleet) close() {
+	for _, a := range f.agents {
+		a.link.Close()
+	}
 	for _, a := range f.agents {
 		a.close()
 	}

@@ -87,6 +87,70 @@ func TestProcessesOfALoadGiveTheSum(t *testing.T) {
 	}
 }
 
+// A warm-up in which the rate rises sends half of what one with all of it does, and
+// the time that counts has all of it.
+func TestARateRisesThroughTheWarmUp(t *testing.T) {
+	at, d := startTestServer(t, nil)
+	o := quick(t, 20)
+	o.Rate, o.Warmup = 2_000, time.Second
+	f := fleetOn(t, o, &Result{}, d, 2)
+	var warm [2]float64
+	before := counts{}
+	for i, rise := range []bool{false, true} {
+		o.Rise = rise
+		res := &Result{}
+		if err := load(t.Context(), o, res, at, f, patternAnyTwo); err != nil {
+			t.Fatal(err)
+		}
+		c, err := f.count(t.Context())
+		if err != nil || res.Rise != rise {
+			t.Fatalf("the result says that it rises: %t, %v", res.Rise, err)
+		}
+		now := c.since(before)
+		before, warm[i] = c, float64(now.Sent-now.Measured)
+		if now.Measured < 800 || now.Measured > 1_200 { // half a second
+			t.Errorf("rises: %t, and %d messages were due in the time that counts", rise, now.Measured)
+		}
+	}
+	if share := warm[1] / warm[0]; share < 0.4 || share > 0.6 {
+		t.Errorf("a warm-up with a rate that rises sent %.0f messages, one without %.0f", warm[1], warm[0])
+	}
+}
+
+// An agent whose coordinator is gone does not go on connecting.
+func TestAnAgentThatConnectsEndsWithItsLink(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	f := &fleet{agents: []*agentLink{agentHere(), agentHere()}, grace: graceFor}
+	defer f.close()
+	for _, a := range f.agents {
+		if err := a.greet(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := destination{to: []netip.AddrPort{netip.MustParseAddrPort(silent.Addr().String())}, bare: true}
+	const hours = 1_000_000 // sessions, each of which the load gives its time
+	o := connectOrder{Total: hours, Count: 2, DevicesOf: -1, AtOnce: 2}
+	if err := f.prepare(t.Context(), d, o); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for range f.agents {
+			if c, err := silent.Accept(); err == nil {
+				t.Cleanup(func() { c.Close() }) // after the agents have ended
+			}
+		}
+		cancel()
+	}()
+	if _, err := f.dial(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("connecting ended with %v", err)
+	}
+}
+
 func TestMoreSessionsThanDescriptorsAskForProcesses(t *testing.T) {
 	const files = 1000 + filesBesideSockets
 	for _, c := range []struct{ asked, sessions, files, want int }{ // want 0: an error

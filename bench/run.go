@@ -145,9 +145,9 @@ func (r *run) prepare(first, n, devicesOf int, token func(user string) (string, 
 }
 
 // connect opens prepared sessions and waits until all are caught up: so many at
-// once, or with a rate each when it is due, with Poisson arrivals. It returns
-// how many were up in time; all that were not is no error where some may.
-func (r *run) connect(begun []*conn, atOnce int, rate float64, some bool) error {
+// once, or with a rate each when it is due, with Poisson arrivals. That not all
+// were up in time is no error where some may be missing.
+func (r *run) connect(ctx context.Context, begun []*conn, atOnce int, rate float64, some bool) error {
 	r.conns = append(r.conns, begun...)
 	n, doneBefore := len(begun), r.done
 	rng := rand.New(rand.NewPCG(5, uint64(n)))
@@ -176,6 +176,9 @@ func (r *run) connect(begun []*conn, atOnce int, rate float64, some bool) error 
 		}
 		if err := r.loop.poll(wait); err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if r.loop.nowNs > until {
 			if some {

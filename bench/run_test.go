@@ -60,7 +60,7 @@ func startLoad(t *testing.T, sessions int) *run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.connect(begun, dialsAtOnce, 0, false); err != nil {
+	if err := r.connect(t.Context(), begun, dialsAtOnce, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	return r
