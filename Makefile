@@ -55,7 +55,7 @@ bench-quick: build ## the same in about ten minutes
 	scripts/peers.sh build
 	bin/rookery bench --quick
 
-bench-million: build ## a million sessions in one server, on a machine of 24 GiB: 35 minutes
+bench-million: build ## a million sessions in one server, on a machine of 24 GiB: 45 minutes
 	bin/rookery bench --million
 
 bench-cluster: build ## Kafka, Cassandra, Redis and HAProxy under it, on this machine: 25 minutes

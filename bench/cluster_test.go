@@ -81,8 +81,9 @@ func smallCluster(t *testing.T) (dir string) {
 // What goes through a real cluster is counted by sessions and by the processor
 // alike; how long it took is no matter here.
 func TestRealOnASmallCluster(t *testing.T) {
+	dir := smallCluster(t)
 	res, err := Run(t.Context(), Options{
-		Profile: "real", Cluster: smallCluster(t), Connections: 12, Contacts: 4, Rate: 40, Warmup: time.Second, Duration: 3 * time.Second, Processes: 1,
+		Profile: "real", Cluster: dir, Connections: 12, Contacts: 4, Rate: 40, Warmup: time.Second, Duration: 3 * time.Second, Processes: 1,
 	})
 	if err != nil && !errors.Is(err, ErrInvalid) {
 		t.Fatal(err)
@@ -94,6 +95,11 @@ func TestRealOnASmallCluster(t *testing.T) {
 	}
 	if res.Sent == 0 || res.Refused != 0 || res.Accepted == 0 || res.Delivered == 0 || res.Stored == 0 || res.Receipts == 0 || res.Delivery.Count == 0 || res.Ack.Count == 0 {
 		t.Errorf("%+v", res)
+	}
+	if at, err := openCluster(dir); err != nil {
+		t.Error(err)
+	} else if err := at.allStored(t.Context(), time.Minute); err != nil { // the next load waits for it
+		t.Error(err)
 	}
 	if res.Contacts != 4 || res.Connections != 12 || len(res.ProcessCores) != 2 || res.MarkEveryMs != 200 {
 		t.Errorf("contacts %d, connections %d, processes %v, a mark in %v ms", res.Contacts, res.Connections, res.ProcessCores, res.MarkEveryMs)

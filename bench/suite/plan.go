@@ -191,9 +191,9 @@ const (
 	reconnectMany  = "reconnect@100000"
 )
 
-// million are the project's own numbers, what flows twice and the rest once, as
-// one takes ten minutes: another folder has other rounds. The server's tables of
-// descriptors are its loops' own, so that a limit of 20,000 for a process is none.
+// million are the project's own numbers, what flows three times and the rest once,
+// as that takes minutes and scatters little. The server's tables of descriptors are
+// its loops' own, so that a limit of 20,000 for a process is none.
 func (p *Plan) million() {
 	tables := []string{"--engine-own-descriptors=true", "--engine-loops=56"}
 	gather := []string{"--engine-turn-every=10ms", "--session-heartbeat=300s", "--session-idle=750s"}
@@ -206,8 +206,8 @@ func (p *Plan) million() {
 	few, all := trickle, trickle
 	few.Connections, few.Warmup = 1_040, 30*time.Second      // 20 a process
 	all.Connections, all.Warmup = 1_000_000, 300*time.Second // eight users of ten have had a message then
-	p.add(trickleFew, 2, 80, few)
-	p.add(trickleMillion, 2, 640, all)
+	p.add(trickleFew, 3, 80, few)
+	p.add(trickleMillion, 3, 640, all)
 }
 
 // planCluster is the plan of a cluster that scripts/cluster.sh has started, whose

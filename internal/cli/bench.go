@@ -64,7 +64,7 @@ func cmdBench(ctx context.Context, env *Env, args []string) int {
 	fs.StringVar(&o.SDK, "sdk", "", "crypto: folder of the TypeScript SDK's part; empty is .cache/bench-crypto, which scripts/js.sh rounds fills")
 	fs.StringArrayVar(&o.ServerFlags, "server-flag", nil, "flag for the server, such as --server-flag=--engine-loops=1")
 	quick := fs.Bool("quick", false, "few sessions, some seconds: to see that a profile runs; of everything, what takes ten minutes")
-	million := fs.Bool("million", false, "of everything, what takes a million sessions, on a machine of 24 GiB: 35 minutes")
+	million := fs.Bool("million", false, "of everything, what takes a million sessions, on a machine of 24 GiB: 45 minutes")
 	var all suiteFlags
 	all.add(fs)
 	usage := "rookery bench [PROFILE...] [flags]\n\nWithout a profile everything is measured in rounds that take turns; started again, it goes on where it was.\n" +
