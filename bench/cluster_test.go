@@ -106,21 +106,24 @@ func TestRealOnASmallCluster(t *testing.T) {
 	}
 }
 
-// A load waits for what one before it left in the log, and not for ever.
+// A load waits for an owner, and for what one before it left in the log, and not
+// for ever.
 func TestRealWaitsForWhatTheLogHas(t *testing.T) {
-	behind := 2 // looks until nothing is
-	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "%s{partition=\"0\"} 0\n%[1]s{partition=\"1\"} %d\n", lagGauge, 256*max(behind, 0))
-		behind--
+	looks, pages := 0, []string{"", lagGauge + "{partition=\"0\"} 512\n" + lagGauge + "{partition=\"1\"} 0\n", lagGauge + "{partition=\"0\"} 0\n"}
+	owner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, pages[min(looks, len(pages)-1)])
+		looks++
 	}))
-	defer admin.Close()
+	defer owner.Close()
+	idle := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) // owns nothing
+	defer idle.Close()
 	defer http.DefaultClient.CloseIdleConnections()
-	at := &target{admins: []string{admin.URL}}
-	if err := at.allStored(t.Context(), time.Hour); err != nil || behind != -1 {
-		t.Errorf("it went on with %d looks to come: %v", behind+1, err)
+	at := &target{admins: []string{idle.URL, owner.URL}}
+	if err := at.allStored(t.Context(), time.Hour); err != nil || looks != len(pages) {
+		t.Errorf("it went on after %d looks: %v", looks, err)
 	}
-	behind = 1_000
-	if err := at.allStored(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "256000 positions") {
+	looks, pages = 0, pages[1:2]
+	if err := at.allStored(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "512 positions") {
 		t.Errorf("owners that never store: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -240,6 +240,9 @@ func (t *target) metric(name string) (sum float64, err error) {
 	return sum, nil
 }
 
+// errNoMetric says that a page has none of a name: of partitions that nobody owns, say.
+var errNoMetric = errors.New("bench: the server has no metric")
+
 func metricOf(admin, name string) (float64, error) {
 	req, err := http.NewRequest(http.MethodGet, admin+"/metrics", nil)
 	if err != nil {
@@ -266,7 +269,7 @@ func metricOf(admin, name string) (float64, error) {
 		sum, found = sum+v, true
 	}
 	if !found {
-		return 0, fmt.Errorf("bench: the server has no metric %s", name)
+		return 0, fmt.Errorf("%w %s", errNoMetric, name)
 	}
 	return sum, lines.Err()
 }
