@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +76,7 @@ type Client struct {
 	out      outbox
 	accepted map[chat.ID]*Sent // lately, for an outcome that comes later
 	settled  []chat.ID         // its keys, oldest first
+	earlier  []*Sent           // what the state file had
 	in       inbox
 	peers    map[chat.User]*peer
 	reads    map[string]chat.Position // read marks of this client's life
@@ -150,9 +152,15 @@ func (c *Client) restore() error {
 		it.message.Flags |= packet.SendRetry
 		it.handle = c.newSent(m.id, chat.User(it.message.To))
 		c.out.push(it)
+		c.earlier = append(c.earlier, it.handle)
 	}
 	return nil
 }
+
+// Earlier returns the messages of an earlier run that the state file kept, in
+// order, whatever has become of them since: also those that were accepted or
+// refused before anybody could ask for the Outbox.
+func (c *Client) Earlier() []*Sent { return slices.Clone(c.earlier) }
 
 // Outbox returns the messages that are not accepted yet, in order: also those
 // of an earlier run, which the state file kept.

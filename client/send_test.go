@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -144,10 +145,13 @@ func TestOutboxOutlivesTheClient(t *testing.T) {
 	}
 	conn.Write(&packet.Accepted{N: 3, Count: 3, Pos: 3})
 	must(t, restored[1].Durable(ctx(t)))
+	if got := f.c.Earlier(); !slices.Equal(got, restored) {
+		t.Fatalf("of the earlier run, once they were accepted: %v, want %v", got, restored)
+	}
 	must(t, f.c.Close(ctx(t)))
 	f.open()
-	if got := f.c.Outbox(); len(got) != 0 {
-		t.Fatalf("accepted messages are in the outbox again: %v", got)
+	if got := f.c.Outbox(); len(got)+len(f.c.Earlier()) != 0 {
+		t.Fatalf("accepted messages are in the outbox again: %v, %v", got, f.c.Earlier())
 	}
 }
 

@@ -135,7 +135,7 @@ func (t *talk) send(ctx context.Context, text string) {
 
 // earlier shows what an earlier run wrote and has not sent yet.
 func (t *talk) earlier(ctx context.Context) {
-	for _, s := range t.c.Outbox() {
+	for _, s := range t.c.Earlier() {
 		if string(s.To()) == t.peer {
 			t.view.put(bubble{id: s.ID(), mine: true, text: "(written in an earlier run)"})
 		}

@@ -34,7 +34,7 @@ func sendOutbox(ctx context.Context, env *Env, o client.Options, n int) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range c.Outbox() {
+	for _, s := range c.Earlier() {
 		err := s.Durable(ctx)
 		if _, refused := s.Status(); refused != nil {
 			env.Errorf("left by earlier commands of %s, to %s: %v", o.Device, s.To(), refused)
