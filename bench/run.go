@@ -177,6 +177,7 @@ func (r *run) connect(ctx context.Context, begun []*conn, atOnce int, rate float
 		if err := r.loop.poll(wait); err != nil {
 			return err
 		}
+		r.markAll() // what waits for a device may be more than a server sends ahead of its mark
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -46,6 +46,13 @@ func startTestServer(t *testing.T, change func(*config.Config)) (*target, destin
 func startLoad(t *testing.T, sessions int) *run {
 	t.Helper()
 	_, d := startTestServer(t, nil)
+	r, _ := loadOn(t, d, sessions)
+	return r
+}
+
+// loadOn connects a load to a server. It returns what signs more tokens, too.
+func loadOn(t *testing.T, d destination, sessions int) (*run, func(user string) (string, error)) {
+	t.Helper()
 	r, err := newRun()
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +70,30 @@ func startLoad(t *testing.T, sessions int) *run {
 	if err := r.connect(t.Context(), begun, dialsAtOnce, 0, false); err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return r, signer(key)
+}
+
+// A device for which more waits than a server sends ahead of its mark catches up,
+// as it marks meanwhile.
+func TestWhoConnectsMarksWhatWaited(t *testing.T) {
+	_, d := startTestServer(t, func(c *config.Config) { c.Session.Window = 4 })
+	r, token := loadOn(t, d, 2)
+	const waiting = 40
+	r.loop.cut(r.conns[1])
+	r.burst(r.conns[0], 1, waiting, 8, r.loop.clock())
+	if done, err := r.drain(t.Context(), time.Minute, func() bool { return r.counts.Accepted == waiting }); !done || err != nil {
+		t.Fatalf("%d of %d were accepted: %v", r.counts.Accepted, waiting, err)
+	}
+	back, err := r.prepare(1, 1, -1, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.connect(t.Context(), back, 1, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	if r.counts.Delivered != waiting {
+		t.Errorf("%d of %d messages had come when it was caught up", r.counts.Delivered, waiting)
+	}
 }
 
 func TestAnExchangeOfMoreSessionsHasMoreTime(t *testing.T) {

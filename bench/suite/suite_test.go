@@ -3,6 +3,7 @@ package suite
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -279,6 +280,24 @@ func TestNoFigureIsRoundedUp(t *testing.T) {
 		v, err := strconv.ParseFloat(text, 64)
 		if got := digits(v); err != nil || got != want {
 			t.Errorf("%s is written %s, not %s: %v", text, got, want, err)
+		}
+	}
+}
+
+// Of a figure that is better when it is lower, less would be better than it is.
+func TestNoFigureLooksBetterThanItIs(t *testing.T) {
+	for _, c := range []struct {
+		v        float64
+		up, down string // as one that is better lower, and higher
+	}{
+		{256.9, "257", "256"}, {1.3958, "1.40", "1.39"}, {1.3, "1.30", "1.30"}, {99.95, "100", "99.9"}, {999.2, "1,000", "999"},
+		{1234.5, "1,235", "1,234"}, {2000, "2,000", "2,000"}, {0, "0.00", "0.00"}, {0.00301, "0.0031", "0.0030"}, {0.00999, "0.01", "0.0099"},
+	} {
+		for way, want := range map[string]string{lower: c.up, higher: c.down, either: c.down} {
+			f := Figure{Way: way, Values: []float64{c.v, c.v}, Spread: bench.Spread{Median: c.v, Min: c.v, Max: c.v}}
+			if got := f.text(); got != fmt.Sprintf("%s (%[1]s to %[1]s)", want) {
+				t.Errorf("%v, where %s, is written %s", c.v, way, got)
+			}
 		}
 	}
 }

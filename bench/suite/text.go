@@ -23,17 +23,21 @@ func (s *Summary) Origin() string {
 		s.Rounds, commit, m.Go, m.CPUs, m.Model, float64(m.Memory)/(1<<30), m.Kernel)
 }
 
-// text is a figure's median and range with its unit.
+// text is a figure's median and range with its unit. None looks better than it is.
 func (f *Figure) text() string {
-	s := digits(f.Spread.Median)
+	write := digits
+	if f.Way == lower {
+		write = digitsUp
+	}
+	s := write(f.Spread.Median)
 	if len(f.Values) > 1 {
-		s += fmt.Sprintf(" (%s to %s)", digits(f.Spread.Min), digits(f.Spread.Max))
+		s += fmt.Sprintf(" (%s to %s)", write(f.Spread.Min), write(f.Spread.Max))
 	}
 	return strings.TrimSpace(s + " " + f.Unit)
 }
 
 // digits writes a number with three digits that count, or whole above a
-// thousand, where it is cut: no figure is rounded up.
+// thousand, where it is cut.
 func digits(v float64) string {
 	if v < 0 {
 		return "-" + digits(-v)
@@ -45,17 +49,28 @@ func digits(v float64) string {
 		}
 		return whole
 	}
-	places := 2
-	switch {
-	case v >= 100:
-		places = 0
-	case v >= 10:
-		places = 1
-	case v < 0.01 && v > 0:
-		places = 4
-	}
+	places := placesOf(v)
 	scale := math.Pow10(places)
 	return strconv.FormatFloat(math.Trunc(v*scale+1e-9)/scale, 'f', places, 64)
+}
+
+// digitsUp is digits of the next number that has no more of them.
+func digitsUp(v float64) string {
+	scale := math.Pow10(placesOf(v))
+	return digits(math.Ceil(v*scale-1e-9) / scale)
+}
+
+// placesOf is how many of a number's digits behind the point count.
+func placesOf(v float64) int {
+	switch {
+	case v >= 100:
+		return 0
+	case v >= 10:
+		return 1
+	case v < 0.01 && v > 0:
+		return 4
+	}
+	return 2
 }
 
 // WriteTargets prints each target with what the run found.
