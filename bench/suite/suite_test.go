@@ -270,7 +270,7 @@ func TestNoiseIsNoChange(t *testing.T) {
 	}
 }
 
-func TestNoFigureIsRoundedUp(t *testing.T) {
+func TestDigitsAreCut(t *testing.T) {
 	b, err := os.ReadFile("testdata/digits.json") // the page's tests read it too
 	var cut map[string]string
 	if err = errors.Join(err, json.Unmarshal(b, &cut)); err != nil || len(cut) == 0 {

@@ -133,7 +133,7 @@ func (t *talk) send(ctx context.Context, text string) {
 	}
 }
 
-// earlier shows what an earlier run wrote and has not sent yet.
+// earlier shows what an earlier run wrote and had not sent.
 func (t *talk) earlier(ctx context.Context) {
 	for _, s := range t.c.Earlier() {
 		if string(s.To()) == t.peer {
